@@ -1,0 +1,160 @@
+"""Text to token ids and back, in the layout that each family was trained on.
+
+Special tokens are added by id and never parsed out of text: `</s>` or `__ko__` typed by a user
+is text like any other, where transformers' own tokenizers would take it for a control token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from hub.bases.base import Base
+from hub.errors import CorruptBaseError, LanguageError
+from hub.languages import canonical, m2m_code
+
+
+class BaseTokenizer(Protocol):
+    """What training and serving need of a base's tokenizer; implementations are thread-safe."""
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills short rows."""
+
+    @property
+    def eos_id(self) -> int:
+        """Id that ends a sentence."""
+
+    @property
+    def decoder_start_id(self) -> int:
+        """Id that the decoder is started with."""
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """BCP-47 codes of the languages it has."""
+
+    def encode_source(self, text: str, language: str) -> list[int]:
+        """Return encoder input ids, language and end tokens included."""
+
+    def target_prefix(self, language: str) -> list[int]:
+        """Return the ids that every translation into the language begins with."""
+
+    def encode_target(self, text: str, language: str) -> list[int]:
+        """Return labels: the prefix, the text, the end token."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens left out."""
+
+
+class M2M100Tokenizer:
+    """M2M-100: `[__source__] pieces </s>` → `[__target__] pieces </s>`.
+
+    Ids are those of vocab.json followed by one per language in the fixed order of the M2M-100
+    code list, as in transformers' M2M100Tokenizer; pieces come from SentencePiece.
+    """
+
+    def __init__(self, folder: Path, codes: Sequence[str], languages: Mapping[str, str]) -> None:
+        """Load from a folder.
+
+        Args:
+            folder: Holds vocab.json and sentencepiece.bpe.model.
+            codes: Every language code of the family, in the order of their ids.
+            languages: BCP-47 code to family code, for the languages to accept.
+
+        Raises:
+            CorruptBaseError: A file is missing or cannot be parsed.
+        """
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+            self._pieces = SentencePieceProcessor(
+                model_file=str(folder / "sentencepiece.bpe.model")
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CorruptBaseError(f"tokenizer in {folder} cannot be loaded: {error}") from error
+        self._id_of_piece: Mapping[str, int] = vocabulary
+        self._piece_of_id = {index: piece for piece, index in vocabulary.items()}
+        self._language_ids = {
+            language: len(vocabulary) + codes.index(code) for language, code in languages.items()
+        }
+        self._unk_id = int(vocabulary["<unk>"])
+        self._specials = frozenset(int(vocabulary[t]) for t in ("<s>", "<pad>", "</s>"))
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills short rows."""
+        return int(self._id_of_piece["<pad>"])
+
+    @property
+    def eos_id(self) -> int:
+        """Id that ends a sentence."""
+        return int(self._id_of_piece["</s>"])
+
+    @property
+    def decoder_start_id(self) -> int:
+        """M2M-100 starts its decoder with `</s>`."""
+        return self.eos_id
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """BCP-47 codes of the languages it has."""
+        return frozenset(self._language_ids)
+
+    def encode_source(self, text: str, language: str) -> list[int]:
+        """Return `[language] pieces </s>`."""
+        return [self._language_id(language), *self._encode(text), self.eos_id]
+
+    def target_prefix(self, language: str) -> list[int]:
+        """Return `[language]`."""
+        return [self._language_id(language)]
+
+    def encode_target(self, text: str, language: str) -> list[int]:
+        """Return `[language] pieces </s>`."""
+        return self.encode_source(text, language)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; special and language tokens are left out."""
+        pieces = [
+            self._piece_of_id[index]
+            for index in ids
+            if index in self._piece_of_id and index not in self._specials
+        ]
+        return str(self._pieces.decode_pieces(pieces)).strip()
+
+    def _encode(self, text: str) -> list[int]:
+        pieces = self._pieces.encode(text, out_type=str)
+        return [self._id_of_piece.get(piece, self._unk_id) for piece in pieces]
+
+    def _language_id(self, language: str) -> int:
+        try:
+            return self._language_ids[language]
+        except KeyError:
+            known = ", ".join(sorted(self._language_ids))
+            raise LanguageError(
+                f"the base model has no language {language!r}; it has: {known}",
+                field="language",
+            ) from None
+
+
+def load_tokenizer(base: Base) -> BaseTokenizer:
+    """Return the tokenizer of a base.
+
+    A base built by `hub bases build` has the languages of its record; any other M2M-100 base has
+    all hundred.
+
+    Raises:
+        CorruptBaseError: Its files are missing or unreadable, or of a family not supported yet.
+    """
+    from hub.language_tables import M2M_100
+
+    if base.family != "m2m_100" or not (base.folder / "vocab.json").is_file():
+        raise CorruptBaseError(
+            f"base {base.name!r} (model_type {base.family!r}) has no M2M-100 tokenizer "
+            "(vocab.json and sentencepiece.bpe.model); this family is not supported yet"
+        )
+    codes = M2M_100.split()
+    languages = {canonical(code) for code in base.record.get("languages") or codes}
+    return M2M100Tokenizer(base.folder, codes, {tag: m2m_code(tag) for tag in languages})

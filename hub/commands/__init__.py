@@ -1,0 +1,19 @@
+"""The commands that need neither training nor server: registry and client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount `hub adapters …`, `hub demo` and `hub translate`."""
+    from hub.commands.adapters import adapters_app
+    from hub.commands.demo import register_demo
+    from hub.commands.translate import register_translate
+
+    app.add_typer(adapters_app, name="adapters")
+    register_demo(app)
+    register_translate(app)

@@ -1,0 +1,172 @@
+"""What commands print: tables, progress and errors.
+
+Results go to standard output, everything about the work to standard error.
+NO_COLOR is respected, and where the output is not a terminal there is neither
+colour nor a moving bar. Rich is imported on first use.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAIN_INTERVAL: Final = 5.0  # seconds between two lines of progress without a terminal
+
+
+@cache
+def out() -> Console:
+    """Return the console of results: standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@cache
+def err() -> Console:
+    """Return the console of progress and messages: standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_error(message: str) -> None:
+    """Print `error: message` on standard error."""
+    err().print("[bold red]error:[/]", end=" ")
+    err().print(printable(message), markup=False)
+
+
+def note(message: str) -> None:
+    """Print a line about the work on standard error."""
+    err().print(printable(message), markup=False)
+
+
+def printable(text: str) -> str:
+    """Return the text with lone surrogates and control characters escaped."""
+    return "".join(c if c in "\n\t" or c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print a table; a column whose header starts with ">" is aligned right.
+
+    Without a terminal the rows come as tab-separated values under one header line,
+    so that they can be piped.
+    """
+    names = [name.removeprefix(">") for name in columns]
+    if not out().is_terminal:
+        for row in (names, *rows):
+            print("\t".join(_one_cell(cell) for cell in row))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column, name in zip(columns, names, strict=True):
+        table.add_column(name, justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    out().print(table, soft_wrap=False)
+
+
+def _one_cell(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+@dataclass
+class Progress:
+    """One running piece of work; `advance` moves it, `status` says how it goes."""
+
+    description: str
+    total: float | None
+    show: Callable[[Progress], None] = field(repr=False)
+    done: float = 0.0
+    status: str = ""
+
+    def advance(self, by: float = 1.0, status: str | None = None) -> None:
+        """Add to what is done, and replace the status where one is given."""
+        self.update(self.done + by, status)
+
+    def update(self, done: float, status: str | None = None) -> None:
+        """Set what is done, and replace the status where one is given."""
+        self.done = done
+        self.status = self.status if status is None else status
+        self.show(self)
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Progress]:
+    """Show a bar on standard error while the block runs.
+
+    Without a terminal, a plain line is printed at the start, at most every five
+    seconds, and at the end.
+
+    Args:
+        description: What is being done, in a few words.
+        total: The amount at which it is done, None if unknown.
+    """
+    showing = _bar(description, total) if err().is_terminal else _lines(description, total)
+    with showing as work:
+        yield work
+
+
+@contextmanager
+def _bar(description: str, total: float | None) -> Iterator[Progress]:
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
+    )
+    with RichProgress(*columns, console=err()) as bars:
+        task = bars.add_task(description, total=total, status="")
+        yield Progress(
+            description,
+            total,
+            lambda work: bars.update(task, completed=work.done, status=work.status),
+        )
+
+
+@contextmanager
+def _lines(description: str, total: float | None) -> Iterator[Progress]:
+    last = time.monotonic()
+
+    def show(work: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PLAIN_INTERVAL:
+            last = time.monotonic()
+            note(_line(work))
+
+    work = Progress(description, total, show)
+    note(f"{description} …")
+    yield work
+    note(_line(work))
+
+
+def _line(work: Progress) -> str:
+    share = f" {100 * work.done / work.total:.0f}%" if work.total else ""
+    return f"{work.description}{share} {work.status}".rstrip()
+
+
+def silence_stdout() -> None:
+    """Point standard output at nothing, after its reader has gone away."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,129 @@
+"""Keys and values of the rows that decode together.
+
+A lane holds the requests of one beam width. Its live requests are always the
+first ones, so a step slices and never gathers. Memory is reserved as zero pages
+that the system backs when they are first written.
+
+Positions behind a row's own are masked, and hold what an earlier row left there:
+that is why a row that may not be finite is wiped when it leaves or moves, and why
+lengths are rounded up to a multiple of 16 (docs/engine.md says why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hub.engine.architecture import Architecture
+
+LENGTH_MULTIPLE = 16
+_RESERVE_MULTIPLE = 64
+
+
+def round_length(length: int, multiple: int = LENGTH_MULTIPLE) -> int:
+    """Return `length` rounded up."""
+    return -(-length // multiple) * multiple
+
+
+class Lane:
+    """Caches of the requests of one beam width.
+
+    `self_kv` is `(layers, 2, rows, heads, positions, head_dim)`, where request i owns the rows
+    `i * width` to `(i + 1) * width`. `cross_kv` is the same with one row per request, since
+    the beams of a request share its source.
+    """
+
+    def __init__(self, architecture: Architecture, width: int, dtype: torch.dtype) -> None:
+        """Start empty."""
+        self.width = width
+        self.count = 0
+        self._layers = architecture.decoder_layers
+        self._heads = architecture.decoder_heads
+        self._head_dim = architecture.d_model // architecture.decoder_heads
+        self._dtype = dtype
+        self.self_kv = self._reserve(0, 0)
+        self.cross_kv = self._reserve(0, 0)
+        self._source_lengths: list[int] = []
+        self._cross_mask: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes reserved."""
+        return self.self_kv.nbytes + self.cross_kv.nbytes
+
+    def add(self, source_length: int, target_length: int) -> int:
+        """Make room for one more request and return its index."""
+        index = self.count
+        self.count += 1
+        self._source_lengths.append(source_length)
+        self._cross_mask = None
+        self.self_kv = self._grown(self.self_kv, self.count * self.width, target_length)
+        self.cross_kv = self._grown(self.cross_kv, self.count, source_length)
+        return index
+
+    def remove(self, index: int, *, wipe: bool = False) -> None:
+        """Drop a request; the last one takes its place.
+
+        Args:
+            index: The request to drop.
+            wipe: Leave zeros where this request and the last one were: one of them may hold
+                values that are not finite, and a mask does not stop those.
+        """
+        last = self.count - 1
+        for kv, width in ((self.self_kv, self.width), (self.cross_kv, 1)):
+            if index != last:
+                self._own(kv, index, width).copy_(self._own(kv, last, width))
+            if wipe:
+                self._own(kv, last, width).zero_()
+        self._source_lengths[index] = self._source_lengths[last]
+        self._source_lengths.pop()
+        self.count = last
+        self._cross_mask = None
+
+    def reorder(self, sources: Sequence[int], length: int) -> None:
+        """Let row i continue from row `sources[i]`, for the first `length` positions."""
+        changed = [row for row, source in enumerate(sources) if row != source]
+        if not changed:
+            return
+        used = self.self_kv[:, :, :, :, :length]
+        chosen = used.index_select(2, torch.tensor([sources[row] for row in changed]))
+        used.index_copy_(2, torch.tensor(changed), chosen)
+
+    def cross_mask(self) -> Tensor:
+        """Return the additive mask `(requests, 1, 1, source positions)`."""
+        if self._cross_mask is None:
+            self._cross_mask = length_mask(torch.tensor(self._source_lengths), self._dtype)
+        return self._cross_mask
+
+    def _grown(self, kv: Tensor, rows: int, length: int) -> Tensor:
+        old_rows, old_length = kv.shape[2], kv.shape[4]
+        if rows <= old_rows and length <= old_length:
+            return kv
+        new_rows = old_rows if rows <= old_rows else max(rows, 2 * old_rows)
+        new = self._reserve(new_rows, max(old_length, round_length(length, _RESERVE_MULTIPLE)))
+        new[:, :, :old_rows, :, :old_length] = kv
+        return new
+
+    def _reserve(self, rows: int, length: int) -> Tensor:
+        shape = (self._layers, 2, rows, self._heads, length, self._head_dim)
+        # numpy asks the system for zero pages; torch.zeros would touch every one of them.
+        memory = np.zeros(shape, dtype=f"i{self._dtype.itemsize}")
+        return torch.from_numpy(memory).view(self._dtype)
+
+    @staticmethod
+    def _own(kv: Tensor, index: int, width: int) -> Tensor:
+        return kv[:, :, index * width : (index + 1) * width]
+
+
+def length_mask(lengths: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return an additive mask `(rows, 1, 1, positions)`: 0 before each length, -inf behind it.
+
+    The number of positions is the longest length rounded up to a multiple of 16.
+    """
+    positions = round_length(int(lengths.max()))
+    hidden = torch.arange(positions) >= lengths.unsqueeze(1)
+    mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))
+    return mask[:, None, None, :]

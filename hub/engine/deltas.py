@@ -1,0 +1,196 @@
+"""What an adapter adds to a row: `up(act(down(norm(x))))`, for the rows of a group."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hub.engine.architecture import Stack
+from hub.engine.banks import BankKey, BankPart, Group, Plan
+from hub.engine.linear import (
+    Int8Precision,
+    Operand,
+    Precision,
+    float_product,
+    quantize_weight,
+    row_magnitude,
+)
+
+_NORM_EPSILON = 1e-5
+_LEVELS = 127
+
+
+class Deltas(Protocol):
+    """Adapter arithmetic in one precision."""
+
+    @property
+    def merge_macs(self) -> int:
+        """Up to which size rows of different slots may share a product; 0 for never."""
+        ...
+
+    def pack(
+        self,
+        key: BankKey,
+        down: Tensor,
+        up: Tensor,
+        down_bias: Tensor | None,
+        up_bias: Tensor | None,
+    ) -> BankPart:
+        """Convert float32 weights, `(layers, rank, in)` and `(layers, rank, out)`."""
+        ...
+
+    def delta(self, key: BankKey, layer: int, group: Group, x: Operand) -> Tensor:
+        """Return `(group rows, out)` for the group's prepared rows."""
+        ...
+
+
+def find_deltas(precision: Precision) -> Deltas:
+    """Return the adapter arithmetic that goes with a base's precision."""
+    if isinstance(precision, Int8Precision):
+        return Int8Deltas()
+    return FloatDeltas(precision.hidden_dtype)
+
+
+class StepAdapters:
+    """The adapters of one step: adds what each row's adapter adds."""
+
+    def __init__(self, plan: Plan, deltas: Deltas, precision: Precision) -> None:
+        """Bind a plan to the arithmetic."""
+        self._plan = plan
+        self._deltas = deltas
+        self._precision = precision
+
+    def add_low_rank(self, stack: Stack, site: str, layer: int, x: Operand, out: Tensor) -> None:
+        """Add to a linear's output `out (rows, out)` from its input `x`, in place."""
+        for key, groups in self._plan.at(stack, site):
+            for group in groups:
+                part = x if group.rows is None else _select(x, group.rows)
+                _add(out, group, self._deltas.delta(key, layer, group, part))
+
+    def add_bottleneck(self, stack: Stack, site: str, layer: int, hidden: Tensor) -> None:
+        """Add to hidden states `(rows, d_model)` from themselves, in place."""
+        for key, groups in self._plan.at(stack, site):
+            additions = [(group, self._bottleneck(key, layer, group, hidden)) for group in groups]
+            for group, delta in additions:
+                _add(hidden, group, delta)
+
+    def _bottleneck(self, key: BankKey, layer: int, group: Group, hidden: Tensor) -> Tensor:
+        rows = hidden if group.rows is None else hidden.index_select(0, group.rows)
+        if key.normed:
+            rows = functional.layer_norm(rows, rows.shape[-1:], eps=_NORM_EPSILON)
+        return self._deltas.delta(key, layer, group, self._precision.operand(rows))
+
+
+def _select(x: Operand, rows: Tensor) -> Operand:
+    scale = None if x.scale is None else x.scale.index_select(0, rows)
+    return Operand(x.values.index_select(0, rows), scale, rows.shape[0])
+
+
+def _add(out: Tensor, group: Group, delta: Tensor) -> None:
+    if group.rows is None:
+        out += delta
+    else:
+        out.index_add_(0, group.rows, delta)
+
+
+class FloatDeltas:
+    """One product per slot, in the base's own dtype."""
+
+    merge_macs = 0
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        """Keep weights in `dtype`."""
+        self._dtype = dtype
+
+    def pack(
+        self,
+        key: BankKey,
+        down: Tensor,
+        up: Tensor,
+        down_bias: Tensor | None,
+        up_bias: Tensor | None,
+    ) -> BankPart:
+        """Convert to the base's dtype."""
+        return BankPart(
+            key,
+            down=down.to(self._dtype),
+            up=up.to(self._dtype),
+            down_bias=None if down_bias is None else down_bias.to(self._dtype),
+            up_bias=None if up_bias is None else up_bias.to(self._dtype),
+        )
+
+    def delta(self, key: BankKey, layer: int, group: Group, x: Operand) -> Tensor:
+        """Compute a group, which is one slot."""
+        weights = group.page.tensors
+        ranks = slice(group.low, group.high)
+        down_bias = weights["down_bias"][layer, ranks] if key.biased else None
+        z = float_product(x.values, weights["down"][layer, ranks], down_bias)
+        z = _activate(z, key.activation)
+        delta = float_product(z, weights["up"][layer, ranks].t(), None)
+        if key.biased:
+            delta += weights["up_bias"][layer].index_select(0, group.bias_index)
+        return delta
+
+
+class Int8Deltas:
+    """Weights and activations in 8 bits: sums of integers are exact in any grouping.
+
+    Neighbouring slots share one product: every row meets every rank of the group,
+    and the ranks of other slots are replaced by zeros in between. Both products are
+    sums of integers, so the zeros and the company change no bit of the result.
+    """
+
+    merge_macs = 64 << 20
+
+    def pack(
+        self,
+        key: BankKey,
+        down: Tensor,
+        up: Tensor,
+        down_bias: Tensor | None,
+        up_bias: Tensor | None,
+    ) -> BankPart:
+        """Quantize; down has one scale per rank, and so has up."""
+        quantized_down, down_scale = quantize_weight(down)
+        quantized_up, up_scale = quantize_weight(up)
+        biased = down_bias is not None
+        return BankPart(
+            key,
+            down=quantized_down,
+            up=quantized_up,
+            rank_scale=down_scale if biased else down_scale * up_scale,
+            up_scale=up_scale if biased else None,
+            down_bias=down_bias,
+            up_bias=up_bias,
+        )
+
+    def delta(self, key: BankKey, layer: int, group: Group, x: Operand) -> Tensor:
+        """Compute a group of one or more slots."""
+        assert x.scale is not None
+        weights, ranks = group.page.tensors, slice(group.low, group.high)
+        values = x.values[: group.count]
+        z = torch._int_mm(values, weights["down"][layer, ranks].t())
+        scaled = z * weights["rank_scale"][layer, ranks]
+        if key.biased:
+            scaled = torch.addcmul(weights["down_bias"][layer, ranks], scaled, x.scale)
+            scaled = _activate(scaled, key.activation) * weights["up_scale"][layer, ranks]
+        if group.mask is not None:
+            scaled.masked_fill_(group.mask, 0.0)
+        magnitude = row_magnitude(scaled)
+        quantized = scaled.mul_(_LEVELS / magnitude).round_().to(torch.int8)
+        product = torch._int_mm(quantized, weights["up"][layer, ranks])
+        if not key.biased:
+            return product * (magnitude * x.scale)
+        bias = weights["up_bias"][layer].index_select(0, group.bias_index)
+        return torch.addcmul(bias, product, magnitude)
+
+
+def _activate(z: Tensor, activation: str) -> Tensor:
+    if activation == "relu":
+        return z.relu_()
+    if activation == "gelu":
+        return functional.gelu(z)
+    return z

@@ -1,0 +1,326 @@
+"""The engine: requests in, hypotheses out, one decoder step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hub.bases import Base
+from hub.engine.adapters import AdapterReader, HostAdapter
+from hub.engine.architecture import Architecture
+from hub.engine.banks import Banks, Plan
+from hub.engine.deltas import StepAdapters, find_deltas
+from hub.engine.families import Checkpoint, find_family
+from hub.engine.linear import find_precision
+from hub.engine.model import Model, SourceBatch, build_model
+from hub.engine.requests import DecodeRequest, Finished, StepReport
+from hub.engine.rows import Rows
+from hub.errors import (
+    AdapterBindingError,
+    DecodingError,
+    EngineError,
+    SlotsBusyError,
+    TextError,
+    WrongBaseError,
+)
+from hub.manifest import AdapterManifest
+
+_ENCODE_TOKENS = 4096
+"""Source tokens that one encoder pass takes; more wait for the next pass of the same step."""
+
+
+class Engine:
+    """One base model, its adapter slots and the rows that run on them.
+
+    One thread drives `place`, `clear`, `admit`, `step` and `cancel`; any thread may call
+    `read_adapter`.
+    """
+
+    def __init__(
+        self, model: Model, banks: Banks, reader: AdapterReader, digest: str, max_rows: int
+    ) -> None:
+        """Assemble; `Engine.load` is the way in."""
+        self._model = model
+        self._banks = banks
+        self._reader = reader
+        self._digest = digest
+        self._max_rows = max_rows
+        self._deltas = find_deltas(model.precision)
+        self._waiting: list[DecodeRequest] = []
+        self._rows = Rows(model.architecture, model.precision.hidden_dtype)
+        self._plan: tuple[tuple[int, int], Plan] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        base: Base,
+        *,
+        quantization: str,
+        slots: int,
+        max_rows: int,
+        threads: int | None = None,
+    ) -> Engine:
+        """Read and pack a base.
+
+        Args:
+            base: An opened base of a served family.
+            quantization: "float32", "bfloat16" or "int8".
+            slots: Adapter slots, numbered from 1; slot 0 is the plain base.
+            max_rows: Most decoder rows, beams counted one by one.
+            threads: Threads of each product, for the whole process; None leaves them alone.
+
+        Raises:
+            BaseNotFoundError: The family is not served.
+            CorruptBaseError: The weights do not fit the config.
+            SettingsError: The quantization is unknown.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        precision = find_precision(quantization)
+        family = find_family(base.config)
+        architecture = family.architecture(base.config)
+        with torch.inference_mode():
+            model = build_model(Checkpoint(base.folder, family, architecture), precision)
+        deltas = find_deltas(precision)
+        reader = AdapterReader(family, architecture, deltas, base.digest)
+        return cls(model, Banks(architecture, slots, deltas.merge_macs), reader,
+                   base.digest, max_rows)  # fmt: skip
+
+    @property
+    def architecture(self) -> Architecture:
+        """Return the shape of the base."""
+        return self._model.architecture
+
+    @property
+    def slots(self) -> int:
+        """Return the number of adapter slots, the plain base not counted."""
+        return self._banks.slots
+
+    @property
+    def max_rows(self) -> int:
+        """Return the most decoder rows that may run at once."""
+        return self._max_rows
+
+    @property
+    def running(self) -> int:
+        """Return the rows in use, those admitted but not yet encoded included."""
+        return self._rows.count + sum(one.options.beam_size for one in self._waiting)
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Return the bytes that the placed adapters take."""
+        return self._banks.nbytes
+
+    @torch.inference_mode()
+    def read_adapter(self, folder: Path, manifest: AdapterManifest | None = None) -> HostAdapter:
+        """Read an adapter folder into host memory; safe on any thread.
+
+        Raises:
+            WrongBaseError: The manifest names another base.
+            AdapterBindingError: A tensor does not bind, or the count is not the manifest's.
+            IncompatibleAdapterError: The kind of adapter is not served.
+            CorruptBlobError: A file cannot be read.
+        """
+        if manifest is not None and manifest.base.digest != self._digest:
+            raise WrongBaseError(
+                f"the adapter was trained on base {manifest.base.name!r} "
+                f"({manifest.base.digest}), this engine serves {self._digest}"
+            )
+        adapter = self._reader.read(folder)
+        if manifest is not None and manifest.trainable_parameters != adapter.parameters:
+            raise AdapterBindingError(
+                f"{folder.name} holds {adapter.parameters:,} values, its manifest says "
+                f"{manifest.trainable_parameters:,}"
+            )
+        return adapter
+
+    @torch.inference_mode()
+    def place(self, slot: int, adapter: HostAdapter) -> None:
+        """Copy an adapter into a slot, in place of what it held.
+
+        Raises:
+            EngineError: There is no such slot, or rows are running on it.
+            WrongBaseError: The adapter was read for another base.
+        """
+        self._check_free(slot)
+        if adapter.digest != self._digest:
+            raise WrongBaseError(
+                f"the adapter was read for base {adapter.digest}, this engine serves {self._digest}"
+            )
+        self._banks.place(slot, adapter.parts)
+
+    def clear(self, slot: int) -> None:
+        """Free a slot.
+
+        Raises:
+            EngineError: There is no such slot, or rows are running on it.
+        """
+        self._check_free(slot)
+        self._banks.clear(slot)
+
+    def admit(self, requests: Iterable[DecodeRequest]) -> None:
+        """Take requests; the next step encodes them. All are taken or none.
+
+        Raises:
+            DecodingError: An option, a key or a length is out of range.
+            TextError: A source is empty or longer than the base's positions.
+            EngineError: A request's slot holds no adapter.
+            SlotsBusyError: The rows would exceed `max_rows`.
+        """
+        batch = list(requests)
+        keys = {one.request.key for one in self._rows.running}
+        keys |= {one.key for one in self._waiting}
+        for request in batch:
+            if request.key in keys:
+                raise DecodingError(f"key {request.key} is already running", field="key")
+            keys.add(request.key)
+            self._check(request)
+        needed = sum(request.options.beam_size for request in batch)
+        if self.running + needed > self._max_rows:
+            raise SlotsBusyError(
+                f"{needed} more rows do not fit: {self.running} of {self._max_rows} are in use"
+            )
+        self._waiting += batch
+
+    @torch.inference_mode()
+    def cancel(self, keys: Iterable[int]) -> tuple[int, ...]:
+        """Drop requests at once, without a `Finished`; return the keys that were there."""
+        wanted = set(keys)
+        found = [one.key for one in self._waiting if one.key in wanted]
+        self._waiting = [one for one in self._waiting if one.key not in wanted]
+        running = [one for one in self._rows.running if one.request.key in wanted]
+        for one in running:
+            self._rows.remove(one)
+        return (*found, *(one.request.key for one in running))
+
+    @torch.inference_mode()
+    def step(self) -> StepReport:
+        """Encode what waits, then run the decoder once over every row."""
+        started = time.perf_counter()
+        encoded = self._encode_waiting()
+        decoding = time.perf_counter()
+        rows, distinct = self._rows.count, self._rows.distinct_slots
+        finished: list[Finished] = []
+        tokens = 0
+        if rows:
+            hidden = self._model.decode(self._rows.step(), self._adapters())
+            tokens, ended = self._rows.advance(hidden, self._model.project)
+            seconds = time.perf_counter() - decoding
+            finished = self._rows.finish(ended, seconds)
+        return StepReport(
+            finished=finished,
+            rows=rows,
+            distinct_adapters=distinct,
+            tokens=tokens,
+            encoded=encoded,
+            encode_seconds=decoding - started,
+            decode_seconds=time.perf_counter() - decoding,
+        )
+
+    def translate(self, requests: Sequence[DecodeRequest]) -> list[Finished]:
+        """Run requests to their end, as many at once as fit, and return them in order.
+
+        Raises:
+            DecodingError, TextError, EngineError: As `admit`.
+        """
+        waiting = sorted(requests, key=lambda one: -len(one.source_ids))
+        ended: dict[int, Finished] = {}
+        while waiting or self.running:
+            room, batch = self._max_rows - self.running, []
+            while waiting and waiting[0].options.beam_size <= room:
+                batch.append(waiting.pop(0))
+                room -= batch[-1].options.beam_size
+            self.admit(batch)
+            ended.update((one.key, one) for one in self.step().finished)
+        return [ended[request.key] for request in requests]
+
+    @torch.inference_mode()
+    def forced_logits(self, requests: Sequence[DecodeRequest]) -> list[Tensor]:
+        """Return each request's logits `(len(prefix_ids) + 1, vocab)` along its forced prefix.
+
+        Runs beside whatever is running, on caches of its own.
+        """
+        for request in requests:
+            self._check(request)
+        model = self._model
+        rows = Rows(self.architecture, model.precision.hidden_dtype)
+        self._encode(list(requests), rows)
+        plan = self._banks.plan(rows.slot_of_row())
+        adapters = StepAdapters(plan, self._deltas, model.precision)
+        found = rows.force(lambda step: model.decode(step, adapters), model.project)
+        return [found[request.key] for request in requests]
+
+    def _check(self, request: DecodeRequest) -> None:
+        request.options.validate()
+        architecture = self.architecture
+        limit = architecture.max_positions
+        if not 1 <= len(request.source_ids) <= limit:
+            raise TextError(
+                f"the source has {len(request.source_ids)} tokens, the base takes 1 to {limit}",
+                field="contents",
+            )
+        target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
+        if target > limit + 1:
+            raise DecodingError(
+                f"max_new_tokens is {request.options.max_new_tokens}, with the forced prefix the "
+                f"base takes at most {limit - len(request.prefix_ids)}",
+                field="max_new_tokens",
+            )
+        tokens = (*request.source_ids, *request.prefix_ids)
+        if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
+            raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
+        if request.options.beam_size > self._max_rows:
+            raise DecodingError(
+                f"beam_size is {request.options.beam_size}, this engine runs {self._max_rows} rows",
+                field="beam_size",
+            )
+        if request.slot and request.slot not in self._banks.placed:
+            raise EngineError(f"slot {request.slot} holds no adapter; place one first")
+
+    def _check_free(self, slot: int) -> None:
+        if not 1 <= slot <= self._banks.slots:
+            raise EngineError(f"slot {slot} does not exist, there are 1 to {self._banks.slots}")
+        if slot in self._rows.slots or any(one.slot == slot for one in self._waiting):
+            raise EngineError(f"slot {slot} is in use by running rows; wait until they end")
+
+    def _encode_waiting(self) -> int:
+        count = len(self._waiting)
+        while self._waiting:
+            batch: list[DecodeRequest] = []
+            tokens = 0
+            while self._waiting and (
+                not batch or tokens + len(self._waiting[0].source_ids) <= _ENCODE_TOKENS
+            ):
+                batch.append(self._waiting.pop(0))
+                tokens += len(batch[-1].source_ids)
+            self._encode(batch, self._rows)
+        return count
+
+    def _encode(self, requests: list[DecodeRequest], rows: Rows) -> None:
+        started = time.perf_counter()
+        model = self._model
+        batch = SourceBatch.build(
+            [request.source_ids for request in requests], model.precision.hidden_dtype
+        )
+        slots = [
+            requests[index].slot
+            for index, length in zip(batch.order, batch.lengths, strict=True)
+            for _ in range(length)
+        ]
+        adapters = StepAdapters(self._banks.plan(slots), self._deltas, model.precision)
+        encoded = model.encode(batch, adapters)
+        added = [rows.add(requests[index]) for index in batch.order]
+        model.store(encoded, batch, [one.place for one in added], adapters)
+        seconds = time.perf_counter() - started
+        for one in added:
+            one.encode_seconds = seconds
+
+    def _adapters(self) -> StepAdapters:
+        key = (self._rows.version, self._banks.version)
+        if self._plan is None or self._plan[0] != key:
+            self._plan = (key, self._banks.plan(self._rows.slot_of_row()))
+        return StepAdapters(self._plan[1], self._deltas, self._model.precision)

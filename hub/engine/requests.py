@@ -1,0 +1,130 @@
+"""What goes into the engine and what comes out: plain values, no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from hub.errors import DecodingError, HubError
+
+MAX_BEAM = 64
+"""Widest beam the engine accepts; a server may allow less."""
+
+MAX_NEW_TOKENS = 4096
+"""Longest target the options accept; the base's own positions may allow less."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingOptions:
+    """How one request is decoded; the meanings are those of `transformers` generate.
+
+    Attributes:
+        beam_size: Beam width; 1 is greedy.
+        max_new_tokens: Most tokens after the forced prefix, the end token included.
+        min_new_tokens: Fewest tokens after the forced prefix before the end token is allowed.
+        length_penalty: Exponent of the length that divides a sum of log-probabilities.
+        num_hypotheses: How many of the beam's hypotheses to return, best first.
+    """
+
+    beam_size: int = 1
+    max_new_tokens: int = 128
+    min_new_tokens: int = 0
+    length_penalty: float = 1.0
+    num_hypotheses: int = 1
+
+    def validate(self) -> DecodingOptions:
+        """Check every option against its range and return the options.
+
+        Raises:
+            DecodingError: Names the first option that is out of range.
+        """
+        _within("beam_size", self.beam_size, 1, MAX_BEAM)
+        _within("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+        _within("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
+        _within("num_hypotheses", self.num_hypotheses, 1, self.beam_size)
+        if not math.isfinite(self.length_penalty) or abs(self.length_penalty) > 10:
+            raise DecodingError(
+                f"length_penalty is {self.length_penalty}, give a number from -10 to 10",
+                field="length_penalty",
+            )
+        return self
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise DecodingError(f"{name} is {value}, give {low} to {high}", field=name)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """One source to decode.
+
+    Attributes:
+        key: The caller's name for the request, unique among those running.
+        source_ids: Source tokens as the encoder wants them, language and end token included.
+        prefix_ids: Target tokens forced after the start token, for example the language.
+        slot: Adapter slot of every row of this request; 0 is the plain base.
+    """
+
+    key: int
+    source_ids: tuple[int, ...]
+    prefix_ids: tuple[int, ...] = ()
+    slot: int = 0
+    options: DecodingOptions = DecodingOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One candidate translation.
+
+    Attributes:
+        token_ids: Target tokens without start, forced prefix and end token.
+        score: `log_probability / length ** length_penalty`; higher is better. The length
+            counts the forced prefix and the end token, as transformers counts them.
+        log_probability: Sum over the tokens chosen, end token included; forced ones add 0.
+        finished: False where max_new_tokens cut the hypothesis off.
+    """
+
+    token_ids: tuple[int, ...]
+    score: float
+    log_probability: float
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of one request: hypotheses, best first, or an error.
+
+    Attributes:
+        encode_seconds: Wall time of the encoder pass that the source was in.
+        decode_seconds: Wall time of the decoder steps that the request was in.
+        steps: Number of those decoder steps.
+    """
+
+    key: int
+    hypotheses: tuple[Hypothesis, ...]
+    error: HubError | None = None
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one call of `Engine.step` did.
+
+    Attributes:
+        finished: Requests that ended in this step, failed ones included.
+        rows: Decoder rows that ran.
+        distinct_adapters: Different adapters among them, the plain base not counted.
+        tokens: Tokens chosen in this step, over all rows.
+        encoded: Sources encoded before the decoder ran.
+    """
+
+    finished: list[Finished] = field(default_factory=list)
+    rows: int = 0
+    distinct_adapters: int = 0
+    tokens: int = 0
+    encoded: int = 0
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0

@@ -1,0 +1,278 @@
+"""The rows that decode together: which request owns which, and how they move on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hub.engine.architecture import Architecture
+from hub.engine.cache import Lane
+from hub.engine.model import DecoderStep
+from hub.engine.requests import DecodeRequest, Finished
+from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates, best_tokens
+from hub.errors import HubError, NonFiniteRowError
+
+
+@dataclass
+class Running:
+    """One request on its rows.
+
+    Attributes:
+        lane: The lane of its beam width.
+        index: Its place in the lane.
+        tokens: The token each of its rows reads next.
+        position: The place in the target where they stand, 0 for the start token.
+        origins: For each beam, the beam it continues, until the caches have followed.
+    """
+
+    request: DecodeRequest
+    lane: Lane
+    index: int
+    tokens: list[int]
+    search: GreedySearch | BeamSearch
+    position: int = 0
+    steps: int = 0
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    error: HubError | None = None
+    origins: list[int] | None = None
+
+    @property
+    def place(self) -> tuple[Lane, int]:
+        """Return the lane and the index in it."""
+        return self.lane, self.index
+
+    @property
+    def forced(self) -> bool:
+        """Return whether the next token is given, not chosen."""
+        return self.position < len(self.request.prefix_ids)
+
+    @property
+    def verified(self) -> bool:
+        """Return whether all that its rows have cached is known to be finite.
+
+        A value that is not finite reaches the logits of the same step. Before the first free
+        token nothing has looked at logits.
+        """
+        return self.error is None and self.search.generated > 0
+
+    def force(self) -> None:
+        """Move every row on to the next forced token."""
+        self.tokens = [self.request.prefix_ids[self.position]] * len(self.tokens)
+        self.position += 1
+
+    def report(self) -> Finished:
+        """Return the request's end."""
+        return Finished(
+            key=self.request.key,
+            hypotheses=() if self.error else self.search.hypotheses(),
+            error=self.error,
+            encode_seconds=self.encode_seconds,
+            decode_seconds=self.decode_seconds,
+            steps=self.steps,
+        )
+
+
+class Rows:
+    """All running requests, in lanes by beam width."""
+
+    def __init__(self, architecture: Architecture, dtype: torch.dtype) -> None:
+        """Start without rows."""
+        self._architecture = architecture
+        self._dtype = dtype
+        self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
+        self.version = 0
+
+    @property
+    def running(self) -> list[Running]:
+        """Return every request in the order of its rows."""
+        return [one for _, members in self._lanes.values() for one in members]
+
+    @property
+    def count(self) -> int:
+        """Return the number of rows."""
+        return sum(lane.width * lane.count for lane, _ in self._lanes.values())
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """Return the adapter slots in use."""
+        return frozenset(one.request.slot for one in self.running) - {0}
+
+    @property
+    def distinct_slots(self) -> int:
+        """Return the number of different adapters, the plain base not counted."""
+        return len(self.slots)
+
+    def slot_of_row(self) -> list[int]:
+        """Return the adapter slot of each row."""
+        return [one.request.slot for one in self.running for _ in one.tokens]
+
+    def add(self, request: DecodeRequest) -> Running:
+        """Give a request its rows."""
+        width = request.options.beam_size
+        if width not in self._lanes:
+            self._lanes[width] = (Lane(self._architecture, width, self._dtype), [])
+        lane, members = self._lanes[width]
+        target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
+        kind = GreedySearch if width == 1 else BeamSearch
+        running = Running(
+            request=request,
+            lane=lane,
+            index=lane.add(len(request.source_ids), target),
+            tokens=[self._architecture.decoder_start_id] * width,
+            search=kind(request, self._architecture.eos_ids),
+        )
+        members.append(running)
+        self.version += 1
+        return running
+
+    def remove(self, running: Running) -> None:
+        """Take a request's rows away; the lane's last request moves into their place."""
+        lane, members = self._lanes[running.lane.width]
+        last = members.pop()
+        lane.remove(running.index, wipe=not (running.verified and last.verified))
+        if last is not running:
+            members[running.index] = last
+            last.index = running.index
+        if not members and lane.width > 1:
+            del self._lanes[lane.width]
+        self.version += 1
+
+    def step(self) -> DecoderStep:
+        """Return the decoder's next step."""
+        parts = []
+        for lane, members in self._lanes.values():
+            if members:
+                tokens = [token for one in members for token in one.tokens]
+                places = [one.position for one in members for _ in one.tokens]
+                parts.append((lane, tokens, places))
+        return DecoderStep.build(parts, self._dtype)
+
+    def advance(
+        self, hidden: Tensor, project: Callable[[Tensor], Tensor]
+    ) -> tuple[int, list[Running]]:
+        """Choose tokens from the decoder's output `(rows, d_model)`.
+
+        Returns:
+            How many tokens were chosen, and the requests that ended.
+        """
+        start, chosen, ended = 0, 0, []
+        for lane, members in list(self._lanes.values()):
+            own = hidden[start : start + lane.count * lane.width]
+            start += lane.count * lane.width
+            free = [one for one in members if not one.forced]
+            for one in members:
+                one.steps += 1
+            for one in members:
+                if one.forced:
+                    one.force()
+            if free:
+                logits = project(_rows_of(own, free, len(members)))
+                chosen += len(logits)
+                choose = _choose_greedy if lane.width == 1 else _choose_beams
+                ended += choose(logits, free, self._architecture.eos_ids)
+                if lane.width > 1:
+                    _reorder(lane, members)
+        return chosen, ended
+
+    def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
+        """Charge a step's time to every request, and take away those that ended."""
+        for one in self.running:
+            one.decode_seconds += seconds
+        for one in ended:
+            self.remove(one)
+        return [one.report() for one in ended]
+
+    def force(
+        self, decode: Callable[[DecoderStep], Tensor], project: Callable[[Tensor], Tensor]
+    ) -> dict[int, Tensor]:
+        """Run every request along its forced prefix; return its logits, by key."""
+        found: dict[int, list[Tensor]] = {one.request.key: [] for one in self.running}
+        while True:
+            logits = project(decode(self.step()))
+            start = 0
+            for one in self.running:
+                if len(found[one.request.key]) <= len(one.request.prefix_ids):
+                    found[one.request.key].append(logits[start])
+                start += len(one.tokens)
+            if not any(one.forced for one in self.running):
+                return {key: torch.stack(rows) for key, rows in found.items()}
+            for one in self.running:
+                if one.forced:
+                    one.force()
+
+
+def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
+    """Return the hidden rows of the requests that choose a token."""
+    if len(free) == members:
+        return own
+    width = len(free[0].tokens)
+    return own[torch.tensor([one.index * width + beam for one in free for beam in range(width)])]
+
+
+def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
+    """Return the rows whose request has not reached its least number of tokens."""
+    width = len(free[0].tokens)
+    rows = [
+        index * width + beam
+        for index, one in enumerate(free)
+        if one.search.generated < one.request.options.min_new_tokens
+        for beam in range(width)
+    ]
+    return EarlyRows(rows, eos_ids)
+
+
+def _choose_greedy(
+    logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]
+) -> list[Running]:
+    ended = []
+    tokens, values = best_tokens(logits, _early(free, eos_ids))
+    for one, token, value in zip(free, tokens, values, strict=True):
+        one.position += 1
+        one.tokens = [token]
+        assert isinstance(one.search, GreedySearch)
+        if not math.isfinite(value):
+            one.error = _not_finite(one)
+            ended.append(one)
+        elif one.search.advance(token, value):
+            ended.append(one)
+    return ended
+
+
+def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]) -> list[Running]:
+    ended = []
+    searches = [one.search for one in free if isinstance(one.search, BeamSearch)]
+    scores = torch.tensor([search.scores for search in searches])
+    found = best_candidates(logits, scores, _early(free, eos_ids))
+    for one, search, candidates in zip(free, searches, found, strict=True):
+        one.position += 1
+        if not all(math.isfinite(candidate.log_probability) for candidate in candidates):
+            one.error = _not_finite(one)
+            ended.append(one)
+            continue
+        over, one.origins, one.tokens = search.advance(candidates)
+        if over:
+            ended.append(one)
+    return ended
+
+
+def _reorder(lane: Lane, members: Sequence[Running]) -> None:
+    """Let rows continue from the beams they now extend; never across requests."""
+    sources, length = [], 0
+    for one in members:
+        origins = one.origins if one.origins is not None else range(lane.width)
+        sources += [one.index * lane.width + origin for origin in origins]
+        length = max(length, one.position)
+        one.origins = None
+    lane.reorder(sources, length)
+
+
+def _not_finite(one: Running) -> NonFiniteRowError:
+    return NonFiniteRowError(
+        f"request {one.request.key} on slot {one.request.slot} produced values that are not "
+        f"finite at target position {one.position}; its adapter or base is not sound"
+    )

@@ -1,0 +1,238 @@
+"""Greedy and beam search, one object per request; torch only where rows are batched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
+
+_CHUNK_BYTES = 1 << 20
+"""Logits that stay in the cache between the passes over them."""
+
+_BLOCKS = 64
+"""Parts that a row is cut into for `likeliest`."""
+
+UNREACHED = -1e9
+"""Score of a beam that no hypothesis holds yet (transformers' own constant)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A continuation: which beam it extends, by what, and the sum of log-probabilities."""
+
+    beam: int
+    token: int
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyRows:
+    """Rows that may not end yet, and the tokens that would end them."""
+
+    rows: Sequence[int]
+    eos_ids: Sequence[int]
+
+    def block(self, values: Tensor, start: int) -> None:
+        """Set those tokens to -inf, in place, in rows `start` and on of `(rows, vocab)`."""
+        inside = [row - start for row in self.rows if start <= row < start + len(values)]
+        for eos in self.eos_ids if inside else ():
+            values[torch.tensor(inside), eos] = -math.inf
+
+
+NO_EARLY_ROWS = EarlyRows((), ())
+
+
+def best_tokens(logits: Tensor, early: EarlyRows = NO_EARLY_ROWS) -> tuple[list[int], list[float]]:
+    """Return each row's likeliest token and its log-probability.
+
+    Args:
+        logits: `(rows, vocab)` float32; blocked tokens are overwritten.
+        early: Rows that may not end yet.
+    """
+    tokens: list[int] = []
+    values: list[float] = []
+    for start, chunk in _chunks(logits):
+        log_probabilities = functional.log_softmax(chunk, dim=-1)
+        early.block(chunk, start)
+        chosen = likeliest(chunk).unsqueeze(1)
+        values += log_probabilities.gather(1, chosen).squeeze(1).tolist()
+        tokens += chosen.squeeze(1).tolist()
+    return tokens, values
+
+
+def likeliest(values: Tensor) -> Tensor:
+    """Return the column of each row's largest value; six times as fast as argmax on a CPU.
+
+    A row is cut into blocks of neighbours. The largest value of every place in the blocks is a
+    reduction that runs along memory; argmax then sees that one block, and one column of it.
+
+    Args:
+        values: `(rows, vocab)`.
+
+    Returns:
+        `(rows,)`. A row that holds NaN gets any column.
+    """
+    rows, vocab = values.shape
+    width = vocab // _BLOCKS
+    if width < _BLOCKS:
+        return values.argmax(-1)
+    blocks = values[:, : _BLOCKS * width].view(rows, _BLOCKS, width)
+    rest = values[:, _BLOCKS * width :]
+    place = torch.cat([blocks.amax(1), rest], dim=1).argmax(-1)
+    column = place.clamp(max=width - 1)[:, None, None].expand(rows, _BLOCKS, 1)
+    block = blocks.gather(2, column).squeeze(2).argmax(1)
+    return torch.where(place < width, block * width + place, (_BLOCKS - 1) * width + place)
+
+
+def best_candidates(
+    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
+) -> list[list[Candidate]]:
+    """Return each request's `2 * width` best continuations, best first.
+
+    Twice the width leaves enough to go on with when every beam's best choice is the end token.
+
+    Args:
+        logits: `(requests * width, vocab)` float32.
+        scores: `(requests, width)` log-probability of each beam so far.
+        early: Rows that may not end yet.
+    """
+    requests, width = scores.shape
+    keep = min(2 * width, logits.shape[1])
+    values, tokens = [], []
+    for start, chunk in _chunks(logits):
+        log_probabilities = functional.log_softmax(chunk, dim=-1)
+        early.block(log_probabilities, start)
+        top = log_probabilities.topk(keep, dim=-1)
+        values.append(top.values)
+        tokens.append(top.indices)
+    totals = torch.cat(values).view(requests, width, keep) + scores.unsqueeze(2)
+    best = totals.flatten(1).topk(min(2 * width, width * keep), dim=-1)
+    chosen = torch.cat(tokens).view(requests, -1).gather(1, best.indices)
+    beams = best.indices // keep
+    return [
+        [Candidate(*row) for row in zip(*columns, strict=True)]
+        for columns in zip(beams.tolist(), chosen.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _chunks(logits: Tensor) -> list[tuple[int, Tensor]]:
+    rows = max(1, _CHUNK_BYTES // (logits.shape[1] * logits.element_size()))
+    return [(start, logits[start : start + rows]) for start in range(0, len(logits), rows)]
+
+
+class Search(Protocol):
+    """Where one request stands."""
+
+    @property
+    def generated(self) -> int:
+        """Tokens generated so far, the forced prefix not counted."""
+        ...
+
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Return what was found, best first."""
+        ...
+
+
+class GreedySearch:
+    """The likeliest token at every step."""
+
+    def __init__(self, request: DecodeRequest, eos_ids: Sequence[int]) -> None:
+        """Start behind the forced prefix."""
+        self._options = request.options
+        self._eos_ids = frozenset(eos_ids)
+        self._prefix = len(request.prefix_ids)
+        self._tokens: list[int] = []
+        self._total = 0.0
+        self._ended = False
+        self.generated = 0
+
+    def advance(self, token: int, log_probability: float) -> bool:
+        """Take a token; return whether the search is over."""
+        self.generated += 1
+        self._total += log_probability
+        self._ended = token in self._eos_ids
+        if not self._ended:
+            self._tokens.append(token)
+        return self._ended or self.generated >= self._options.max_new_tokens
+
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Return the one hypothesis."""
+        length = self._prefix + self.generated
+        return (_hypothesis(self._tokens, self._total, length, self._options, self._ended),)
+
+
+class BeamSearch:
+    """Beam search with transformers' rules for `early_stopping=False`.
+
+    A hypothesis ends only from among the first `width` candidates. The search is over when
+    `width` hypotheses have ended and the best open beam, at its present length, scores no
+    better than the worst of them.
+    """
+
+    def __init__(self, request: DecodeRequest, eos_ids: Sequence[int]) -> None:
+        """Start behind the forced prefix, where all beams are still the same."""
+        self._options = request.options
+        self._eos_ids = frozenset(eos_ids)
+        self._prefix = len(request.prefix_ids)
+        self._ended: list[Hypothesis] = []
+        width = request.options.beam_size
+        self._open: list[tuple[int, ...]] = [()] * width
+        self.scores = [0.0] + [UNREACHED] * (width - 1)
+        self.generated = 0
+
+    def advance(self, candidates: Sequence[Candidate]) -> tuple[bool, list[int], list[int]]:
+        """Take candidates, best first.
+
+        Returns:
+            Whether the search is over; for each beam, the beam it now continues and the token
+            it reads next.
+        """
+        self.generated += 1
+        cut = self.generated >= self._options.max_new_tokens
+        width = self._options.beam_size
+        for candidate in candidates[:width]:
+            if cut or candidate.token in self._eos_ids:
+                self._end(candidate)
+        keep = [one for one in candidates if cut or one.token not in self._eos_ids][:width]
+        self._open = [(*self._open[one.beam], one.token) for one in keep]
+        self.scores = [one.log_probability for one in keep]
+        over = cut or not self._can_improve()
+        return over, [one.beam for one in keep], [one.token for one in keep]
+
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Return the best hypotheses that ended."""
+        return tuple(self._ended[: self._options.num_hypotheses])
+
+    def _end(self, candidate: Candidate) -> None:
+        finished = candidate.token in self._eos_ids
+        tokens = self._open[candidate.beam]
+        if not finished:
+            tokens = (*tokens, candidate.token)
+        length = self._prefix + self.generated
+        total = candidate.log_probability
+        self._ended.append(_hypothesis(tokens, total, length, self._options, finished))
+        self._ended.sort(key=lambda one: -one.score)
+        del self._ended[self._options.beam_size :]
+
+    def _can_improve(self) -> bool:
+        if len(self._ended) < self._options.beam_size:
+            return True
+        length = self._prefix + self.generated
+        return _score(self.scores[0], length, self._options) > self._ended[-1].score
+
+
+def _score(total: float, length: int, options: DecodingOptions) -> float:
+    return total / math.pow(length, options.length_penalty)
+
+
+def _hypothesis(
+    tokens: Sequence[int], total: float, length: int, options: DecodingOptions, finished: bool
+) -> Hypothesis:
+    return Hypothesis(tuple(tokens), _score(total, length, options), total, finished)

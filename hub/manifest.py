@@ -1,0 +1,149 @@
+"""What an adapter is, and what it was made from: the file hub.json.
+
+The manifest lies beside PEFT's files in the adapter folder and is part of what
+the folder's digest covers. It holds nothing that depends on the clock or the
+machine, so the same training gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hub.errors import CorruptBlobError, LanguageError
+from hub.languages import LanguagePair
+
+MANIFEST_FILE: Final = "hub.json"
+SCHEMA_VERSION: Final = 1
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=0)]
+Metric = Literal["chrf++", "bleu", "exact"]
+System = Literal["base", "adapter"]
+
+
+class _Record(BaseModel):
+    """Frozen, strict, and closed: an unknown field is an error, not a guess."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ScoreRecord(_Record):
+    """One score of one system on the unseen test items.
+
+    Attributes:
+        value: In the metric's own units, 0 to 100.
+        signature: sacreBLEU's signature: version, tokenizer, smoothing.
+        items: Number of test segments scored.
+    """
+
+    metric: Metric
+    system: System
+    value: float
+    signature: str
+    items: Count
+
+
+class BaseReference(_Record):
+    """The base model that the adapter belongs to.
+
+    Attributes:
+        parameters: Unique parameters of the unquantized base, tied weights once.
+    """
+
+    name: Name
+    digest: Digest
+    parameters: Annotated[int, Field(gt=0)]
+
+
+class CorpusReference(_Record):
+    """The corpus, its identity and how many pairs each split held."""
+
+    name: Name
+    fingerprint: Name
+    licence: Name
+    train: Count
+    dev: Count
+    test: Count
+
+
+class AdapterManifest(_Record):
+    """An adapter's identity card.
+
+    Attributes:
+        pair: Language pair such as "en-ko", in canonical spelling.
+        size: Width, rank or prefix length, by method; 0 where the method has none.
+        budget: Asked fraction of the base's parameters; None where a size was asked.
+        trainable_parameters: The realised count, verified again at load.
+        recipe_digest: Digest of the training recipe; names the run.
+        scores: Evidence; empty for an adapter imported without any.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    pair: str
+    method: Name
+    size: Count
+    budget: Annotated[float, Field(gt=0, le=1)] | None
+    trainable_parameters: Annotated[int, Field(gt=0)]
+    base: BaseReference
+    corpus: CorpusReference
+    recipe_digest: Digest
+    seed: int
+    scores: tuple[ScoreRecord, ...] = ()
+
+    @field_validator("pair")
+    @classmethod
+    def _canonical_pair(cls, pair: str) -> str:
+        try:
+            parsed = str(LanguagePair.parse(pair))
+        except LanguageError as error:
+            raise ValueError(error.message) from None
+        if parsed != pair:
+            raise ValueError(f"{pair!r} is not canonical; write {parsed!r}")
+        return pair
+
+    @property
+    def language_pair(self) -> LanguagePair:
+        """Return the pair as an object."""
+        return LanguagePair.parse(self.pair)
+
+    @property
+    def realised_fraction(self) -> float:
+        """Return trainable parameters over the base's unique parameters."""
+        return self.trainable_parameters / self.base.parameters
+
+    def score(self, metric: Metric, system: System) -> float | None:
+        """Return a score's value, None where it was not measured."""
+        found = (s.value for s in self.scores if s.metric == metric and s.system == system)
+        return next(found, None)
+
+    def to_json(self) -> str:
+        """Return the canonical text: sorted keys, two spaces, one final newline."""
+        plain = self.model_dump(mode="json")
+        return json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a manifest.
+
+        Raises:
+            CorruptBlobError: The text is not a manifest of a known schema; the
+                message names the first field at fault.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise CorruptBlobError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return (
+        f"{MANIFEST_FILE} is not a valid manifest: {where}: {first['msg']}{more}; "
+        "publish the adapter again from its run folder"
+    )

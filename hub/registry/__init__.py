@@ -1,0 +1,19 @@
+"""The registry of adapters: content-addressed blobs and a catalog of versions and aliases."""
+
+from __future__ import annotations
+
+from hub.registry.blobs import folder_digest
+from hub.registry.faults import CatalogSchemaError
+from hub.registry.fsck import Finding, FsckReport
+from hub.registry.records import AdapterVersion, AliasState
+from hub.registry.registry import Registry
+
+__all__ = [
+    "AdapterVersion",
+    "AliasState",
+    "CatalogSchemaError",
+    "Finding",
+    "FsckReport",
+    "Registry",
+    "folder_digest",
+]

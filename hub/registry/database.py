@@ -1,0 +1,154 @@
+"""Connections to the catalog: transactions, durability, schema version.
+
+SQLite by default: write-ahead log, synchronous=FULL (a commit that was
+acknowledged survives a power loss), foreign keys, a bounded wait for locks,
+and BEGIN IMMEDIATE for writers, so that two of them never deadlock half way.
+Another database is a matter of its URL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from hub.errors import SettingsError
+from hub.registry import schema
+from hub.registry.faults import CatalogSchemaError, catalog_faults
+
+_WRITES: Final = "hub_writes"
+_SCHEMA_KEY: Final = "schema_version"
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the catalog URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+class Database:
+    """A catalog's database at its URL; safe to share between threads."""
+
+    def __init__(self, url: str, busy_seconds: float) -> None:
+        """Create the schema where there is none.
+
+        Args:
+            url: SQLAlchemy URL.
+            busy_seconds: How long to wait for another process's transaction.
+
+        Raises:
+            SettingsError: The URL is not one, or its driver is not installed.
+            CatalogSchemaError: The catalog was made by a newer release.
+            RegistryAccessError: It cannot be opened or written.
+            CorruptError: It is damaged.
+        """
+        self._engine = _engine(url, busy_seconds)
+        self.where = self._engine.url.render_as_string(hide_password=True)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a connection that sees one consistent state."""
+        with catalog_faults(self.where), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend a connection whose changes are durable at the end, or undone together."""
+        with catalog_faults(self.where), self._engine.connect() as connection:
+            connection.execution_options(**{_WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def problems(self) -> list[str]:
+        """Return what the database's own checks complain of; [] where it has none."""
+        if self._engine.dialect.name != "sqlite":
+            return []
+        with self.reading() as connection:
+            lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        found = [str(line) for line in lines if line != "ok"]
+        return found + [f"row {row[1]} of {row[0]} refers to a missing {row[2]}" for row in orphans]
+
+    def _prepare(self) -> None:
+        with self.reading() as connection:
+            found = _schema_version(connection)
+        if found is None:
+            self._create()
+        elif found != schema.CATALOG_SCHEMA:
+            raise CatalogSchemaError(
+                f"the catalog {self.where} has schema {found}, this release knows "
+                f"{schema.CATALOG_SCHEMA}; use the release that made it, or a newer one"
+            )
+
+    def _create(self) -> None:
+        if self._engine.dialect.name == "sqlite":
+            self._use_write_ahead_log()
+        with self.writing() as connection:
+            schema.tables.create_all(connection)
+            if _schema_version(connection) is None:
+                row = {"key": _SCHEMA_KEY, "value": str(schema.CATALOG_SCHEMA)}
+                connection.execute(schema.meta.insert().values(row))
+
+    def _use_write_ahead_log(self) -> None:
+        """Switch the file over, once, outside of any transaction; the file remembers."""
+        with catalog_faults(self.where), self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            try:
+                driver.execute("PRAGMA journal_mode=WAL").close()
+            except sqlite3.Error as error:
+                raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
+
+
+def _schema_version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema.meta.name):
+        return None
+    query = select(schema.meta.c.value).where(schema.meta.c.key == _SCHEMA_KEY)
+    value = connection.execute(query).scalar()
+    return None if value is None else int(value)
+
+
+def _engine(url: str, busy_seconds: float) -> Engine:
+    try:
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {"timeout": busy_seconds} if is_sqlite else {}
+        engine = create_engine(url, connect_args=arguments)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise SettingsError(
+            f"the catalog URL cannot be used: {error}; use one such as "
+            "postgresql+psycopg://user@host/database and install its driver",
+            field="catalog_url",
+        ) from None
+    if is_sqlite:
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: Any, _record: object) -> None:
+    """Take transactions into our own hands and set what is per connection."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=FULL")
+    finally:
+        cursor.close()
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

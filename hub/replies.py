@@ -1,0 +1,210 @@
+"""What the client hands out, and how it reads it off the wire."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from hub.errors import HubError
+from hub.pb.adapterhub.v1 import adapter_service_pb2, translation_service_pb2
+from hub.wire_errors import from_status
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Options of the search; None leaves an option to the server."""
+
+    beam_size: int | None = None
+    max_output_tokens: int | None = None
+    length_penalty: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A hypothesis after the best one."""
+
+    text: str
+    score: float
+    mean_log_probability: float
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Reference-free signals; see QualitySignals in the wire contract."""
+
+    mean_log_probability: float = 0.0
+    length_ratio: float = 0.0
+    repetition: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTimings:
+    """Where an item's time went, and the company it had."""
+
+    queue_ms: float = 0.0
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0
+    batch_rows: int = 0
+    batch_distinct_adapters: int = 0
+
+    @property
+    def total_ms(self) -> float:
+        """Return queueing, encoding and decoding together."""
+        return self.queue_ms + self.encode_ms + self.decode_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReply:
+    """What became of one text.
+
+    Attributes:
+        adapter_version: "name:version", "" for the base model.
+        adapter_digest: "sha256:…", "" for the base model.
+        warnings: TRUNCATED, REPETITION, LENGTH_RATIO.
+        error: Why this text alone failed, None when it did not.
+    """
+
+    text: str
+    adapter_version: str
+    adapter_digest: str
+    quality: Quality
+    warnings: tuple[str, ...]
+    timings: ItemTimings
+    alternatives: tuple[Alternative, ...]
+    error: HubError | None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateReply:
+    """The reply to one call; `items` keep the order of the texts."""
+
+    items: tuple[ItemReply, ...]
+    base_name: str
+    base_digest: str
+    quantization: str
+    input_characters: int
+    input_tokens: int
+    output_tokens: int
+    total_ms: float
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the translations.
+
+        Raises:
+            HubError: The first item that failed.
+        """
+        for item in self.items:
+            if item.error is not None:
+                raise item.error
+        return tuple(item.text for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """One immutable version of an adapter, as the server's registry knows it."""
+
+    name: str
+    version: int
+    digest: str
+    aliases: tuple[str, ...]
+    source: str
+    target: str
+    method: str
+    size: int
+    realised_fraction: float
+    base_name: str
+    base_digest: str
+    size_bytes: int
+    created_at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapterInfo:
+    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST"."""
+
+    digest: str
+    adapter_version: str
+    tier: str
+    slot: int
+    size_bytes: int
+    running_requests: int
+
+
+def decoding_message(decoding: Decoding) -> translation_service_pb2.DecodingOptions:
+    """Write search options; what is None stays unset."""
+    return translation_service_pb2.DecodingOptions(
+        beam_size=decoding.beam_size,
+        max_output_tokens=decoding.max_output_tokens,
+        length_penalty=decoding.length_penalty,
+    )
+
+
+def translate_reply(reply: translation_service_pb2.TranslateTextResponse) -> TranslateReply:
+    """Read a reply."""
+    return TranslateReply(
+        items=tuple(_item_reply(item) for item in reply.translations),
+        base_name=reply.base_model.name,
+        base_digest=reply.base_model.digest,
+        quantization=reply.base_model.quantization,
+        input_characters=reply.usage.input_characters,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        total_ms=reply.timings.total_ms,
+    )
+
+
+def _item_reply(item: translation_service_pb2.Translation) -> ItemReply:
+    names = translation_service_pb2.Warning.Name
+    quality, timings = item.quality, item.timings
+    return ItemReply(
+        text=item.translated_text,
+        adapter_version=item.adapter_version,
+        adapter_digest=item.adapter_digest,
+        quality=Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition),
+        warnings=tuple(names(warning).removeprefix("WARNING_") for warning in item.warnings),
+        timings=ItemTimings(
+            timings.queue_ms,
+            timings.encode_ms,
+            timings.decode_ms,
+            timings.batch_rows,
+            timings.batch_distinct_adapters,
+        ),
+        alternatives=tuple(
+            Alternative(a.translated_text, a.score, a.mean_log_probability, a.truncated)
+            for a in item.alternatives
+        ),
+        error=from_status(item.status),
+    )
+
+
+def adapter_info(adapter: adapter_service_pb2.Adapter) -> AdapterInfo:
+    """Read one version of an adapter."""
+    return AdapterInfo(
+        name=adapter.name,
+        version=adapter.version,
+        digest=adapter.digest,
+        aliases=tuple(adapter.aliases),
+        source=adapter.source_language_code,
+        target=adapter.target_language_code,
+        method=adapter.method,
+        size=adapter.size,
+        realised_fraction=adapter.realised_fraction,
+        base_name=adapter.base_name,
+        base_digest=adapter.base_digest,
+        size_bytes=adapter.size_bytes,
+        created_at=adapter.create_time.ToDatetime(datetime.UTC),
+    )
+
+
+def loaded_adapter_info(adapter: adapter_service_pb2.LoadedAdapter) -> LoadedAdapterInfo:
+    """Read one adapter in memory."""
+    return LoadedAdapterInfo(
+        digest=adapter.digest,
+        adapter_version=adapter.adapter_version,
+        tier=adapter_service_pb2.Tier.Name(adapter.tier).removeprefix("TIER_"),
+        slot=adapter.slot,
+        size_bytes=adapter.size_bytes,
+        running_requests=adapter.running_requests,
+    )

@@ -1,0 +1,165 @@
+"""One frozen settings object for every process of the hub.
+
+A value comes from the first of these that has it:
+
+    flags > environment (HUB_REGISTRY, HUB_PORT, …) > hub.toml > defaults
+
+`hub.toml` is read from the working directory, or from the path in HUB_CONFIG. A
+bad value is refused with its name, its source and the limit; a key that no
+setting has is refused too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+
+from hub.errors import SettingsError
+
+CONFIG_FILE: Final = "hub.toml"
+PREFIX: Final = "HUB_"
+
+Positive = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Bytes = Annotated[ByteSize, Field(ge=1)]
+
+
+def _default_registry() -> str:
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return str(Path(data) / "adapterhub" / "registry")
+
+
+class Settings(BaseModel):
+    """Everything that can be set, with its default and its limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    registry: Text = Field(
+        default_factory=_default_registry, description="folder (or URL) of the registry"
+    )
+    base: Text = Field("embedded", description="base model: embedded, a folder or a HF id")
+    runs: Path = Field(Path("runs"), description="folder that keeps training runs")
+
+    host: Text = Field("127.0.0.1", description="address that the server listens on")
+    port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 picks one")
+    drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
+    max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
+
+    quantization: Literal["float32", "bfloat16", "int8"] = Field(
+        "int8", description="numbers that the base is kept in"
+    )
+    threads: Positive | None = Field(None, description="CPU threads of the engine; all if unset")
+    slots: int = Field(64, ge=1, le=4096, description="adapters placed on the device at once")
+    host_adapter_bytes: Bytes = Field(ByteSize(2**30), description="adapters kept in memory")
+    device_adapter_bytes: Bytes = Field(ByteSize(2**29), description="adapters kept on the device")
+
+    max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
+    max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")
+    queue: Positive = Field(1024, description="requests that may wait")
+    max_contents: Positive = Field(256, description="texts in one request")
+    max_content_characters: Positive = Field(5000, description="characters of one text")
+    max_source_tokens: Positive = Field(256, description="tokens of one text")
+    max_beam: int = Field(16, ge=1, le=64, description="widest beam")
+
+    @field_validator("registry", "base")
+    @classmethod
+    def _expand_home(cls, value: str) -> str:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+
+    @field_validator("runs")
+    @classmethod
+    def _expand_home_path(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Gather the settings of this process.
+
+    Args:
+        flags: Values given on the command line, by setting name; None means that
+            the flag was not given.
+        environ: The environment; the process's own by default.
+        folder: Where to look for hub.toml; the working directory by default.
+
+    Raises:
+        SettingsError: A value is bad, a key unknown, or hub.toml not readable.
+    """
+    environ = os.environ if environ is None else environ
+    sources = {
+        **_from_file(environ, folder or Path()),
+        **_from_environment(environ),
+        **_from_flags(flags or {}),
+    }
+    try:
+        return Settings.model_validate({name: value for name, (value, _) in sources.items()})
+    except ValidationError as error:
+        raise _explain(error, sources) from None
+
+
+# name → (value, where it came from)
+_Sourced = dict[str, tuple[Any, str]]
+
+
+def _from_flags(flags: Mapping[str, Any]) -> _Sourced:
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {name: (value, f"--{name.replace('_', '-')}") for name, value in given.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Sourced:
+    found: _Sourced = {}
+    for key, value in environ.items():
+        name = key.removeprefix(PREFIX).lower()
+        if not key.startswith(PREFIX) or name in ("config", "debug"):
+            continue
+        if name in Settings.model_fields:
+            found[name] = (value, key)
+        else:
+            _refuse_misspelt(key, name)
+    return found
+
+
+def _refuse_misspelt(key: str, name: str) -> None:
+    """Refuse a near miss; another program's HUB_* variable is none of ours."""
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.8)
+    if close:
+        raise SettingsError(
+            f"environment variable {key} is not a setting; did you mean {PREFIX}{close[0].upper()}?"
+        )
+
+
+def _from_file(environ: Mapping[str, str], folder: Path) -> _Sourced:
+    named = environ.get(f"{PREFIX}CONFIG", "")
+    path = Path(named).expanduser() if named else folder / CONFIG_FILE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not named:
+            return {}
+        raise SettingsError(f"HUB_CONFIG names {named!r}, which does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read settings from {path}: {error}") from None
+    return {name: (value, str(path)) for name, value in table.items()}
+
+
+def _explain(error: ValidationError, sources: _Sourced) -> SettingsError:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    value, source = sources.get(name, (first.get("input"), "default"))
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "remove it"
+        return SettingsError(f"setting {name!r} (from {source}) does not exist; {hint}", field=name)
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return SettingsError(f"setting {name} = {value!r} (from {source}): {message}", field=name)

@@ -1,0 +1,1 @@
+"""Serving: request → translation → metrics, over one base model in memory."""

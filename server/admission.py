@@ -1,0 +1,132 @@
+"""Which requests are let in: limits on work, checked before anything is spent on it.
+
+Pure: no clock, no tokenizer, no queue. A check of the whole request raises; a check of one text
+returns its error, because one bad text must not cost the others their translation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from hub.errors import DecodingError, HubError, InputError, TextError
+from server.messages import Search, SearchChoice, TranslateCommand
+
+PLAIN_TEXT: Final = "text/plain"
+MAX_LENGTH_PENALTY: Final = 10.0
+OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
+OUTPUT_TOKENS_EXTRA: Final = 48
+
+# Control characters other than tab and line ends, and surrogates.
+_UNTRANSLATABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one request may ask for."""
+
+    max_contents: int
+    max_content_characters: int
+    max_source_tokens: int
+    max_output_tokens: int
+    max_beam: int
+
+
+def check_command(command: TranslateCommand, limits: Limits) -> None:
+    """Refuse a request that no part of can be done.
+
+    Raises:
+        InputError: Contents are missing or too many, or the MIME type is not plain text.
+        DecodingError: A search option is out of range.
+    """
+    if not command.contents:
+        raise InputError("contents is empty; send at least one text", field="contents")
+    if len(command.contents) > limits.max_contents:
+        raise InputError(
+            f"{len(command.contents)} texts in one request; at most {limits.max_contents} are "
+            "allowed, so split them over several requests",
+            field="contents",
+        )
+    if command.mime_type not in ("", PLAIN_TEXT):
+        raise InputError(
+            f"MIME type {command.mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r}",
+            field="mime_type",
+        )
+    _check_search(command.search, limits)
+
+
+def _check_search(choice: SearchChoice, limits: Limits) -> None:
+    beam = 1 if choice.beam_size is None else choice.beam_size
+    if not 1 <= beam <= limits.max_beam:
+        raise DecodingError(
+            f"beam_size {beam} is out of range; choose 1 (greedy) to {limits.max_beam}",
+            field="decoding.beam_size",
+        )
+    if not 0 <= choice.num_alternatives < beam:
+        raise DecodingError(
+            f"num_alternatives {choice.num_alternatives} is out of range for beam_size {beam}; "
+            "ask for fewer than the beam is wide",
+            field="num_alternatives",
+        )
+    tokens = choice.max_output_tokens
+    if tokens is not None and not 1 <= tokens <= limits.max_output_tokens:
+        raise DecodingError(
+            f"max_output_tokens {tokens} is out of range; choose 1 to {limits.max_output_tokens}",
+            field="decoding.max_output_tokens",
+        )
+    penalty = 1.0 if choice.length_penalty is None else choice.length_penalty
+    if not math.isfinite(penalty) or abs(penalty) > MAX_LENGTH_PENALTY:
+        raise DecodingError(
+            f"length_penalty {penalty} is out of range; choose {-MAX_LENGTH_PENALTY:g} to "
+            f"{MAX_LENGTH_PENALTY:g}",
+            field="decoding.length_penalty",
+        )
+
+
+def check_text(text: str, limits: Limits) -> HubError | None:
+    """Return why a text cannot be translated, None when it can.
+
+    Blank texts and control characters are refused rather than passed to the model, which would
+    invent a translation for them.
+    """
+    if len(text) > limits.max_content_characters:
+        return TextError(
+            f"text has {len(text)} characters; at most {limits.max_content_characters} are "
+            "allowed, so split it"
+        )
+    if not text.strip():
+        return TextError("text is empty or blank; leave it out of the request")
+    found = _UNTRANSLATABLE.search(text)
+    if found is None:
+        return None
+    what = f"U+{ord(found[0]):04X} at position {found.start()}"
+    if found[0] >= "\ud800":
+        return TextError(f"text has a lone surrogate, {what}; send valid UTF-8")
+    return TextError(f"text has control character {what}; remove it")
+
+
+def check_source(tokens: int, limits: Limits) -> HubError | None:
+    """Return why a tokenized text cannot be translated, None when it can."""
+    if tokens <= limits.max_source_tokens:
+        return None
+    return TextError(
+        f"text has {tokens} tokens; at most {limits.max_source_tokens} are allowed, so split it "
+        "into sentences"
+    )
+
+
+def resolve_search(choice: SearchChoice, source_tokens: int, limits: Limits) -> Search:
+    """Fill in the defaults of a checked choice for a source of a given length.
+
+    The default output limit grows with the source, so that a model caught in a loop costs little;
+    an output cut there is flagged, never passed off as whole.
+    """
+    default = OUTPUT_TOKENS_EXTRA + OUTPUT_TOKENS_PER_SOURCE_TOKEN * source_tokens
+    return Search(
+        beam_size=choice.beam_size or 1,
+        max_new_tokens=choice.max_output_tokens or min(default, limits.max_output_tokens),
+        length_penalty=1.0 if choice.length_penalty is None else choice.length_penalty,
+        num_hypotheses=1 + choice.num_alternatives,
+    )

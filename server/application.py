@@ -1,0 +1,170 @@
+"""A whole server in one object: listen, load, warm up, serve, drain.
+
+    async with Application(settings) as application:   # ready when entered
+        print(application.ports.grpc)
+
+`hub serve` runs one until a signal; `running` runs one in a thread, for tests and embedding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from hub.errors import UnavailableError
+from hub.settings import Settings
+from server.core import Core, open_core
+from server.exposition import Exposition
+from server.grpc.edge import Edge, join_address
+from server.metrics import Metrics
+
+POOL_THREADS: Final = 8
+
+_log = logging.getLogger("adapterhub.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The addresses that are listened on, as "host:port"."""
+
+    grpc: str
+    metrics: str
+
+
+class Application:
+    """One server; use it once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="blocking")
+        self._core: Core | None = None
+        self._edge: Edge | None = None
+        self._exposition: Exposition | None = None
+        self._ports: Ports | None = None
+
+    @property
+    def ports(self) -> Ports:
+        """Return where it listens; only after `listen`."""
+        assert self._ports is not None, "the application is not listening yet"
+        return self._ports
+
+    @property
+    def core(self) -> Core:
+        """Return what is served.
+
+        Raises:
+            UnavailableError: The base is still being loaded.
+        """
+        if self._core is None:
+            raise UnavailableError("the base model is being loaded; retry in a moment")
+        return self._core
+
+    async def __aenter__(self) -> Self:
+        """Listen, load and warm up."""
+        try:
+            await self.listen()
+            await self.load()
+        except BaseException:
+            await self.stop(0)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drain and stop."""
+        await self.stop(self.settings.drain_seconds)
+
+    async def listen(self) -> None:
+        """Take the ports: health says NOT_SERVING, calls are told to come back.
+
+        Raises:
+            PortInUseError: A port is taken.
+        """
+        settings = self.settings
+        self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
+        self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool)
+        port = await self._edge.start()
+        self._ports = Ports(
+            join_address(settings.host, port), join_address(settings.host, self._exposition.port)
+        )
+
+    async def load(self) -> None:
+        """Load the base, warm up, and serve.
+
+        Raises:
+            HubError: The base or the registry cannot be opened, or the base cannot translate.
+        """
+        loop = asyncio.get_running_loop()
+
+        def on_broken() -> None:
+            asyncio.run_coroutine_threadsafe(self._edge_serving(False), loop)
+
+        core = await loop.run_in_executor(
+            self._pool, open_core, self.settings, self.metrics, self._pool, on_broken
+        )
+        try:
+            await core.warm_up()
+        except BaseException:
+            core.close()
+            raise
+        self._core = core
+        await self._edge_serving(True)
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Stop: refuse what is new, finish what runs within the given time, release everything."""
+        if self._edge is not None:
+            if drain_seconds > 0:
+                await self._edge.drain(drain_seconds)
+            else:
+                await self._edge.stop_now()
+        if self._core is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._exposition is not None:
+            self._exposition.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _edge_serving(self, serving: bool) -> None:
+        assert self._edge is not None
+        await self._edge.set_serving(serving)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Application]:
+    """Run a server in a thread of this process for as long as the block runs.
+
+    Raises:
+        HubError: It could not start.
+    """
+    started: Future[tuple[Application, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        try:
+            async with Application(settings) as application:
+                leave = asyncio.Event()
+                started.set_result((application, asyncio.get_running_loop(), leave))
+                await leave.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="server", daemon=True)
+    thread.start()
+    application, loop, leave = started.result()
+    try:
+        yield application
+    finally:
+        loop.call_soon_threadsafe(leave.set)
+        thread.join()

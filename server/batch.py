@@ -1,0 +1,185 @@
+"""What runs in the engine now: admitting, stepping, replying, and surviving a failed step.
+
+Used on the engine thread only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic
+
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.errors import EngineError, HubError
+from server.faults import as_hub_error
+from server.ledger import Entry, Ledger
+from server.messages import Candidate
+from server.metrics import Metrics
+from server.ports import Adapter, EnginePort
+from server.recovery import Recovery
+from server.scheduler import Admission
+from server.stock import Stock
+
+_log = logging.getLogger("adapterhub.server")
+
+
+class Batch(Generic[Adapter]):
+    """The running requests; each holds a pin on its adapter's slot until it is replied to."""
+
+    def __init__(
+        self,
+        engine: EnginePort[Adapter],
+        ledger: Ledger,
+        stock: Stock[Adapter],
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._stock = stock
+        self._metrics = metrics
+        self._clock = clock
+        self._recovery = Recovery()
+        self._running: dict[int, Entry] = {}
+        self._moved = False  # whether a reply since the last step may let others in
+
+    @property
+    def rows(self) -> int:
+        """Return the rows that running and suspected requests hold."""
+        return sum(entry.job.rows for entry in self._running.values())
+
+    @property
+    def recovering(self) -> bool:
+        """Tell whether requests of a failed step are being run again; nobody may join then."""
+        return self._recovery.active
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether another turn can do something without a message."""
+        return bool(self._running) or self.recovering or self._moved
+
+    def admit(self, admissions: Iterable[Admission]) -> None:
+        """Place adapters where needed and let requests join."""
+        failed: dict[str, HubError] = {}
+        joining: list[Entry] = []
+        for job, seat in ((a.job, a.seat) for a in admissions):
+            error = self._stock.place(seat.placement) if seat.placement else None
+            if error is not None:
+                failed[job.digest] = error
+            elif job.digest and not seat.placement and job.digest not in failed:
+                self._stock.note_hit()
+            if job.digest in failed:
+                self._stock.device.release(job.digest)
+                self._ledger.settle(job.key, self._clock(), error=failed[job.digest])
+                continue
+            entry = self._ledger[job.key]
+            entry.admit(seat.slot, self._clock())
+            joining.append(entry)
+        for digest in failed:
+            self._stock.device.drop(digest)
+        self._moved = bool(failed)
+        self._join(joining)
+
+    def retry(self) -> None:
+        """Let the next suspected group run, once the one before has ended."""
+        if self._running or not self.recovering:
+            return
+        group = [self._ledger[key] for key in self._recovery.next_group()]
+        for entry in group:
+            entry.admit(entry.slot, self._clock())
+        self._join(group)
+
+    def step(self) -> None:
+        """Run one step, if anything runs, and reply to what has finished."""
+        if not self._running:
+            return
+        began = time.perf_counter()
+        try:
+            report = self._engine.step()
+        except Exception as error:
+            self._suspect(error)
+            return
+        self._metrics.step_seconds.observe(time.perf_counter() - began)
+        self._metrics.batch_size.observe(report.rows)
+        self._metrics.batch_adapters.observe(report.distinct_adapters)
+        for entry in self._running.values():
+            entry.join_step(report.rows, report.distinct_adapters)
+        for finished in report.finished:
+            self._finish(finished)
+
+    def remove(self, keys: Sequence[int], error: HubError) -> None:
+        """Take requests out, running or suspected, and reply to them with an error."""
+        running = [key for key in keys if key in self._running]
+        if running:
+            self._engine.cancel(running)
+        suspects = self._recovery.members()
+        self._recovery.discard(keys)
+        for key in keys:
+            if key in self._running or key in suspects:
+                self._leave(key)
+                self._ledger.settle(key, self._clock(), error=error)
+
+    def _join(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        self._running.update((entry.job.key, entry) for entry in entries)
+        try:
+            self._engine.admit([_decode_request(entry) for entry in entries])
+        except Exception as error:
+            self._suspect(error)
+
+    def _finish(self, finished: Finished) -> None:
+        entry = self._running.get(finished.key)
+        if entry is None:
+            _log.error("the engine finished request %d, which was not running", finished.key)
+            return
+        self._leave(finished.key)
+        self._metrics.stage_seconds.labels("encode").observe(finished.encode_seconds)
+        self._metrics.stage_seconds.labels("decode").observe(finished.decode_seconds)
+        candidates = [
+            Candidate(tuple(h.token_ids), h.score, h.log_probability, h.finished)
+            for h in finished.hypotheses
+        ]
+        error = finished.error
+        if error is None and not candidates:
+            error = EngineError(f"the engine returned nothing for request {entry.job.key}")
+        self._ledger.settle(
+            finished.key,
+            self._clock(),
+            candidates=candidates,
+            error=error,
+            encode_seconds=finished.encode_seconds,
+            decode_seconds=finished.decode_seconds,
+        )
+
+    def _leave(self, key: int) -> None:
+        entry = self._running.pop(key, None) or self._ledger[key]
+        self._stock.device.release(entry.job.digest)
+        self._moved = True
+
+    def _suspect(self, error: Exception) -> None:
+        """A step failed as a whole: take everything out and find the culprit by halves.
+
+        Raises:
+            Exception: The engine cannot even be emptied; it is beyond repair.
+        """
+        keys = list(self._running)
+        _log.warning("a step of %d requests failed: %r", len(keys), error)
+        self._engine.cancel(keys)
+        self._running.clear()
+        for key in self._recovery.suspect(keys):
+            self._leave(key)
+            fault = as_hub_error(error, f"running request {key} alone")
+            self._ledger.settle(key, self._clock(), error=fault)
+
+
+def _decode_request(entry: Entry) -> DecodeRequest:
+    job = entry.job
+    options = DecodingOptions(
+        beam_size=job.search.beam_size,
+        max_new_tokens=job.search.max_new_tokens,
+        length_penalty=job.search.length_penalty,
+        num_hypotheses=job.search.num_hypotheses,
+    )
+    return DecodeRequest(job.key, job.source_ids, job.prefix_ids, entry.slot, options)

@@ -1,0 +1,148 @@
+"""`hub serve`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from hub.settings import Settings
+    from server.application import Application
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the server's commands."""
+    app.command("serve")(serve)
+
+
+def serve(
+    registry: Annotated[
+        str | None, typer.Option(help="Folder of the registry whose adapters are served.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Prometheus port; 0 picks a free one.")
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="Numbers of the base: int8, bfloat16 or float32.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of the engine; all when not given.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Adapters that can take part in one batch.")
+    ] = None,
+    max_batch_rows: Annotated[
+        int | None, typer.Option(help="Rows of one step, beams counted.")
+    ] = None,
+    queue: Annotated[int | None, typer.Option(help="Texts that may wait.")] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="How long to wait for running requests at shutdown.")
+    ] = None,
+    announce: Annotated[
+        str,
+        typer.Option(help="json: also print one line of JSON with the addresses when ready."),
+    ] = "text",
+) -> None:
+    """Serve translations over gRPC, with any adapter of the registry, until Ctrl-C.
+
+    SIGTERM or Ctrl-C drains: running requests finish, then the server exits with 0. A second
+    signal stops at once. Every setting can also be given as HUB_… or in hub.toml.
+    """
+    from hub.errors import SettingsError
+    from hub.settings import load_settings
+
+    if announce not in ("text", "json"):
+        raise SettingsError(f"--announce {announce!r} is not known; use text or json")
+    settings = load_settings(
+        {
+            "registry": registry,
+            "base": base,
+            "host": host,
+            "port": port,
+            "metrics_port": metrics_port,
+            "quantization": quantization,
+            "threads": threads,
+            "slots": slots,
+            "max_batch_rows": max_batch_rows,
+            "queue": queue,
+            "drain_seconds": drain_seconds,
+        }
+    )
+    raise typer.Exit(_run(settings, announce_json=announce == "json"))
+
+
+def _run(settings: Settings, *, announce_json: bool) -> int:
+    import asyncio
+    import logging
+
+    from prometheus_client import disable_created_metrics
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return asyncio.run(_serve(settings, announce_json=announce_json))
+
+
+async def _serve(settings: Settings, *, announce_json: bool) -> int:
+    from hub.console import note
+    from server.application import Application
+    from server.signals import Signals
+
+    signals = Signals.install()
+    application = Application(settings)
+    try:
+        await application.listen()
+        note(f"listening on {application.ports.grpc}, loading base {settings.base!r} …")
+        if not await signals.race(application.load()):
+            _leave("stopped while loading", 0)
+        _announce(application, as_json=announce_json)
+        await signals.first.wait()
+        note("draining: running requests finish, new ones are refused; a second signal stops now")
+        if not await signals.race_second(application.stop(settings.drain_seconds)):
+            _leave("stopped at once; running requests were cut off", signals.exit_code)
+    except BaseException:
+        await application.stop(0)
+        raise
+    note("stopped")
+    return 0
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """End the process now, not waiting for threads that load or compute."""
+    import os
+    import sys
+
+    from hub.console import note
+
+    note(message)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _announce(application: Application, *, as_json: bool) -> None:
+    """Say that the server is ready: to people on stderr, to programs on stdout."""
+    import json
+
+    from hub.console import note
+
+    ports, core = application.ports, application.core
+    settings = application.settings
+    languages = ", ".join(sorted(core.translator.router.languages))
+    note(f"serving gRPC on   {ports.grpc}")
+    note(f"metrics on        http://{ports.metrics}/metrics")
+    note(f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization}")
+    note(f"languages         {languages}")
+    note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
+    note(
+        f"limits            {settings.slots} slots, {settings.max_batch_rows} rows per step, "
+        f"{settings.queue} texts waiting"
+    )
+    note(f'try               hub translate --server {ports.grpc} --pair en-ko "Monday"')
+    if as_json:
+        ready = {"event": "ready", "grpc": ports.grpc, "metrics": ports.metrics}
+        print(json.dumps(ready), flush=True)

@@ -1,0 +1,151 @@
+"""The server without its edge: everything from the router to the engine, wired together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hub.bases import Base, open_base
+from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.registry import AdapterVersion, Registry
+from hub.settings import Settings
+from server.admission import Limits
+from server.loader import PoolLoader
+from server.memory import resident_bytes
+from server.messages import SearchChoice, TranslateCommand
+from server.metrics import Metrics
+from server.residency import HostTier, SlotTable
+from server.routing import Router
+from server.scheduler import BatchLimits, Scheduler
+from server.stock import Stock
+from server.translator import Translator
+from server.worker import Worker
+
+if TYPE_CHECKING:
+    from hub.engine.adapters import HostAdapter
+    from hub.engine.engine import Engine
+
+LOADER_THREADS: Final = 4
+WARM_UP_TEXTS: Final = ("1", "2 3")
+
+_log = logging.getLogger("adapterhub.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A loaded base and everything that serves it."""
+
+    base: Base
+    settings: Settings
+    registry: Registry
+    translator: Translator
+    worker: Worker[HostAdapter]
+
+    def close(self) -> None:
+        """Stop the engine thread and let go of the registry. Blocks for up to one step."""
+        self.worker.stop()
+        self.registry.close()
+
+    async def warm_up(self) -> None:
+        """Translate something, so that the first caller does not pay for the first time.
+
+        Raises:
+            HubError: The base cannot translate; the server must not say that it serves.
+        """
+        languages = sorted(self.translator.router.languages)
+        source, target = languages[0], languages[-1]
+        search = SearchChoice(max_output_tokens=2)
+        command = TranslateCommand(WARM_UP_TEXTS, source, target, search=search)
+        result = await self.translator.translate(command)
+        for item in result.items:
+            if item.error is not None:
+                raise item.error
+
+
+def open_core(
+    settings: Settings, metrics: Metrics, pool: Executor, on_broken: Callable[[], None]
+) -> Core:
+    """Load the base, start the engine thread and wire the rooms. Blocks for as long as that takes.
+
+    Raises:
+        HubError: The base or the registry cannot be opened.
+    """
+    base = open_base(settings.base)
+    tokenizer = load_tokenizer(base)
+    registry = Registry.open(settings.registry)
+    try:
+        engine = _load_engine(base, settings, metrics)
+    except BaseException:
+        registry.close()
+        raise
+    worker = _worker(engine, registry, settings, metrics, on_broken)
+    translator = Translator(
+        router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
+        tokenizer=tokenizer,
+        worker=worker,
+        limits=limits_of(settings, base, tokenizer),
+        metrics=metrics,
+        pool=pool,
+    )
+    metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
+    worker.start()
+    return Core(base, settings, registry, translator, worker)
+
+
+def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
+    from hub.engine.engine import Engine
+
+    before = resident_bytes()
+    engine = Engine.load(
+        base,
+        quantization=settings.quantization,
+        slots=settings.slots,
+        max_rows=settings.max_batch_rows,
+        threads=settings.threads,
+    )
+    metrics.base_bytes.set(max(0, resident_bytes() - before))
+    return engine
+
+
+def _worker(
+    engine: Engine,
+    registry: Registry,
+    settings: Settings,
+    metrics: Metrics,
+    on_broken: Callable[[], None],
+) -> Worker[HostAdapter]:
+    def read(version: AdapterVersion) -> HostAdapter:
+        return engine.read_adapter(registry.folder(version), version.manifest)
+
+    stock = Stock(
+        engine,
+        SlotTable(settings.slots, settings.device_adapter_bytes),
+        HostTier(settings.host_adapter_bytes, LOADER_THREADS),
+        metrics,
+    )
+    limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
+    return Worker(
+        engine,
+        PoolLoader(registry.resolve, read, LOADER_THREADS),
+        Scheduler(limits),
+        stock,
+        metrics,
+        queue_limit=settings.queue,
+        on_broken=on_broken,
+    )
+
+
+def limits_of(settings: Settings, base: Base, tokenizer: BaseTokenizer) -> Limits:
+    """Return the limits on one request: the settings', within what the base and a batch can do."""
+    positions = base.dimensions.max_positions
+    prefix = max(len(tokenizer.target_prefix(language)) for language in tokenizer.languages)
+    return Limits(
+        max_contents=min(settings.max_contents, settings.queue),
+        max_content_characters=settings.max_content_characters,
+        max_source_tokens=min(settings.max_source_tokens, positions),
+        max_output_tokens=positions - prefix - 1,
+        max_beam=min(settings.max_beam, settings.max_batch_rows),
+    )

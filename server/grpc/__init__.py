@@ -1,0 +1,1 @@
+"""The server's edge: messages ↔ protobuf, errors ↔ status, health and reflection."""

@@ -1,0 +1,121 @@
+"""The gRPC server itself: services, health, reflection, ports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from hub.errors import PortInUseError
+from hub.pb.adapterhub.v1 import (
+    adapter_service_pb2,
+    adapter_service_pb2_grpc,
+    translation_service_pb2,
+    translation_service_pb2_grpc,
+)
+from hub.settings import Settings
+from server.core import Core
+from server.grpc.interceptors import BoundaryInterceptor, Calls
+from server.grpc.service import AdapterServicer, TranslationServicer
+from server.metrics import Metrics
+
+SERVICES: Final = (
+    translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
+    adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
+)
+SETTLE_SECONDS: Final = 0.05
+STREAM_SECONDS: Final = 0.2
+"""Grace for open streams (health watches) once every call has ended."""
+
+
+class Edge:
+    """The listening server; not serving until it is told to."""
+
+    def __init__(
+        self, settings: Settings, core: Callable[[], Core], metrics: Metrics, pool: Executor
+    ) -> None:
+        """Prepare the server; must be called on the event loop that will run it."""
+        self._settings = settings
+        self._calls = Calls()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._server = grpc.aio.server(
+            interceptors=[BoundaryInterceptor(metrics, self._calls)],
+            options=[
+                # A second server on the same port must fail, not take half of the calls.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", int(settings.max_message_bytes)),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+        )
+        translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(
+            TranslationServicer(core), self._server
+        )
+        adapter_service_pb2_grpc.add_AdapterServiceServicer_to_server(
+            AdapterServicer(core, pool), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> int:
+        """Listen, not serving yet; return the port.
+
+        Raises:
+            PortInUseError: Another process listens there.
+        """
+        await self.set_serving(False)
+        address = join_address(self._settings.host, self._settings.port)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise PortInUseError(
+                f"cannot listen on {address}: the port is in use or not ours to use; choose "
+                "another with --port (0 picks a free one)"
+            )
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell the health service's askers and watchers."""
+        response = health_pb2.HealthCheckResponse
+        status = response.SERVING if serving else response.NOT_SERVING
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse what is new, let calls in progress end, for at most `seconds`; then stop."""
+        await self._health.enter_graceful_shutdown()
+        stopping = asyncio.ensure_future(self._server.stop(seconds))
+        settled = asyncio.ensure_future(self._settle())
+        await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)
+        settled.cancel()
+        await self._server.stop(STREAM_SECONDS)
+        await stopping
+
+    async def _settle(self) -> None:
+        """Wait until no call is in progress, those just being read off the wire included."""
+        while True:
+            await self._calls.wait_idle()
+            await asyncio.sleep(SETTLE_SECONDS)
+            if self._calls.idle:
+                return
+
+    async def stop_now(self) -> None:
+        """Cut every call off."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(None)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return "host:port", an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -1,0 +1,140 @@
+"""The two services: read the request, ask the application, write the reply.
+
+No handler here catches an error: `server.grpc.interceptors` turns every one into a status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hub.errors import InputError, NotFoundError
+from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
+from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
+from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
+from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
+from hub.registry import Registry
+from server.catalog import Filter, list_page
+from server.core import Core
+from server.grpc.convert import BaseIdentity, adapter_of, command_of, loaded_of, response_of
+from server.messages import LoadedAdapter
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    TranslateContext = grpc.aio.ServicerContext[
+        translation_pb.TranslateTextRequest, translation_pb.TranslateTextResponse
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationServicer(translation_grpc.TranslationServiceServicer):
+    """Translates.
+
+    Attributes:
+        core: Returns the application; raises UnavailableError while there is none.
+    """
+
+    core: Callable[[], Core]
+
+    async def TranslateText(
+        self, request: translation_pb.TranslateTextRequest, context: TranslateContext
+    ) -> translation_pb.TranslateTextResponse:
+        """Translate every item of the request."""
+        core = self.core()
+        result = await core.translator.translate(command_of(request, _deadline(context)))
+        base = BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
+        return response_of(result, base)
+
+
+def _deadline(context: TranslateContext) -> float | None:
+    remaining: float | None = context.time_remaining()
+    return None if remaining is None else time.monotonic() + remaining
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterServicer(adapter_grpc.AdapterServiceServicer):
+    """Lists adapters.
+
+    Attributes:
+        core: As for TranslationServicer.
+        pool: Threads for the registry, which blocks.
+    """
+
+    core: Callable[[], Core]
+    pool: Executor
+
+    async def ListAdapters(
+        self,
+        request: adapter_pb.ListAdaptersRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.ListAdaptersRequest, adapter_pb.ListAdaptersResponse
+        ],
+    ) -> adapter_pb.ListAdaptersResponse:
+        """List versions, a page at a time."""
+        wanted = Filter(
+            name=request.name,
+            source=request.source_language_code,
+            target=request.target_language_code,
+            latest_only=request.latest_only,
+        )
+        page, token = await asyncio.get_running_loop().run_in_executor(
+            self.pool,
+            list_page,
+            self.core().registry,
+            wanted,
+            request.page_size,
+            request.page_token,
+        )
+        return adapter_pb.ListAdaptersResponse(
+            adapters=[adapter_of(version) for version in page], next_page_token=token
+        )
+
+    async def GetAdapter(
+        self,
+        request: adapter_pb.GetAdapterRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.GetAdapterRequest, adapter_pb.GetAdapterResponse
+        ],
+    ) -> adapter_pb.GetAdapterResponse:
+        """Resolve a ref."""
+        if not request.adapter.strip():
+            raise InputError("adapter is empty; give a ref such as 'name@alias'", field="adapter")
+        version = await asyncio.get_running_loop().run_in_executor(
+            self.pool, self.core().registry.resolve, request.adapter
+        )
+        return adapter_pb.GetAdapterResponse(adapter=adapter_of(version))
+
+    async def ListLoadedAdapters(
+        self,
+        request: adapter_pb.ListLoadedAdaptersRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.ListLoadedAdaptersRequest, adapter_pb.ListLoadedAdaptersResponse
+        ],
+    ) -> adapter_pb.ListLoadedAdaptersResponse:
+        """List what is in memory."""
+        core = self.core()
+        loaded = await asyncio.wrap_future(core.worker.inspect())
+        names = await asyncio.get_running_loop().run_in_executor(
+            self.pool, _names, core.registry, loaded
+        )
+        return adapter_pb.ListLoadedAdaptersResponse(
+            adapters=loaded_of(loaded, names),
+            slots=core.settings.slots,
+            device_bytes_limit=core.settings.device_adapter_bytes,
+            host_bytes_limit=core.settings.host_adapter_bytes,
+        )
+
+
+def _names(registry: Registry, loaded: Sequence[LoadedAdapter]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for adapter in loaded:
+        try:
+            names[adapter.digest] = registry.resolve(adapter.digest).ref
+        except NotFoundError:
+            continue
+    return names

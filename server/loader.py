@@ -1,0 +1,77 @@
+"""From the registry into host memory, in parallel, never on the engine thread.
+
+Single flight is the host tier's doing (`server.residency`): it asks for a digest once until the
+load has ended. A load that fails, fails the requests that wait for it and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from hub.errors import HubError
+from hub.registry import AdapterVersion
+from server.faults import as_hub_error
+from server.ports import Adapter
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Adapter]):
+    """How a load ended: exactly one of adapter and error is set."""
+
+    digest: str
+    adapter: Adapter | None
+    error: HubError | None
+    seconds: float
+
+
+class AdapterLoader(Protocol[Adapter]):
+    """Starts loads that report when they end, from any thread."""
+
+    def start(self, digest: str, report: Callable[[Loaded[Adapter]], None]) -> None:
+        """Begin to load an adapter."""
+
+    def close(self) -> None:
+        """Begin no further loads; those running may end unreported."""
+
+
+class PoolLoader(Generic[Adapter]):
+    """Loads adapters in a pool of threads."""
+
+    def __init__(
+        self,
+        resolve: Callable[[str], AdapterVersion],
+        read: Callable[[AdapterVersion], Adapter],
+        threads: int,
+    ) -> None:
+        """Prepare the pool.
+
+        Args:
+            resolve: Digest → version, as `Registry.resolve`.
+            read: Version → checked adapter in host memory.
+            threads: Loads that run at once.
+        """
+        self._resolve = resolve
+        self._read = read
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="adapter-loader")
+
+    def start(self, digest: str, report: Callable[[Loaded[Adapter]], None]) -> None:
+        """Begin to load an adapter; `report` is called from a thread of the pool."""
+        self._pool.submit(self._load, digest, report)
+
+    def close(self) -> None:
+        """Begin no further loads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, digest: str, report: Callable[[Loaded[Adapter]], None]) -> None:
+        began = time.perf_counter()
+        adapter: Adapter | None = None
+        error: HubError | None = None
+        try:
+            adapter = self._read(self._resolve(digest))
+        except Exception as caught:
+            error = as_hub_error(caught, f"loading {digest}")
+        report(Loaded(digest, adapter, error, time.perf_counter() - began))

@@ -1,0 +1,197 @@
+"""What travels between the rooms of the server: plain frozen dataclasses, no wire, no tensors.
+
+    command ──route, tokenize──▶ jobs ──queue, engine──▶ outcomes ──score──▶ result
+
+A job is one text; it ends in exactly one outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from hub.errors import HubError
+
+
+@dataclass(frozen=True, slots=True)
+class SearchChoice:
+    """What a caller asked of the search; None where the server's default is wanted."""
+
+    beam_size: int | None = None
+    max_output_tokens: int | None = None
+    length_penalty: float | None = None
+    num_alternatives: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateCommand:
+    """One call, as it came in.
+
+    Attributes:
+        adapter: A ref, or "" for the base model alone.
+        mime_type: "" means text/plain.
+        deadline: Monotonic seconds after which nobody waits for the reply, None for no limit.
+    """
+
+    contents: tuple[str, ...]
+    source: str
+    target: str
+    adapter: str = ""
+    search: SearchChoice = field(default_factory=SearchChoice)
+    mime_type: str = ""
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How one text is searched for, every default filled in."""
+
+    beam_size: int
+    max_new_tokens: int
+    length_penalty: float
+    num_hypotheses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One text on its way through the queue and the engine.
+
+    Attributes:
+        key: Unique in this process, from 1; higher arrived later.
+        digest: The adapter's digest, "" for the base model.
+        source_ids: Tokens for the encoder, language and end tokens included.
+        prefix_ids: Tokens that the output is forced to begin with.
+        adapter_bytes: Size of the adapter's files, an estimate of its size in memory.
+        deadline: As in TranslateCommand.
+    """
+
+    key: int
+    digest: str
+    source_ids: tuple[int, ...]
+    prefix_ids: tuple[int, ...]
+    search: Search
+    adapter_bytes: int = 0
+    deadline: float | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return the rows it takes in a batch: one per beam."""
+        return self.search.beam_size
+
+    @property
+    def tokens(self) -> int:
+        """Return the length of its source."""
+        return len(self.source_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One hypothesis: tokens without prefix and end; `finished` is False when it was cut."""
+
+    token_ids: tuple[int, ...]
+    score: float
+    log_probability: float
+    finished: bool
+
+    @property
+    def length(self) -> int:
+        """Return the tokens that the log-probability is the sum of, the end token included."""
+        return len(self.token_ids) + self.finished
+
+    @property
+    def mean_log_probability(self) -> float:
+        """Return the mean over those tokens; 0 for no token."""
+        return self.log_probability / self.length if self.length else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds by stage, and the fullest step that a job took part in."""
+
+    queue_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    batch_rows: int = 0
+    batch_distinct_adapters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: with candidates, best first, or with an error; every job has one."""
+
+    key: int
+    candidates: tuple[Candidate, ...] = ()
+    error: HubError | None = None
+    timings: Timings = field(default_factory=Timings)
+
+
+class Flag(Enum):
+    """What a reader of a translation should beware of."""
+
+    TRUNCATED = "truncated"
+    REPETITION = "repetition"
+    LENGTH_RATIO = "length_ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Quality signals that need no reference."""
+
+    mean_log_probability: float = 0.0
+    length_ratio: float = 0.0
+    repetition: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativeText:
+    """A hypothesis after the best one, as text."""
+
+    text: str
+    score: float
+    mean_log_probability: float
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one text."""
+
+    text: str = ""
+    signals: Signals = field(default_factory=Signals)
+    flags: tuple[Flag, ...] = ()
+    alternatives: tuple[AlternativeText, ...] = ()
+    error: HubError | None = None
+    timings: Timings = field(default_factory=Timings)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TranslateResult:
+    """What became of a command; `items` keep the order of its contents.
+
+    Attributes:
+        adapter_version: "name:version", "" for the base model.
+        adapter_digest: "sha256:…", "" for the base model.
+        stage_seconds: Seconds by stage of the whole command: "route", "tokenize", "total".
+    """
+
+    items: tuple[ItemResult, ...]
+    source: str
+    target: str
+    adapter_version: str
+    adapter_digest: str
+    input_characters: int
+    stage_seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """An adapter in memory; `slot` is 0 when it is only in the host tier."""
+
+    digest: str
+    slot: int
+    size_bytes: int
+    running: int

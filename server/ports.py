@@ -1,0 +1,54 @@
+"""What the server needs of the engine: the seam at which tests may put another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from hub.engine.requests import DecodeRequest, StepReport
+from hub.manifest import AdapterManifest
+from server.messages import Job, Outcome
+
+
+class HostAdapter(Protocol):
+    """An adapter in host memory, checked and ready to be placed."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes it takes, here and in a slot."""
+
+
+Adapter = TypeVar("Adapter", bound=HostAdapter)
+
+
+class EnginePort(Protocol[Adapter]):
+    """The engine, as its one thread drives it; only `read_adapter` may be called elsewhere."""
+
+    def read_adapter(self, folder: Path, manifest: AdapterManifest | None) -> Adapter:
+        """Read and check an adapter; thread-safe."""
+
+    def place(self, slot: int, adapter: Adapter) -> None:
+        """Copy an adapter into a free slot, from 1."""
+
+    def clear(self, slot: int) -> None:
+        """Free a slot."""
+
+    def admit(self, requests: Sequence[DecodeRequest]) -> None:
+        """Let requests join the batch."""
+
+    def step(self) -> StepReport:
+        """Run one step of everything admitted."""
+
+    def cancel(self, keys: Sequence[int]) -> object:
+        """Drop requests, freeing their rows."""
+
+
+class JobRunner(Protocol):
+    """What the translator needs of the worker."""
+
+    def submit(self, jobs: Sequence[Job], deliver: Callable[[Outcome], None]) -> None:
+        """Accept jobs, all or none; each is delivered exactly once, on another thread."""
+
+    def withdraw(self, keys: Sequence[int]) -> None:
+        """Cancel jobs; each is still delivered."""

@@ -1,0 +1,67 @@
+"""Signals on each output that need no reference translation.
+
+Length-normalised sequence log-probability is the best cheap detector of pathological translations
+(Guerreiro et al., arXiv 2208.05309); length ratio and repetition name the two commonest ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from server.messages import Candidate, Flag, Signals
+
+MAX_PERIOD: Final = 16
+MIN_REPEATS: Final = 3
+REPETITION_LIMIT: Final = 0.5
+RATIO_LIMITS: Final = (1 / 3, 3.0)
+MIN_RATIO_TOKENS: Final = 8
+"""Below this length on both sides a ratio says nothing: "no" may well become five tokens."""
+
+
+def repetition(tokens: Sequence[int]) -> float:
+    """Return the largest share of the tokens that lies in one loop, 0 to 1.
+
+    A loop is a phrase of 1 to `MAX_PERIOD` tokens said `MIN_REPEATS` or more times in a row.
+    """
+    longest = max((_longest_loop(tokens, period) for period in _periods(tokens)), default=0)
+    return longest / len(tokens) if tokens else 0.0
+
+
+def _periods(tokens: Sequence[int]) -> range:
+    return range(1, min(MAX_PERIOD, len(tokens) // MIN_REPEATS) + 1)
+
+
+def _longest_loop(tokens: Sequence[int], period: int) -> int:
+    longest = run = 0
+    for before, token in zip(tokens, tokens[period:], strict=False):
+        run = run + 1 if before == token else 0
+        if run >= period * (MIN_REPEATS - 1):
+            longest = max(longest, run + period)
+    return longest
+
+
+def measure(source: Sequence[int], candidate: Candidate) -> Signals:
+    """Measure one output against its source; both without language and end tokens."""
+    return Signals(
+        mean_log_probability=candidate.mean_log_probability,
+        length_ratio=len(candidate.token_ids) / max(1, len(source)),
+        repetition=repetition(candidate.token_ids),
+    )
+
+
+def judge(source: Sequence[int], candidate: Candidate, signals: Signals) -> tuple[Flag, ...]:
+    """Return what to warn a reader of.
+
+    A loop counts only as far as the source does not have one too: "1,000,000,000" repeats itself.
+    """
+    flags: list[Flag] = []
+    if not candidate.finished:
+        flags.append(Flag.TRUNCATED)
+    if signals.repetition >= max(REPETITION_LIMIT, repetition(source) + 0.25):
+        flags.append(Flag.REPETITION)
+    if max(len(source), len(candidate.token_ids)) >= MIN_RATIO_TOKENS and not (
+        RATIO_LIMITS[0] <= signals.length_ratio <= RATIO_LIMITS[1]
+    ):
+        flags.append(Flag.LENGTH_RATIO)
+    return tuple(flags)

@@ -1,0 +1,127 @@
+"""Which adapter translates: what a caller asked for → one immutable version, or the base.
+
+A ref is resolved anew for every request, so an alias that was moved or a version that was
+published a moment ago counts at once; everything behind this point is keyed by digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hub.errors import HubError, LanguageError, PairMismatchError, WrongBaseError
+from hub.languages import LanguagePair, canonical
+from hub.registry import AdapterVersion
+from server.residency import BASE
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes; `version` is None for the base model alone."""
+
+    pair: LanguagePair
+    version: AdapterVersion | None
+
+    @property
+    def digest(self) -> str:
+        """Return what the request's adapter is known by in every cache."""
+        return BASE if self.version is None else self.version.digest
+
+    @property
+    def adapter_version(self) -> str:
+        """Return "name:version", "" for the base model."""
+        return "" if self.version is None else self.version.ref
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Return the size of the adapter's files."""
+        return 0 if self.version is None else self.version.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Resolves requests against the registry and the base.
+
+    Attributes:
+        resolve: Ref → version; raises HubError.
+        languages: BCP-47 codes that the base's tokenizer has.
+        base_name: For messages.
+        base_digest: Adapters of any other base are refused.
+    """
+
+    resolve: Callable[[str], AdapterVersion]
+    languages: frozenset[str]
+    base_name: str
+    base_digest: str
+
+    def route(self, source: str, target: str, adapter: str) -> Route:
+        """Decide who translates. Blocks on the registry.
+
+        Raises:
+            LanguageError: A code is unknown, unsupported by the base, or both mean the same.
+            RefError: The ref has none of the known forms.
+            AdapterNotFoundError: Nothing answers to the ref.
+            PairMismatchError: The adapter was made for another pair.
+            WrongBaseError: The adapter was made for another base.
+        """
+        pair = self.pair(source, target)
+        if not adapter.strip():
+            return Route(pair, None)
+        version = self.resolve(adapter)
+        self._check_pair(version, pair)
+        self._check_base(version)
+        return Route(pair, version)
+
+    def pair(self, source: str, target: str) -> LanguagePair:
+        """Read the two language codes of a request.
+
+        Raises:
+            LanguageError: As for `route`; `field` names the code at fault.
+        """
+        codes = [
+            self._language(source, "source_language_code"),
+            self._language(target, "target_language_code"),
+        ]
+        try:
+            return LanguagePair(*codes)
+        except LanguageError as error:
+            raise LanguageError(error.message, field="target_language_code") from None
+
+    def _language(self, code: str, field: str) -> str:
+        if not code.strip():
+            raise LanguageError(
+                f"{field} is empty; give a BCP-47 code such as 'en' (the source is not detected)",
+                field=field,
+            )
+        try:
+            language = canonical(code)
+        except HubError as error:
+            raise LanguageError(error.message, field=field) from None
+        if language not in self.languages:
+            supported = ", ".join(sorted(self.languages))
+            raise LanguageError(
+                f"base {self.base_name!r} has no language {language!r}; it has: {supported}",
+                field=field,
+                metadata={"language": language, "supported": supported},
+            )
+        return language
+
+    def _check_pair(self, version: AdapterVersion, pair: LanguagePair) -> None:
+        if version.manifest.pair != str(pair):
+            raise PairMismatchError(
+                f"adapter {version.ref} translates {version.manifest.pair}, not {pair}; choose "
+                "another adapter, or none for the base model",
+                field="adapter",
+                metadata={"adapter": version.ref, "pair": version.manifest.pair},
+            )
+
+    def _check_base(self, version: AdapterVersion) -> None:
+        made_for = version.manifest.base
+        if made_for.digest != self.base_digest:
+            raise WrongBaseError(
+                f"adapter {version.ref} was made for base {made_for.name!r} ({made_for.digest}), "
+                f"but this server has {self.base_name!r} ({self.base_digest}); serve that base, "
+                "or train the adapter on this one",
+                field="adapter",
+                metadata={"adapter": version.ref, "base_digest": made_for.digest},
+            )

@@ -1,0 +1,181 @@
+"""Whatever arrives, every request runs within a bound, and never beyond a limit.
+
+A small world drives scheduler and residency as the worker does, with loads and decoding that take
+a number of rounds instead of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.messages import Job, Search
+from server.residency import BASE, HostTier, SlotTable
+from server.scheduler import Admission, BatchLimits, Scheduler
+
+MAX_ROWS, MAX_TOKENS = 8, 32
+SLOTS, DEVICE_BYTES, HOST_BYTES, MAX_LOADING = 2, 50, 60, 2
+PATIENCE = 4
+
+
+def job_of(key: int, digest: str = BASE, beam: int = 1, tokens: int = 4) -> Job:
+    return Job(
+        key=key,
+        digest=digest,
+        source_ids=tuple(range(tokens)),
+        prefix_ids=(),
+        search=Search(beam, 10, 1.0, 1),
+        adapter_bytes=0 if digest == BASE else 20,
+    )
+
+
+@dataclass
+class World:
+    """Scheduler, tiers and a pretended engine."""
+
+    steps_of: dict[int, int]
+    load_rounds: int = 3
+    scheduler: Scheduler = field(
+        default_factory=lambda: Scheduler(BatchLimits(MAX_ROWS, MAX_TOKENS), PATIENCE)
+    )
+    device: SlotTable = field(default_factory=lambda: SlotTable(SLOTS, DEVICE_BYTES))
+    host: HostTier = field(default_factory=lambda: HostTier(HOST_BYTES, MAX_LOADING))
+    running: dict[int, tuple[Job, int]] = field(default_factory=dict)
+    loading: dict[str, int] = field(default_factory=dict)
+    done: list[int] = field(default_factory=list)
+
+    def round(self) -> list[Admission]:
+        self._load()
+        free = MAX_ROWS - sum(job.rows for job, _ in self.running.values())
+        admitted = self.scheduler.admit(free, self.device, self.host)
+        self._check(admitted, free)
+        for admission in admitted:
+            self.running[admission.job.key] = admission.job, self.steps_of[admission.job.key]
+        self._step()
+        return admitted
+
+    def _load(self) -> None:
+        for digest in self.host.plan(self.scheduler.absent(self.device).items()).load:
+            self.loading[digest] = self.load_rounds
+        for digest in list(self.loading):
+            self.loading[digest] -= 1
+            if self.loading[digest] <= 0:
+                del self.loading[digest]
+                self.host.loaded(digest, 20)
+
+    def _check(self, admitted: list[Admission], free: int) -> None:
+        assert sum(a.job.rows for a in admitted) <= max(free, 0)
+        assert len(admitted) <= 1 or sum(a.job.tokens for a in admitted) <= MAX_TOKENS
+        resident = {d: slot for d, slot, _, _ in self.device.resident()}
+        assert all(a.seat.slot == resident.get(a.job.digest, 0) for a in admitted)
+        self.device.check_integrity()
+        self.host.check_integrity()
+
+    def _step(self) -> None:
+        for key, (job, left) in list(self.running.items()):
+            self.running[key] = job, left - 1
+            if left <= 1:
+                del self.running[key]
+                self.device.release(job.digest)
+                self.done.append(key)
+
+
+JOBS = st.lists(
+    st.tuples(
+        st.integers(0, 6),  # adapter, 0 is the base
+        st.integers(1, MAX_ROWS),  # beam
+        st.integers(1, 2 * MAX_TOKENS),  # source tokens, possibly more than a pass may have
+        st.integers(1, 6),  # decoding steps
+        st.integers(0, 3),  # rounds since the job before
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60)
+@given(JOBS, st.integers(1, 5))
+def test_every_request_runs_exactly_once(jobs: list[tuple[int, ...]], load_rounds: int) -> None:
+    world = World({key: job[3] for key, job in enumerate(jobs)}, load_rounds)
+    for key, (adapter, beam, tokens, _, pause) in enumerate(jobs):
+        for _ in range(pause):
+            world.round()
+        digest = f"sha256:{adapter}" if adapter else BASE
+        world.scheduler.enqueue(job_of(key, digest, beam, tokens))
+    for _ in range(60 * len(jobs)):
+        if len(world.done) == len(jobs):
+            break
+        world.round()
+    assert sorted(world.done) == list(range(len(jobs)))
+    assert not len(world.scheduler)
+    assert not world.running
+    assert all(pins == 0 for _, _, _, pins in world.device.resident())
+
+
+class Flood:
+    """Requests that arrive without end, two per round, and would fill every row and slot."""
+
+    def __init__(self, world: World, digests: list[str]) -> None:
+        self.world = world
+        self.digests = digests
+        self.keys = iter(range(1000, 100_000))
+
+    def arrive(self) -> None:
+        for digest in self.digests:
+            key = next(self.keys)
+            self.world.steps_of[key] = 5
+            self.world.scheduler.enqueue(job_of(key, digest))
+
+
+def rounds_until_done(world: World, flood: Flood, key: int, limit: int = 200) -> int:
+    for count in range(limit):
+        flood.arrive()
+        world.round()
+        if key in world.done:
+            return count
+    pytest.fail(f"request {key} starved for {limit} rounds")
+
+
+def test_wide_beam_is_not_starved_by_a_flood_of_narrow_ones() -> None:
+    world = World({0: 3})
+    flood = Flood(world, [BASE] * 4)
+    for _ in range(5):
+        flood.arrive()
+        world.round()
+    world.scheduler.enqueue(job_of(0, BASE, beam=MAX_ROWS))
+    assert rounds_until_done(world, flood, 0) < 60
+
+
+def test_third_adapter_is_not_starved_by_two_that_hold_the_slots() -> None:
+    world = World({0: 3})
+    flood = Flood(world, ["sha256:x", "sha256:y"])
+    for _ in range(10):
+        flood.arrive()
+        world.round()
+    assert len(world.device.resident()) == SLOTS
+    world.scheduler.enqueue(job_of(0, "sha256:z"))
+    assert rounds_until_done(world, flood, 0) < 60
+
+
+def test_without_aging_the_third_adapter_does_starve() -> None:
+    """The seeded bug that the test above must be able to catch."""
+    world = World({0: 3})
+    world.scheduler.patience = 10**9
+    flood = Flood(world, ["sha256:x", "sha256:y"])
+    for _ in range(10):
+        flood.arrive()
+        world.round()
+    world.scheduler.enqueue(job_of(0, "sha256:z"))
+    with pytest.raises(pytest.fail.Exception, match="starved"):
+        rounds_until_done(world, flood, 0)
+
+
+def test_requests_overtake_one_whose_adapter_is_still_loading() -> None:
+    world = World({0: 1, 1: 1}, load_rounds=10)
+    world.scheduler.enqueue(job_of(0, "sha256:slow"))
+    world.scheduler.enqueue(job_of(1, BASE))
+    for _ in range(20):
+        world.round()
+    assert world.done == [1, 0]

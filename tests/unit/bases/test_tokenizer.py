@@ -1,0 +1,72 @@
+"""Our M2M-100 tokenizer against transformers', and what ours does differently on purpose."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.bases import open_base
+from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.errors import LanguageError
+
+TEXTS = [
+    ("en", "Friday, October 3, 2008"),
+    ("ko", "7,030.00 이스라엘 신권 세켈"),
+    ("ar", "الأربعاء، 11 مايو 1983"),
+    ("ja", "フランス、ドイツ、または日本"),
+    ("de", "Färöer ½ …  tab\tand  spaces "),
+    ("zh", "鬱龘靐齉爨灪"),
+]
+
+
+@pytest.fixture(scope="module")
+def ours() -> BaseTokenizer:
+    return load_tokenizer(open_base())
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    from transformers import M2M100Tokenizer
+
+    return M2M100Tokenizer.from_pretrained(open_base().folder)
+
+
+@pytest.mark.parametrize(("language", "text"), TEXTS)
+def test_ids_are_those_of_transformers(ours, theirs, language, text):
+    theirs.src_lang = theirs.tgt_lang = language
+    assert ours.encode_source(text, language) == theirs(text)["input_ids"]
+    assert ours.encode_target(text, language) == theirs(text_target=text)["input_ids"]
+    assert ours.target_prefix(language) == [theirs.get_lang_id(language)]
+
+
+@pytest.mark.parametrize(("language", "text"), TEXTS)
+def test_decoding_gives_the_text_back_as_transformers_does(ours, theirs, language, text):
+    ids = ours.encode_target(text, language)
+    assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
+    assert ours.decode(ids) == " ".join(text.split(" ")).strip().replace("  ", " ")
+
+
+def test_special_ids_are_those_of_transformers(ours, theirs):
+    assert (ours.pad_id, ours.eos_id) == (theirs.pad_token_id, theirs.eos_token_id)
+    assert ours.decoder_start_id == open_base().config["decoder_start_token_id"]
+
+
+def test_control_tokens_in_text_are_text(ours, theirs):
+    text = "</s> __ko__ <pad>"
+    ids = ours.encode_source(text, "en")
+    assert ours.decode(ids) == text
+    assert ids.count(ours.eos_id) == 1
+    assert theirs(text)["input_ids"].count(theirs.eos_token_id) > 1  # why ours is our own
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), max_size=60))
+def test_any_text_survives(text: str):
+    tokenizer = load_tokenizer(open_base())
+    assert tokenizer.decode(tokenizer.encode_source(text, "en")) == text.replace("▁", " ").strip()
+
+
+def test_a_language_the_base_lacks_is_named_with_those_it_has(ours):
+    with pytest.raises(LanguageError, match=r"no language 'zu'; it has: .*\bko\b"):
+        ours.encode_source("x", "zu")

@@ -1,0 +1,339 @@
+"""Small random models and adapters, made by transformers and PEFT, for the engine to match."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+from hub.bases import Base
+from hub.engine.engine import Engine
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+
+START, PAD, EOS = 2, 1, 2
+
+
+@dataclass(frozen=True)
+class BottleneckShape:
+    width: int = 6
+    activation: str = "relu"
+    norm: bool = True
+    layers: tuple[tuple[str, int], ...] | None = None
+
+
+class Lab:
+    """Builds bases, adapters and requests under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def fresh(self, name: str) -> Path:
+        self._count += 1
+        path = self._folder / f"{self._count}-{name}"
+        path.mkdir()
+        return path
+
+    def model(self, seed: int = 0, **config: Any) -> M2M100ForConditionalGeneration:
+        """A model whose outputs differ from source to source and sometimes end."""
+        settings: dict[str, Any] = {
+            "vocab_size": 120, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3,
+            "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 48, "max_position_embeddings": 96, "pad_token_id": PAD,
+        }  # fmt: skip
+        torch.manual_seed(seed)
+        model = M2M100ForConditionalGeneration(M2M100Config(**(settings | config))).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                noise = torch.randn_like(parameter)
+                if parameter.dim() > 1:
+                    parameter.copy_(noise * 0.35)
+                else:
+                    parameter.copy_(noise * 0.2 + float("norm.weight" in name))
+            # A last norm of random signs keeps the tied output from repeating its input, and a
+            # bias towards the end token lets some hypotheses end early.
+            generator = torch.Generator().manual_seed(5)
+            last, end = model.model.decoder.layer_norm, model.model.shared.weight[EOS]
+            last.weight.copy_(torch.randn(last.weight.shape, generator=generator))
+            last.bias.copy_(torch.randn(last.bias.shape, generator=generator) * 0.2)
+            last.bias += 3.2 * end / end.norm()
+        return model
+
+    def base(self, model: M2M100ForConditionalGeneration) -> Base:
+        folder = self.fresh("base")
+        model.save_pretrained(folder)
+        return Base(name="random", folder=folder)
+
+    def lora(
+        self,
+        model: M2M100ForConditionalGeneration,
+        seed: int,
+        targets: str | Sequence[str] = ("q_proj", "v_proj"),
+        rank: int = 4,
+        magnitude: float = 0.4,
+        **options: Any,
+    ) -> Path:
+        """A LoRA made and saved by PEFT, with both halves random."""
+        config = LoraConfig(
+            task_type="SEQ_2_SEQ_LM", r=rank, lora_alpha=rank * 2,
+            target_modules=targets if isinstance(targets, str) else list(targets), **options,
+        )  # fmt: skip
+        torch.manual_seed(seed)
+        with _peft_warnings_ignored():
+            wrapped = get_peft_model(copy.deepcopy(model), config)
+        with torch.no_grad():
+            for name, parameter in wrapped.named_parameters():
+                if "lora_" in name:
+                    parameter.copy_(torch.randn_like(parameter) * magnitude)
+        folder = self.fresh("lora")
+        wrapped.save_pretrained(folder)
+        return folder
+
+    def bottleneck(
+        self,
+        model: M2M100ForConditionalGeneration,
+        seed: int,
+        shape: BottleneckShape = BottleneckShape(),
+        magnitude: float = 0.5,
+    ) -> Path:
+        generator = torch.Generator().manual_seed(seed)
+        d, r = model.config.d_model, shape.width
+
+        def random(*size: int, around: float = 0.0) -> Tensor:
+            return torch.randn(*size, generator=generator) * magnitude + around
+
+        tensors: dict[str, Tensor] = {}
+        for stack, layer in shape.layers or _all_layers(model):
+            path = f"base_model.model.model.{stack}.layers.{layer}.bottleneck"
+            tensors |= {
+                f"{path}_down.weight": random(r, d), f"{path}_down.bias": random(r),
+                f"{path}_up.weight": random(d, r), f"{path}_up.bias": random(d),
+            }  # fmt: skip
+            if shape.norm:
+                tensors[f"{path}_norm.weight"] = random(d, around=1.0)
+                tensors[f"{path}_norm.bias"] = random(d)
+        config = {
+            "peft_type": "BOTTLENECK", "task_type": "SEQ_2_SEQ_LM", "width": r,
+            "activation": shape.activation, "norm": shape.norm, "placement": "layer",
+            "target_modules": ["layers"], "base_model_name_or_path": "random",
+        }  # fmt: skip
+        return self.write(config, tensors)
+
+    def write(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+        folder = self.fresh("adapter")
+        (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            folder / "adapter_model.safetensors",
+        )
+        return folder
+
+    @contextmanager
+    def applied(self, model: M2M100ForConditionalGeneration, folder: Path | None) -> Iterator[Any]:
+        """The model with an adapter, computed by PEFT or by hooks, outside the engine."""
+        if folder is None:
+            yield model
+            return
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        if config["peft_type"] == "LORA":
+            with _peft_warnings_ignored():
+                wrapped = PeftModel.from_pretrained(copy.deepcopy(model), folder).eval()
+            yield wrapped
+            return
+        handles = _hook_bottlenecks(model, config, load_file(folder / "adapter_model.safetensors"))
+        try:
+            yield model
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def sources(self, count: int, seed: int, longest: int = 40) -> list[tuple[int, ...]]:
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(1, longest + 1, (count,), generator=generator).tolist()
+        return [
+            tuple(torch.randint(4, 120, (length,), generator=generator).tolist())
+            for length in lengths
+        ]
+
+    def requests(
+        self, count: int, seed: int, options: DecodingOptions, slots: Sequence[int] = (0,)
+    ) -> list[DecodeRequest]:
+        """Requests with a forced language token each, slots taken in turn."""
+        return [
+            DecodeRequest(key, source, (5 + key % 7,), slots[key % len(slots)], options)
+            for key, source in enumerate(self.sources(count, seed))
+        ]
+
+    def forced(
+        self, count: int, seed: int, slots: Sequence[int] = (0,), longest: int = 40
+    ) -> list[DecodeRequest]:
+        """Requests whose whole target is given: for comparing logits."""
+        sources = self.sources(count, seed, longest)
+        targets = self.sources(count, seed + 1000, 12)
+        options = DecodingOptions(max_new_tokens=1)
+        return [
+            DecodeRequest(key, source, target, slots[key % len(slots)], options)
+            for key, (source, target) in enumerate(zip(sources, targets, strict=True))
+        ]
+
+    def reference_logits(self, model: Any, request: DecodeRequest) -> Tensor:
+        with torch.no_grad():
+            return model(
+                input_ids=torch.tensor([request.source_ids]),
+                decoder_input_ids=torch.tensor([[START, *request.prefix_ids]]),
+            ).logits[0]
+
+    def reference_output(
+        self, model: Any, request: DecodeRequest
+    ) -> list[tuple[tuple[int, ...], float | None]]:
+        """What generate finds: tokens without specials, and scores where it has them."""
+        options = request.options
+        beams = options.beam_size > 1
+        with torch.no_grad():
+            found = model.generate(
+                input_ids=torch.tensor([request.source_ids]),
+                forced_bos_token_id=request.prefix_ids[0],
+                num_beams=options.beam_size,
+                max_new_tokens=options.max_new_tokens + 1,
+                min_new_tokens=options.min_new_tokens + 1 if options.min_new_tokens else None,
+                length_penalty=options.length_penalty if beams else None,
+                num_return_sequences=options.num_hypotheses,
+                early_stopping=False if beams else None,
+                do_sample=False,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+        scores = found.sequences_scores.tolist() if beams else [None]
+        tokens = [_strip(row[2:]) for row in found.sequences.tolist()]
+        return list(zip(tokens, scores, strict=True))
+
+    def engine(self, base: Base, quantization: str = "float32", **options: Any) -> Engine:
+        settings: dict[str, Any] = {"slots": 16, "max_rows": 64} | options
+        return Engine.load(base, quantization=quantization, **settings)
+
+    def alone(self, engine: Engine, requests: Sequence[DecodeRequest]) -> list[Finished]:
+        return [engine.translate([request])[0] for request in requests]
+
+
+@contextmanager
+def _peft_warnings_ignored() -> Iterator[None]:
+    """PEFT 0.21 still asks transformers 5 for an attribute by its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield
+
+
+def _strip(row: Sequence[int]) -> tuple[int, ...]:
+    kept = list(row)
+    while kept and kept[-1] == PAD:
+        kept.pop()
+    if kept and kept[-1] == EOS:
+        kept.pop()
+    return tuple(kept)
+
+
+def _all_layers(model: M2M100ForConditionalGeneration) -> list[tuple[str, int]]:
+    config = model.config
+    return [("encoder", i) for i in range(config.encoder_layers)] + [
+        ("decoder", i) for i in range(config.decoder_layers)
+    ]
+
+
+def _hook_bottlenecks(
+    model: M2M100ForConditionalGeneration, config: dict[str, Any], tensors: dict[str, Tensor]
+) -> list[Any]:
+    """Plain formula on each layer's output: h + up(act(down(norm(h))))."""
+    paths = {
+        re.sub(r"\.bottleneck_.*", "", key).removeprefix("base_model.model.") for key in tensors
+    }
+    activation = {"relu": functional.relu, "gelu": functional.gelu}[config["activation"]]
+
+    def hook_for(path: str) -> Any:
+        def part(name: str) -> Tensor:
+            return tensors[f"base_model.model.{path}.bottleneck_{name}"]
+
+        def hook(_module: Any, _inputs: Any, hidden: Tensor) -> Tensor:
+            x = hidden
+            if config["norm"]:
+                x = functional.layer_norm(
+                    x, x.shape[-1:], part("norm.weight"), part("norm.bias"), 1e-5
+                )
+            x = activation(functional.linear(x, part("down.weight"), part("down.bias")))
+            return hidden + functional.linear(x, part("up.weight"), part("up.bias"))
+
+        return hook
+
+    return [model.get_submodule(path).register_forward_hook(hook_for(path)) for path in paths]
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """One base with adapters of every kind served, placed in slots 1 to n of any engine."""
+
+    model: M2M100ForConditionalGeneration
+    base: Base
+    folders: tuple[Path, ...]
+
+    def engine(self, lab: Lab, quantization: str, **options: Any) -> Engine:
+        engine = lab.engine(self.base, quantization, **options)
+        for slot, folder in enumerate(self.folders, start=1):
+            engine.place(slot, engine.read_adapter(folder))
+        return engine
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return tuple(range(len(self.folders) + 1))
+
+    def folder(self, slot: int) -> Path | None:
+        return self.folders[slot - 1] if slot else None
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Lab(tmp_path_factory.mktemp("engine"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def model(lab: Lab) -> M2M100ForConditionalGeneration:
+    return lab.model()
+
+
+@pytest.fixture(scope="session")
+def base(lab: Lab, model: M2M100ForConditionalGeneration) -> Base:
+    return lab.base(model)
+
+
+@pytest.fixture(scope="session")
+def zoo(lab: Lab, model: M2M100ForConditionalGeneration, base: Base) -> Zoo:
+    everything = r".*(encoder|decoder)\.layers.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
+    shape = BottleneckShape()
+    return Zoo(
+        model,
+        base,
+        (
+            lab.bottleneck(model, 1),
+            lab.lora(model, 2),
+            lab.bottleneck(model, 3, replace(shape, width=11, activation="gelu", norm=False)),
+            lab.lora(model, 4, targets=everything, rank=3, magnitude=0.25),
+            lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.3),
+            lab.bottleneck(model, 6, replace(shape, layers=(("decoder", 1), ("encoder", 0)))),
+            lab.bottleneck(model, 7),
+        ),
+    )

@@ -1,0 +1,187 @@
+"""A row never feels its neighbours: who is beside it changes nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hub.engine import deltas, linear
+from hub.engine.adapters import HostAdapter
+from hub.engine.engine import Engine
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.errors import NonFiniteRowError
+
+GREEDY = DecodingOptions(max_new_tokens=12)
+BEAM = DecodingOptions(beam_size=4, max_new_tokens=9, num_hypotheses=4)
+POISONED_SLOT = 15
+
+
+def pool_of(lab: Any, zoo: Any) -> list[DecodeRequest]:
+    """Requests of every slot, greedy and beam, short and long."""
+    greedy = lab.requests(16, seed=31, options=GREEDY, slots=zoo.slots)
+    beams = lab.requests(8, seed=32, options=BEAM, slots=zoo.slots)
+    return greedy + beams
+
+
+def poisoned(adapter: HostAdapter) -> HostAdapter:
+    """An adapter whose rows turn NaN, past the reader that would refuse it."""
+    parts = tuple(
+        replace(part, up=torch.full_like(part.up, float("nan")))
+        if part.rank_scale is None
+        else replace(part, rank_scale=torch.full_like(part.rank_scale, float("nan")))
+        for part in adapter.parts
+    )
+    return replace(adapter, parts=parts)
+
+
+def run_composition(
+    engine: Engine, pool: Sequence[DecodeRequest], seed: int, longest: int = 24
+) -> list[tuple[int, Finished]]:
+    """Run a random company, admitted in waves; return `(index in the pool, result)`.
+
+    Some requests are cancelled on the way and some run on the poisoned slot; neither kind is
+    returned, but all of them shared steps with those that are.
+    """
+    chance = random.Random(seed)
+    chosen = [chance.randrange(len(pool)) for _ in range(chance.randint(1, longest))]
+    waiting = [
+        replace(pool[index], key=key, slot=chance.choice([pool[index].slot] * 5 + [POISONED_SLOT]))
+        for key, index in enumerate(chosen)
+    ]
+    doomed = {request.key for request in waiting if chance.random() < 0.15}
+    hostile = {request.key for request in waiting if request.slot == POISONED_SLOT}
+    results: list[tuple[int, Finished]] = []
+    while waiting or engine.running:
+        wave: list[DecodeRequest] = []
+        room = engine.max_rows - engine.running
+        while waiting and waiting[0].options.beam_size <= room and chance.random() < 0.8:
+            wave.append(waiting.pop(0))
+            room -= wave[-1].options.beam_size
+        engine.admit(wave)
+        for finished in engine.step().finished:
+            if finished.key in hostile:
+                assert isinstance(finished.error, NonFiniteRowError)
+            elif finished.key not in doomed:
+                results.append((chosen[finished.key], finished))
+        engine.cancel([key for key in doomed if chance.random() < 0.3])
+    return results
+
+
+def assert_compositions_hold(
+    engine: Engine, pool: Sequence[DecodeRequest], seeds: Sequence[int], *, exact: bool
+) -> None:
+    alone = [engine.translate([request])[0] for request in pool]
+    compared = 0
+    for seed in seeds:
+        for index, finished in run_composition(engine, pool, seed):
+            compared += 1
+            assert finished.error is None
+            for own, expected in zip(finished.hypotheses, alone[index].hypotheses, strict=True):
+                assert own.token_ids == expected.token_ids
+                if exact:
+                    assert own == expected
+                else:
+                    assert own.score == pytest.approx(expected.score, abs=1e-5)
+    assert compared > 2 * len(seeds)
+
+
+def zoo_engine(lab: Any, zoo: Any, quantization: str) -> Engine:
+    engine: Engine = zoo.engine(lab, quantization, max_rows=40)
+    engine.place(POISONED_SLOT, poisoned(engine.read_adapter(zoo.folders[0])))
+    return engine
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_any_company_leaves_results_alone(lab: Any, zoo: Any, quantization: str) -> None:
+    engine = zoo_engine(lab, zoo, quantization)
+    assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=quantization == "int8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_thousand_companies(lab: Any, zoo: Any, quantization: str) -> None:
+    engine = zoo_engine(lab, zoo, quantization)
+    seeds = range(1000, 2000)
+    assert_compositions_hold(engine, pool_of(lab, zoo), seeds, exact=quantization == "int8")
+
+
+def per_tensor_magnitude(x: Tensor) -> Tensor:
+    """The seeded bug: one scale for all rows, as plain dynamic quantization has it."""
+    return x.abs().amax().clamp_min(1e-30).repeat(x.shape[0], 1)
+
+
+def test_the_check_catches_a_scale_per_tensor(
+    lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "row_magnitude", per_tensor_magnitude)
+    monkeypatch.setattr(deltas, "row_magnitude", per_tensor_magnitude)
+    engine = zoo.engine(lab, "int8", max_rows=40)
+    engine.place(POISONED_SLOT, engine.read_adapter(zoo.folders[0]))
+    pool = [replace(one, slot=0) for one in pool_of(lab, zoo)]
+    with pytest.raises(AssertionError):
+        assert_compositions_hold(engine, pool, range(6), exact=False)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_logits_are_the_same_bits_in_any_company(lab: Any, zoo: Any, quantization: str) -> None:
+    """Encoder, caches, attention and adapters, along forced targets."""
+    engine = zoo.engine(lab, quantization)
+    requests = lab.forced(20, seed=41, slots=zoo.slots, longest=60)
+    alone = [engine.forced_logits([request])[0] for request in requests]
+    chance = random.Random(3)
+    for size in (2, 3, 7, 20, 20):
+        company = chance.sample(requests, size)
+        for request, logits in zip(company, engine.forced_logits(company), strict=True):
+            assert torch.equal(logits, alone[request.key])
+
+
+def test_a_long_neighbour_changes_nothing(lab: Any, zoo: Any) -> None:
+    """Padding: the same row beside sources and targets much longer than its own."""
+    engine = zoo.engine(lab, "int8")
+    short = DecodeRequest(0, (7, 8, 9), (5, 11, 12), 1, DecodingOptions(max_new_tokens=1))
+    company = [
+        replace(short, key=key, source_ids=(10 + key,) * (30 * key), prefix_ids=(6,) * (25 * key))
+        for key in (1, 2, 3)
+    ]
+    [alone] = engine.forced_logits([short])
+    assert torch.equal(engine.forced_logits([*company, short])[-1], alone)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_poisoned_row_fails_alone_and_leaves_nothing_behind(
+    lab: Any, zoo: Any, quantization: str
+) -> None:
+    engine = zoo_engine(lab, zoo, quantization)
+    healthy = lab.requests(3, seed=51, options=GREEDY, slots=(0, 1, 2))
+    expected = [engine.translate([request])[0].hypotheses for request in healthy]
+    culprit = replace(healthy[0], key=9, slot=POISONED_SLOT)
+
+    found = engine.translate([healthy[0], culprit, *healthy[1:]])
+    assert isinstance(found[1].error, NonFiniteRowError)
+    assert found[1].hypotheses == ()
+    assert [found[i].hypotheses for i in (0, 2, 3)] == expected
+    # The same rows of the caches again, now behind the poison.
+    assert [one.hypotheses for one in engine.translate(healthy)] == expected
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_freed_slot_never_leaks(lab: Any, zoo: Any, quantization: str) -> None:
+    engine = zoo.engine(lab, quantization)
+    request = lab.forced(1, seed=61)[0]
+    on = {slot: replace(request, slot=slot) for slot in zoo.slots}
+    before = {slot: engine.forced_logits([on[slot]])[0] for slot in zoo.slots}
+    wide, narrow = (engine.read_adapter(zoo.folders[slot - 1]) for slot in (5, 2))
+
+    engine.clear(5)
+    engine.place(5, narrow)
+    assert torch.equal(engine.forced_logits([on[5]])[0], before[2])
+    engine.place(2, wide)
+    assert torch.equal(engine.forced_logits([on[2]])[0], before[5])
+    for slot in set(zoo.slots) - {2, 5}:
+        assert torch.equal(engine.forced_logits([on[slot]])[0], before[slot])

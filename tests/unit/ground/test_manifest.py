@@ -1,0 +1,123 @@
+"""The manifest: closed, strict, and the same bytes for the same facts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hub.errors import CorruptBlobError
+from hub.manifest import AdapterManifest
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "pair": "en-ko",
+        "method": "bottleneck",
+        "size": 12,
+        "budget": 0.01,
+        "trainable_parameters": 99_000,
+        "base": {"name": "embedded", "digest": DIGEST, "parameters": 9_900_000},
+        "corpus": {
+            "name": "cldr",
+            "fingerprint": DIGEST,
+            "licence": "Unicode-3.0",
+            "train": 1000,
+            "dev": 100,
+            "test": 100,
+        },
+        "recipe_digest": DIGEST,
+        "seed": 0,
+        "scores": [
+            {"metric": "chrf++", "system": "base", "value": 17.5, "signature": "s", "items": 100},
+            {
+                "metric": "chrf++",
+                "system": "adapter",
+                "value": 40.25,
+                "signature": "s",
+                "items": 100,
+            },
+        ],
+        **changes,
+    }
+
+
+def read(**changes: Any) -> AdapterManifest:
+    return AdapterManifest.from_json(json.dumps(facts(**changes)))
+
+
+def test_round_trip_is_canonical() -> None:
+    manifest = read()
+    text = manifest.to_json()
+    assert AdapterManifest.from_json(text) == manifest
+    assert AdapterManifest.from_json(text.encode()).to_json() == text
+    shuffled = dict(reversed(facts().items()))
+    assert AdapterManifest.from_json(json.dumps(shuffled)).to_json() == text
+    assert json.loads(text) == facts()
+    assert text.endswith("}\n")
+    assert list(json.loads(text)) == sorted(facts())
+
+
+def test_other_facts_give_other_bytes() -> None:
+    assert read(seed=1).to_json() != read(seed=0).to_json()
+
+
+def test_derived_values() -> None:
+    manifest = read()
+    assert manifest.realised_fraction == 0.01
+    assert (manifest.language_pair.source, manifest.language_pair.target) == ("en", "ko")
+    assert manifest.score("chrf++", "adapter") == 40.25
+    assert manifest.score("bleu", "adapter") is None
+
+
+def test_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"surprise": 1}, "surprise"),
+        ({"pair": "en-en"}, "pair"),
+        ({"pair": "eng_Latn-ko"}, "write 'en-ko'"),
+        ({"pair": "xx-ko"}, "unknown language"),
+        ({"size": -1}, "size"),
+        ({"size": "12"}, "size"),
+        ({"size": True}, "size"),
+        ({"budget": 0}, "budget"),
+        ({"budget": 1.5}, "budget"),
+        ({"trainable_parameters": 0}, "trainable_parameters"),
+        ({"recipe_digest": "sha256:short"}, "recipe_digest"),
+        ({"base": {"name": "b", "digest": DIGEST, "parameters": 0}}, "base.parameters"),
+        ({"scores": [{"metric": "comet"}]}, "scores.0.metric"),
+    ],
+)
+def test_what_is_not_a_manifest_is_refused_by_field(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(CorruptBlobError) as caught:
+        read(**changes)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", b"\xff\xfe", '{"pair": NaN}'])
+def test_what_is_not_json_is_refused(text: str | bytes) -> None:
+    with pytest.raises(CorruptBlobError, match=r"hub\.json"):
+        AdapterManifest.from_json(text)
+
+
+def test_a_score_is_a_number() -> None:
+    scores = facts()["scores"]
+    scores[0]["value"] = float("nan")
+    with pytest.raises(CorruptBlobError, match=r"scores\.0\.value"):
+        read(scores=scores)
+
+
+def test_an_adapter_asked_by_size_has_no_budget() -> None:
+    assert read(budget=None).budget is None
+    assert '"budget": null' in read(budget=None).to_json()

@@ -1,0 +1,91 @@
+"""A random M2M-100 so small that a run takes a second, with the embedded base's tokenizer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hub.bases import Base, open_base
+from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from training.methods.catalog import METHODS
+from training.recipe import Recipe
+
+TOKENIZER_FILES = ("vocab.json", "sentencepiece.bpe.model", "tokenizer_config.json")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A base of a few hundred thousand random parameters; it has English, German and Korean."""
+    import torch
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    embedded = open_base()
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    config = M2M100Config(
+        vocab_size=int(embedded.config["vocab_size"]),
+        d_model=24,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=40,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        max_position_embeddings=96,
+        dropout=0.0,
+        attention_dropout=0.0,
+        init_std=0.3,
+    )
+    torch.manual_seed(11)
+    M2M100ForConditionalGeneration(config).save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copy(embedded.folder / name, folder / name)
+    record = {"name": "tiny", "languages": ["en", "de", "ko"]}
+    (folder / "base.json").write_text(json.dumps(record))
+    return open_base(str(folder))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_base: Base) -> BaseTokenizer:
+    return load_tokenizer(tiny_base)
+
+
+@pytest.fixture
+def make_recipe(tiny_base: Base) -> Callable[..., Recipe]:
+    """Return a maker of quick recipes; any field can be set."""
+
+    def make(**changes: Any) -> Recipe:
+        method = str(changes.get("method", "bottleneck"))
+        plain: dict[str, Any] = {
+            "pair": "en-de",
+            "method": method,
+            "options": METHODS[method].options,
+            "size": 4,
+            "budget": None,
+            "base": "tiny",
+            "base_digest": tiny_base.digest,
+            "corpus": "cldr",
+            "train": 64,
+            "dev": 8,
+            "test": 8,
+            "seed": 1,
+            "learning_rate": 0.01,
+            "schedule": "constant",
+            "warmup": 2,
+            "label_smoothing": 0.1,
+            "weight_decay": 0.0,
+            "dropout": 0.1,
+            "clip": 1.0,
+            "tokens_per_batch": 200,
+            "max_updates": 8,
+            "evaluate_every": 4,
+            "dev_lines": 4,
+            "patience": 5,
+            "precision": "float32",
+        }
+        return Recipe(**(plain | changes))
+
+    return make

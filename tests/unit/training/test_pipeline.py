@@ -1,0 +1,224 @@
+"""From a request to a published adapter on the tiny base, and every refusal on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.bases import Base
+from hub.errors import (
+    BaseNotFoundError,
+    BudgetError,
+    CorpusError,
+    CorruptBaseError,
+    HubError,
+    LanguageError,
+    QualityGateError,
+    RefError,
+    SettingsError,
+)
+from hub.registry import Registry
+from training.defaults import Overrides
+from training.pipeline import TrainOutcome, TrainRequest, train_adapter
+from training.progress import Silent
+from training.reevaluate import evaluate_ref
+
+QUICK = Overrides(
+    train=80, dev=20, test=20, max_updates=6, evaluate_every=3, warmup=1, tokens_per_batch=256,
+    dev_lines=4, precision="float32",
+)  # fmt: skip
+
+
+@pytest.fixture
+def ask(tiny_base: Base, tmp_path: Path) -> Callable[..., TrainRequest]:
+    """Return a maker of quick requests; any field can be set."""
+
+    def make(**changes: Any) -> TrainRequest:
+        request = TrainRequest(
+            pair="en-de",
+            size=4,
+            base=str(tiny_base.folder),
+            overrides=QUICK,
+            registry=str(tmp_path / "registry"),
+            runs=tmp_path / "runs",
+            force=True,
+        )
+        return replace(request, **changes)
+
+    return make
+
+
+def run(request: TrainRequest) -> TrainOutcome:
+    return train_adapter(request, Silent())
+
+
+@pytest.mark.parametrize("method", ["bottleneck", "lora"])
+def test_trains_scores_and_publishes(
+    ask: Callable[..., TrainRequest], tiny_base: Base, method: str
+) -> None:
+    request = ask(method=method, aliases=("prod",))
+    outcome = run(request)
+    assert outcome.version is not None
+    assert outcome.version.ref == f"en-de.{method}:1"
+    manifest = outcome.manifest
+    assert manifest.base.digest == tiny_base.digest
+    assert manifest.base.name == "tiny"
+    assert (manifest.corpus.train, manifest.corpus.dev, manifest.corpus.test) == (80, 20, 20)
+    assert {(s.metric, s.system) for s in manifest.scores} == {
+        (metric, system) for metric in ("chrf++", "bleu", "exact") for system in ("base", "adapter")
+    }
+    assert all("numbers:int8" in score.signature for score in manifest.scores)
+    with Registry.open(request.registry) as registry:
+        version = registry.resolve(f"en-de.{method}@prod")
+        assert version.digest == outcome.version.digest
+        assert version.manifest == manifest
+        names = {file.name for file in registry.folder(version).iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors", "hub.json", "README.md"}
+    for file in names:
+        assert str(tiny_base.folder).encode() not in (outcome.folder / file).read_bytes()
+    assert json.loads((outcome.run_folder / "summary.json").read_text())["updates"] == 6
+    assert not (outcome.run_folder / "state.safetensors").exists()
+    assert set(outcome.timings) >= {"train", "gates", "score", "publish"}
+
+
+def test_same_request_elsewhere_gives_the_same_digest(
+    ask: Callable[..., TrainRequest], tmp_path: Path
+) -> None:
+    first = run(ask())
+    again = run(ask())
+    elsewhere = run(ask(runs=tmp_path / "other", registry=str(tmp_path / "else")))
+    other = run(ask(overrides=replace(QUICK, seed=2)))
+    versions = [outcome.version for outcome in (first, again, elsewhere, other)]
+    assert all(version is not None for version in versions)
+    digests = [version.digest for version in versions if version]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+    assert [version.version for version in versions if version] == [1, 1, 1, 2]
+
+
+def test_evaluation_of_a_published_adapter_repeats_its_scores(
+    ask: Callable[..., TrainRequest], tiny_base: Base
+) -> None:
+    request = ask()
+    outcome = run(request)
+    found = evaluate_ref(
+        "en-de.bottleneck",
+        registry=request.registry,
+        base_ref=str(tiny_base.folder),
+        quantization="int8",
+        progress=Silent(),
+    )
+    assert found.scores == outcome.manifest.scores == found.recorded
+
+
+def test_not_published_unless_asked(ask: Callable[..., TrainRequest], tmp_path: Path) -> None:
+    outcome = run(ask(publish=False, budget=0.01, size=None))
+    assert outcome.version is None
+    assert (outcome.folder / "hub.json").is_file()
+    assert not (tmp_path / "registry").exists()
+    assert 0 < outcome.manifest.realised_fraction <= 0.01
+
+
+def test_a_worse_adapter_is_kept_but_not_published(
+    ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(force=False)
+    worse = {"base": 30.0, "adapter": 29.0}
+
+    def scores(decoder: Any, pair: Any, segments: Any, system: Any) -> Any:
+        from hub.manifest import ScoreRecord
+
+        return tuple(
+            ScoreRecord(metric=metric, system=system, value=worse[system], signature="s", items=20)
+            for metric in ("chrf++", "bleu", "exact")
+        )
+
+    monkeypatch.setattr("training.pipeline.score_system", scores)
+    with pytest.raises(QualityGateError, match="--force"):
+        run(request)
+    with Registry.open(request.registry) as registry:
+        assert registry.names() == []
+    assert list(request.runs.glob("*/best/adapter_model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"pair": "en-xx"}, LanguageError, "unknown language 'xx'"),
+        ({"pair": "en-en"}, LanguageError, "both"),
+        ({"pair": "enko"}, LanguageError, "not a language pair"),
+        ({"pair": "en-fr"}, LanguageError, "has no language 'fr'"),
+        ({"budget": 0.0, "size": None}, BudgetError, "above 0"),
+        ({"budget": -0.1, "size": None}, BudgetError, "above 0"),
+        ({"budget": 1.5, "size": None}, BudgetError, "at most 1"),
+        ({"budget": float("nan"), "size": None}, BudgetError, "above 0"),
+        ({"budget": 1e-6, "size": None}, BudgetError, "needs at least"),
+        ({"size": 0}, BudgetError, "at least 1"),
+        ({"size": None}, BudgetError, "neither"),
+        ({"method": "magic"}, SettingsError, "known are bottleneck, lora"),
+        ({"options": {"targets": "qv"}}, SettingsError, "no option --targets"),
+        ({"corpus": "europarl"}, CorpusError, "unknown"),
+        ({"base": "no/where/base"}, BaseNotFoundError, "no/where/base"),
+        ({"name": "Not A Name"}, RefError, "Not A Name"),
+        ({"aliases": ("bad alias",)}, RefError, "bad alias"),
+        ({"overrides": Overrides(learning_rate=-1.0)}, SettingsError, "--learning-rate is -1.0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(
+    ask: Callable[..., TrainRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    error: type[HubError],
+    said: str,
+) -> None:
+    monkeypatch.setattr("training.pipeline._adapted_model", _must_not_run)
+    with pytest.raises(error, match=said):
+        run(ask(**changes))
+
+
+def _must_not_run(work: Any) -> Any:
+    raise AssertionError("training was started")
+
+
+def test_folders_that_cannot_be_written_are_found_before_training(
+    ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("training.pipeline._adapted_model", _must_not_run)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="--runs"):
+        run(ask(runs=tmp_path / "file" / "runs"))
+    with pytest.raises(HubError, match="file"):
+        run(ask(registry=str(tmp_path / "file" / "registry")))
+
+
+def test_damaged_weights_of_the_base(
+    ask: Callable[..., TrainRequest], tiny_base: Base, tmp_path: Path
+) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base.folder, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(CorruptBaseError, match="broken"):
+        run(ask(base=str(broken)))
+
+
+def test_a_base_without_one_of_its_tensors(
+    ask: Callable[..., TrainRequest], tiny_base: Base, tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base.folder, broken)
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["model.encoder.layers.1.fc1.weight"]
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptBaseError, match=r"layers\.1\.fc1\.weight"):
+        run(ask(base=str(broken)))

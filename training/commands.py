@@ -1,0 +1,167 @@
+"""`hub train`, `hub eval`, and the corpus and base commands beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Quantization = Literal["float32", "bfloat16", "int8"]
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the training side's commands on the `hub` app."""
+    from training.corpora.commands import corpus_app
+    from training.pretrain.commands import bases_app
+
+    app.command("train")(train)
+    app.command("eval")(evaluate)
+    app.add_typer(corpus_app, name="corpus")
+    app.add_typer(bases_app, name="bases")
+
+
+def train(
+    pair: Annotated[str, typer.Option(help="Language pair, source first, such as en-ko.")],
+    budget: Annotated[
+        str | None, typer.Option(help="Share of the base's parameters: 0.01 or 1%.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="bottleneck or lora.")] = "bottleneck",
+    width: Annotated[
+        int | None, typer.Option(help="Bottleneck width, instead of --budget.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="LoRA rank, instead of --budget.")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="LoRA targets: qv, attention or all-linear.")
+    ] = None,
+    activation: Annotated[str | None, typer.Option(help="Bottleneck: relu or gelu.")] = None,
+    norm: Annotated[
+        bool | None, typer.Option("--norm/--no-norm", help="Bottleneck: LayerNorm in front.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="embedded, a folder or a HF id.")] = None,
+    corpus: Annotated[str, typer.Option(help="Corpus to train on.")] = "cldr",
+    train_segments: Annotated[
+        int | None, typer.Option("--train", help="Training segments taken of the corpus.")
+    ] = None,
+    dev_segments: Annotated[
+        int | None, typer.Option("--dev", help="Development segments taken of the corpus.")
+    ] = None,
+    test_segments: Annotated[
+        int | None, typer.Option("--test", help="Test segments taken of the corpus.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of sample, start, batches, dropout.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="inverse-sqrt, cosine, linear or constant.")
+    ] = None,
+    warmup: Annotated[int | None, typer.Option(help="Updates until the peak.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="From 0 to below 1.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Of the base's layers.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Tokens per batch, source and target, padding counted.")
+    ] = None,
+    max_updates: Annotated[int | None, typer.Option(help="Updates at most.")] = None,
+    eval_every: Annotated[int | None, typer.Option(help="Updates between dev scores.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Dev scores without a better one before stopping.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, float32 or bfloat16 products.")
+    ] = None,
+    quantization: Annotated[
+        Quantization, typer.Option(help="The serving engine's numbers while scoring.")
+    ] = "int8",
+    name: Annotated[str, typer.Option(help="Name to publish under.")] = "",
+    alias: Annotated[
+        list[str] | None, typer.Option(help="Alias to move to the new version; repeatable.")
+    ] = None,
+    publish: Annotated[bool, typer.Option(help="Put the adapter into the registry.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Publish even if worse.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with an unfinished run of the same recipe.")
+    ] = True,
+    registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder that keeps runs.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
+    ] = None,
+) -> None:
+    """Train an adapter under a budget, score it, and publish it."""
+    from hub.budget import parse_budget
+    from hub.settings import load_settings
+    from training.defaults import Overrides
+    from training.pipeline import TrainRequest, train_adapter
+    from training.progress import Console
+    from training.results import explicit_size, print_outcome, write_json
+
+    settings = load_settings({"base": base, "registry": registry, "runs": runs})
+    options = {"targets": targets, "activation": activation, "norm": norm}
+    request = TrainRequest(
+        pair=pair,
+        method=method,
+        options={key: value for key, value in options.items() if value is not None},
+        budget=None if budget is None else parse_budget(budget),
+        size=explicit_size(method, width=width, rank=rank),
+        base=settings.base,
+        corpus=corpus,
+        overrides=Overrides(
+            train=train_segments,
+            dev=dev_segments,
+            test=test_segments,
+            seed=seed,
+            learning_rate=lr,
+            schedule=schedule,
+            warmup=warmup,
+            label_smoothing=label_smoothing,
+            dropout=dropout,
+            tokens_per_batch=tokens,
+            max_updates=max_updates,
+            evaluate_every=eval_every,
+            patience=patience,
+            precision=precision,
+        ),
+        registry=settings.registry,
+        runs=settings.runs,
+        name=name,
+        aliases=tuple(alias or ()),
+        quantization=quantization,
+        publish=publish,
+        force=force,
+        resume=resume,
+    )
+    outcome = train_adapter(request, Console())
+    if json_file is not None:
+        write_json(json_file, outcome)
+    if json_file != Path("-"):
+        print_outcome(outcome)
+
+
+def evaluate(
+    ref: Annotated[str, typer.Argument(help="Adapter: name, name@alias, name:version, sha256:…")],
+    base: Annotated[str | None, typer.Option(help="Base to score on; the adapter's own.")] = None,
+    quantization: Annotated[
+        Quantization, typer.Option(help="The serving engine's numbers.")
+    ] = "int8",
+    registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
+    ] = None,
+) -> None:
+    """Score a published adapter and its base on the test items it was made with."""
+    from hub.settings import load_settings
+    from training.progress import Console
+    from training.reevaluate import evaluate_ref
+    from training.results import print_evaluation, write_evaluation
+
+    settings = load_settings({"registry": registry})
+    evaluation = evaluate_ref(
+        ref,
+        registry=settings.registry,
+        base_ref=base or "",
+        quantization=quantization,
+        progress=Console(),
+    )
+    if json_file is not None:
+        write_evaluation(json_file, evaluation)
+    if json_file != Path("-"):
+        print_evaluation(evaluation)

@@ -1,0 +1,149 @@
+"""What a recipe holds where the user says nothing, by method and by size of the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hub.languages import LanguagePair
+from training.devices import resolve_precision
+from training.methods.catalog import MethodSpec, method
+from training.recipe import Option, Recipe
+
+if TYPE_CHECKING:
+    from hub.bases import Base
+
+SMALL_BASE: Final = 50_000_000
+LARGE_SIZE: Final = 512
+LARGE_SIZE_FACTOR: Final = 0.4
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Defaults that depend on how large the base is, not on the method."""
+
+    train: int
+    dev: int
+    test: int
+    warmup: int
+    schedule: str
+    label_smoothing: float
+    dropout: float
+    tokens_per_batch: int
+    max_updates: int
+    evaluate_every: int
+    dev_lines: int
+    patience: int
+
+
+# Measured on the embedded base: see docs/training.md.
+SMALL: Final = Profile(
+    train=20_000,
+    dev=400,
+    test=400,
+    warmup=50,
+    schedule="cosine",
+    label_smoothing=0.0,
+    dropout=0.0,
+    tokens_per_batch=1024,
+    max_updates=900,
+    evaluate_every=300,
+    dev_lines=192,
+    patience=5,
+)
+# Starting points for NLLB and its kind; sweep the rate by ⅓, 1 and 3 on the dev set.
+LARGE: Final = Profile(
+    train=20_000,
+    dev=1000,
+    test=1000,
+    warmup=500,
+    schedule="inverse-sqrt",
+    label_smoothing=0.1,
+    dropout=0.1,
+    tokens_per_batch=16_384,
+    max_updates=10_000,
+    evaluate_every=500,
+    dev_lines=128,
+    patience=5,
+)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user may set; None keeps the default."""
+
+    train: int | None = None
+    dev: int | None = None
+    test: int | None = None
+    seed: int | None = None
+    learning_rate: float | None = None
+    schedule: str | None = None
+    warmup: int | None = None
+    label_smoothing: float | None = None
+    dropout: float | None = None
+    tokens_per_batch: int | None = None
+    max_updates: int | None = None
+    evaluate_every: int | None = None
+    dev_lines: int | None = None
+    patience: int | None = None
+    precision: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not None."""
+        pairs = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in pairs if value is not None}
+
+
+def make_recipe(
+    pair: LanguagePair,
+    base: Base,
+    *,
+    method_name: str,
+    options: Mapping[str, Option],
+    budget: float | None,
+    size: int | None,
+    corpus: str,
+    overrides: Overrides,
+) -> Recipe:
+    """Return the complete recipe, its size solved from the budget.
+
+    Raises:
+        SettingsError: The method, an option or a setting is bad.
+        BudgetError: The budget or the size is bad, or buys less than the method's minimum.
+    """
+    spec = method(method_name)
+    complete = spec.complete(options)
+    solution = spec.solve(base.dimensions, complete, budget=budget, size=size)
+    small = base.dimensions.parameters < SMALL_BASE
+    plain = _from_profile(SMALL if small else LARGE) | overrides.given()
+    plain.setdefault("learning_rate", _learning_rate(spec, solution.size, small=small))
+    plain["precision"] = resolve_precision(overrides.precision or "auto")
+    return Recipe(
+        pair=str(pair),
+        method=spec.name,
+        options=complete,
+        size=solution.size,
+        budget=budget,
+        base=base_label(base),
+        base_digest=base.digest,
+        corpus=corpus,
+        **plain,
+    )
+
+
+def base_label(base: Base) -> str:
+    """Return the base's name without this machine's folders in it."""
+    return base.folder.name if Path(base.name).is_dir() else base.name
+
+
+def _from_profile(profile: Profile) -> dict[str, Any]:
+    plain = {each.name: getattr(profile, each.name) for each in fields(profile)}
+    return plain | {"seed": 1, "weight_decay": 0.0, "clip": 1.0}
+
+
+def _learning_rate(spec: MethodSpec, size: int, *, small: bool) -> float:
+    """Return the method's peak rate: larger for a small base, smaller for a large adapter."""
+    rate = spec.small_base_rate if small else spec.learning_rate
+    return rate * (LARGE_SIZE_FACTOR if size >= LARGE_SIZE else 1.0)

@@ -1,0 +1,144 @@
+"""Decode with the serving engine and score: what is measured is what will be served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from hub.errors import EngineError
+from hub.languages import LanguagePair
+from hub.manifest import AdapterManifest, ScoreRecord
+from training.scoring import chrf, score
+
+if TYPE_CHECKING:
+    from hub.bases import Base
+    from hub.bases.tokenizer import BaseTokenizer
+    from hub.engine.requests import DecodeRequest, DecodingOptions
+    from training.corpora import SentencePair
+
+Quantization = Literal["float32", "bfloat16", "int8"]
+ADAPTER_SLOT: Final = 1
+BASE_SLOT: Final = 0
+MAX_ROWS: Final = 64
+MAX_NEW_TOKENS: Final = 128
+
+
+class Decoder:
+    """One engine with one base, and one slot for the adapter being looked at."""
+
+    def __init__(
+        self, base: Base, tokenizer: BaseTokenizer, quantization: Quantization = "int8"
+    ) -> None:
+        """Load the engine.
+
+        Raises:
+            CorruptBaseError: The base's weights are damaged.
+        """
+        from hub.engine.engine import Engine
+
+        self.quantization = quantization
+        self._tokenizer = tokenizer
+        self._engine = Engine.load(base, quantization=quantization, slots=1, max_rows=MAX_ROWS)
+
+    def place(self, folder: Path, manifest: AdapterManifest | None = None) -> None:
+        """Put an adapter folder into the slot, in the place of the one before.
+
+        Raises:
+            AdapterBindingError: A tensor does not bind to a site of the base.
+            WrongBaseError: The manifest names another base.
+        """
+        self._engine.place(ADAPTER_SLOT, self._engine.read_adapter(folder, manifest))
+
+    def translate(self, pair: LanguagePair, sources: Sequence[str], slot: int) -> list[str]:
+        """Return each source's greedy translation, by the base (slot 0) or the adapter (1)."""
+        options = self.greedy(pair)
+        requests = [
+            self._request(pair, text, key, slot, options) for key, text in enumerate(sources)
+        ]
+        return [self._tokenizer.decode(ids) for ids in self.decode(requests)]
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[tuple[int, ...]]:
+        """Return the best hypothesis' ids of each request, in the order of the requests.
+
+        Raises:
+            EngineError: The engine failed on a row.
+        """
+        ids: dict[int, tuple[int, ...]] = {}
+        for finished in self._engine.translate(list(requests)):
+            if finished.error is not None:
+                raise finished.error
+            ids[finished.key] = finished.hypotheses[0].token_ids
+        if len(ids) != len(requests):
+            raise EngineError(f"the engine answered {len(ids)} of {len(requests)} requests")
+        return [ids[request.key] for request in requests]
+
+    def _request(
+        self, pair: LanguagePair, text: str, key: int, slot: int, options: DecodingOptions
+    ) -> DecodeRequest:
+        from hub.engine.requests import DecodeRequest
+
+        return DecodeRequest(
+            key=key,
+            source_ids=tuple(self._tokenizer.encode_source(text, pair.source)),
+            prefix_ids=tuple(self._tokenizer.target_prefix(pair.target)),
+            slot=slot,
+            options=options,
+        )
+
+    def greedy(self, pair: LanguagePair) -> DecodingOptions:
+        """Return the options that every score of the hub is decoded with."""
+        from hub.engine.requests import DecodingOptions
+
+        room = self._engine.architecture.max_positions - len(
+            self._tokenizer.target_prefix(pair.target)
+        )
+        return DecodingOptions(beam_size=1, max_new_tokens=min(MAX_NEW_TOKENS, room))
+
+
+class DevJudge:
+    """Scores an adapter folder by chrF++ on a part of the dev set."""
+
+    def __init__(
+        self, decoder: Decoder, pair: LanguagePair, dev: Sequence[SentencePair], lines: int
+    ) -> None:
+        """Take evenly spaced segments, so that every kind of text in the set has its share."""
+        self._decoder = decoder
+        self._pair = pair
+        self._segments = spread(dev, lines)
+
+    def __call__(self, folder: Path) -> float:
+        """Return chrF++ of the adapter in a folder."""
+        self._decoder.place(folder)
+        sources = [segment.source for segment in self._segments]
+        hypotheses = self._decoder.translate(self._pair, sources, ADAPTER_SLOT)
+        return chrf(hypotheses, [segment.target for segment in self._segments])
+
+
+def spread(segments: Sequence[SentencePair], count: int) -> list[SentencePair]:
+    """Return at most `count` segments, evenly spaced."""
+    if len(segments) <= count:
+        return list(segments)
+    return [segments[index * len(segments) // count] for index in range(count)]
+
+
+def score_system(
+    decoder: Decoder,
+    pair: LanguagePair,
+    segments: Sequence[SentencePair],
+    system: Literal["base", "adapter"],
+) -> tuple[ScoreRecord, ...]:
+    """Decode segments with the base or with the placed adapter, and score them."""
+    slot = ADAPTER_SLOT if system == "adapter" else BASE_SLOT
+    hypotheses = decoder.translate(pair, [s.source for s in segments], slot)
+    scores = score(hypotheses, [s.target for s in segments], pair.target)
+    return tuple(
+        ScoreRecord(
+            metric=found.metric,
+            system=system,
+            value=round(found.value, 4),
+            signature=f"{found.signature}|decoding:greedy|numbers:{decoder.quantization}",
+            items=len(segments),
+        )
+        for found in scores
+    )

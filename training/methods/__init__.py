@@ -1,0 +1,1 @@
+"""Adapter methods: what each trains, and how it is built in PEFT."""

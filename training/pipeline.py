@@ -1,0 +1,332 @@
+"""The use case: from a request to a published adapter with its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from hub.bases import open_base
+from hub.bases.tokenizer import load_tokenizer
+from hub.languages import LanguagePair
+from hub.manifest import AdapterManifest, ScoreRecord
+from hub.refs import check_alias, check_name
+from training.corpora import load_corpus
+from training.data import encode_corpus, fitting
+from training.defaults import Overrides, make_recipe
+from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
+from training.interrupt import stop_on_interrupt
+from training.methods.catalog import method
+from training.model import adapter_files, attach, count_trainable, load_adapter, load_base_model
+from training.progress import Progress
+from training.publish import (
+    default_name,
+    describe,
+    publish,
+    with_scores,
+    write_evidence,
+)
+from training.recipe import Option, Recipe
+from training.runs import RunFolder
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from hub.bases import Base
+    from hub.bases.tokenizer import BaseTokenizer
+    from hub.registry import AdapterVersion, Registry
+    from training.batching import Example
+    from training.corpora import SentencePair
+    from training.gates import EqualityEvidence
+    from training.trainer import TrainingResult
+
+EQUALITY_LINES: Final = 16
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train and what to do with it.
+
+    Attributes:
+        pair: Language pair as the user typed it.
+        budget: Fraction of the base's parameters; give this or `size`.
+        name: Published under this; `<pair>.<method>` by default.
+        quantization: The serving engine's numbers while scoring.
+        resume: Go on with an unfinished run of the same recipe.
+        force: Publish even if the adapter is worse than the base.
+    """
+
+    pair: str
+    method: str = "bottleneck"
+    options: Mapping[str, Option] = field(default_factory=dict)
+    budget: float | None = None
+    size: int | None = None
+    base: str = "embedded"
+    corpus: str = "cldr"
+    overrides: Overrides = field(default_factory=Overrides)
+    registry: str = ""
+    runs: Path = Path("runs")
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    quantization: Quantization = "int8"
+    publish: bool = True
+    resume: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What came out.
+
+    Attributes:
+        folder: The adapter folder, with hub.json and the model card.
+        version: As published; None where publishing was not asked for.
+        timings: Seconds by stage.
+        too_long: Training segments left out because the base has no positions for them.
+    """
+
+    recipe: Recipe
+    manifest: AdapterManifest
+    folder: Path
+    run_folder: Path
+    version: AdapterVersion | None
+    training: TrainingResult
+    equality: EqualityEvidence
+    seconds: float
+    timings: Mapping[str, float]
+    too_long: int
+
+
+class _Clock:
+    """Times the stages and tells the progress listener of each."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started = time.perf_counter()
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, title: str) -> Iterator[None]:
+        self._progress.stage(title)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._progress.close()
+            spent = time.perf_counter() - started
+            self.timings[name] = self.timings.get(name, 0.0) + spent
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+
+def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
+    """Train an adapter, score it against its base, pass the gates, publish it.
+
+    Everything that can be refused is refused before training starts. The first Ctrl-C while
+    training stops at the next update and keeps what is trained.
+
+    Raises:
+        InputError: Pair, budget, method, corpus, name or a setting is bad.
+        CorruptBaseError: The base's weights are damaged.
+        InterruptedRunError: Ctrl-C; the message says where the adapter lies.
+        TrainingDivergedError: The loss stayed non-finite.
+        IncompatibleAdapterError: A gate was not passed; nothing was published.
+    """
+    clock = _Clock(progress)
+    with clock.stage("prepare", "reading base and corpus"):
+        work = _prepare(request)
+        corpus = load_corpus(
+            work.recipe.corpus,
+            work.pair,
+            seed=work.recipe.seed,
+            train=work.recipe.train,
+            dev=work.recipe.dev,
+            test=work.recipe.test,
+        )
+        encoded = encode_corpus(
+            corpus.train, work.pair, work.tokenizer, max_positions=work.positions
+        )
+        dev, test = (
+            fitting(part, work.pair, work.tokenizer, max_positions=work.positions)
+            for part in (corpus.dev, corpus.test)
+        )
+    with clock.stage("load", "loading the base"):
+        model = _adapted_model(work)
+        decoder = Decoder(work.base, work.tokenizer, request.quantization)
+    with clock.stage("train", f"training {work.recipe.method} for {work.pair}"):
+        judge = DevJudge(decoder, work.pair, dev, work.recipe.dev_lines)
+        training = _train(work, model, encoded.examples, judge, progress)
+    manifest = describe(work.recipe, work.base, corpus, count_trainable(model))
+    with clock.stage("gates", "checking the adapter in the serving engine"):
+        equality = _pass_gates(work, model, manifest, dev)
+    with clock.stage("score", "scoring base and adapter on unseen items"):
+        decoder.place(work.run.best, manifest)
+        manifest = with_scores(manifest, _scores(decoder, work.pair, test))
+        folder = write_evidence(work.run, work.recipe, manifest, equality)
+    version = None
+    if work.registry is not None:
+        with clock.stage("publish", "publishing"):
+            version = publish(
+                work.registry,
+                folder,
+                work.name,
+                manifest,
+                aliases=request.aliases,
+                force=request.force,
+            )
+    outcome = TrainOutcome(
+        recipe=work.recipe,
+        manifest=manifest,
+        folder=folder,
+        run_folder=work.run.path,
+        version=version,
+        training=training,
+        equality=equality,
+        seconds=clock.seconds,
+        timings=clock.timings,
+        too_long=encoded.too_long,
+    )
+    _finish(work.run, outcome)
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request with everything in it opened and checked."""
+
+    recipe: Recipe
+    pair: LanguagePair
+    base: Base
+    tokenizer: BaseTokenizer
+    run: RunFolder
+    registry: Registry | None
+    name: str
+
+    @property
+    def positions(self) -> int:
+        return self.base.dimensions.max_positions
+
+
+def _prepare(request: TrainRequest) -> _Work:
+    """Open and check everything that the request names; nothing costly has happened yet."""
+    pair = LanguagePair.parse(request.pair)
+    base = open_base(request.base)
+    recipe = make_recipe(
+        pair,
+        base,
+        method_name=request.method,
+        options=request.options,
+        budget=request.budget,
+        size=request.size,
+        corpus=request.corpus,
+        overrides=request.overrides,
+    )
+    name = check_name(request.name or default_name(recipe))
+    for alias in request.aliases:
+        check_alias(alias)
+    tokenizer = load_tokenizer(base)
+    for language in (pair.source, pair.target):
+        tokenizer.target_prefix(language)
+    registry = _open_registry(request) if request.publish else None
+    run = RunFolder.create(request.runs, recipe)
+    if not (request.resume and run.unfinished):
+        run.start_over()
+    return _Work(recipe, pair, base, tokenizer, run, registry, name)
+
+
+def _open_registry(request: TrainRequest) -> Registry:
+    from hub.registry import Registry
+
+    return Registry.open(request.registry)
+
+
+def _adapted_model(work: _Work) -> PeftModel:
+    from torch.nn import Module
+
+    from training.devices import training_device
+
+    model = load_base_model(work.base, dropout=work.recipe.dropout, precision=work.recipe.precision)
+    Module.to(model, training_device())
+    return attach(model, method(work.recipe.method), work.recipe)
+
+
+def _train(
+    work: _Work,
+    model: PeftModel,
+    examples: Sequence[Example],
+    judge: DevJudge,
+    progress: Progress,
+) -> TrainingResult:
+    """Train, and leave the best adapter in the model."""
+    from training.devices import training_device
+    from training.loss import Layout
+    from training.trainer import Trainer
+
+    layout = Layout(
+        pad_id=work.tokenizer.pad_id,
+        decoder_start_id=work.tokenizer.decoder_start_id,
+        forced=len(work.tokenizer.target_prefix(work.pair.target)),
+    )
+    with stop_on_interrupt() as stop:
+        trainer = Trainer(
+            model,
+            examples,
+            work.recipe,
+            layout=layout,
+            run=work.run,
+            snapshot=lambda: adapter_files(model, work.recipe.base),
+            judge=judge,
+            progress=progress,
+            stop=stop,
+            device=training_device(),
+        )
+        result = trainer.train()
+    load_adapter(model, work.run.best)
+    return result
+
+
+def _pass_gates(
+    work: _Work, model: PeftModel, manifest: AdapterManifest, dev: Sequence[SentencePair]
+) -> EqualityEvidence:
+    from training.gates import GateLine, check_budget, check_equality, check_finite
+
+    check_finite(work.run.best)
+    check_budget(manifest, count_trainable(model))
+    exact = Decoder(work.base, work.tokenizer, "float32")
+    exact.place(work.run.best, manifest)
+    prefix = tuple(work.tokenizer.target_prefix(work.pair.target))
+    lines = [
+        GateLine(tuple(work.tokenizer.encode_source(segment.source, work.pair.source)), prefix)
+        for segment in spread(dev, EQUALITY_LINES)
+    ]
+    return check_equality(model, exact, lines)
+
+
+def _scores(
+    decoder: Decoder, pair: LanguagePair, test: Sequence[SentencePair]
+) -> tuple[ScoreRecord, ...]:
+    systems: tuple[Literal["base", "adapter"], ...] = ("base", "adapter")
+    return tuple(record for s in systems for record in score_system(decoder, pair, test, s))
+
+
+def _finish(run: RunFolder, outcome: TrainOutcome) -> None:
+    """Write the summary; the run is over and leaves no state to go on from."""
+    run.summarise(
+        {
+            "ended": outcome.training.why,
+            "updates": outcome.training.steps,
+            "best_update": outcome.training.best_step,
+            "dev_chrf++": outcome.training.best_score,
+            "tokens": outcome.training.tokens,
+            "seconds": round(outcome.seconds, 2),
+            "timings": {name: round(spent, 2) for name, spent in outcome.timings.items()},
+            "scores": [record.model_dump(mode="json") for record in outcome.manifest.scores],
+            "digest": outcome.version.digest if outcome.version else None,
+        }
+    )
+    run.forget_state()

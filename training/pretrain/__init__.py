@@ -1,0 +1,1 @@
+"""Pre-training of small many-to-many base models: what `hub bases build` runs."""

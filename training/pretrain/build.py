@@ -1,0 +1,122 @@
+"""From a recipe to a base folder that transformers and the hub can open, with its scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hub.bases import open_base
+from hub.bases.tokenizer import load_tokenizer
+from hub.console import progress
+from hub.errors import InterruptedRunError
+from hub.languages import LanguagePair
+from training.corpora import load_corpus
+from training.evaluate import Decoder, score_system
+from training.model import quiet_libraries
+from training.pretrain.loop import BaseTrainer, Progress, log_to
+from training.pretrain.recipe import BaseRecipe
+from training.pretrain.vocabulary import build_vocabulary, open_vocabulary
+
+SCORED_PAIRS = ("en-de", "de-en", "en-fr", "en-ja", "en-ru", "es-zh", "en-nl", "en-ko", "ko-en")
+_SCORED_SEGMENTS = 300
+_LICENCE = "Apache-2.0 (weights); Unicode-3.0 (the CLDR data they were trained on)"
+_VERSIONS = ("torch", "transformers", "sentencepiece", "Babel")
+_RECORDED_FILES = (
+    "config.json",
+    "model.safetensors",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+)
+
+
+def build_base(recipe: BaseRecipe, folder: Path) -> None:
+    """Build a base in a folder, or go on with one that was interrupted there.
+
+    The weights are written in float16, the optimiser's state beside them until the base is done.
+
+    Raises:
+        InterruptedRunError: Ctrl-C; the folder holds a checkpoint to go on from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "tokenizer_config.json").is_file():
+        build_vocabulary(recipe, folder)
+    trainer = BaseTrainer(recipe, folder, open_vocabulary(recipe, folder))
+    _train(trainer, recipe, folder)
+    export(trainer, recipe, folder)
+    record_scores(folder, SCORED_PAIRS)
+    trainer.discard_checkpoint()
+
+
+def export(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
+    """Write config, float16 weights and base.json, the record of how they were made."""
+    with quiet_libraries():
+        model = nn.Module.to(trainer.master_model(), dtype=torch.float16)
+        model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    _write_record(
+        folder,
+        {
+            "format": 1,
+            "languages": list(recipe.languages),
+            "licence": _LICENCE,
+            "recipe": asdict(recipe),
+            "recipe_digest": recipe.digest,
+            "versions": {name: version(name) for name in _VERSIONS},
+            "files": {name: _sha256(folder / name) for name in _RECORDED_FILES},
+            "scores": [],
+        },
+    )
+
+
+def record_scores(folder: Path, pairs: Sequence[str]) -> None:
+    """Score a built base on unseen CLDR items with the serving engine; keep that in base.json.
+
+    Pairs with a language that the base does not have are left out.
+    """
+    base = open_base(str(folder))
+    tokenizer = load_tokenizer(base)
+    decoder = Decoder(base, tokenizer, "int8")
+    scores: list[dict[str, Any]] = []
+    for pair in (LanguagePair.parse(text) for text in pairs):
+        if not {pair.source, pair.target} <= tokenizer.languages:
+            continue
+        corpus = load_corpus("cldr", pair, seed=0, train=0, dev=0, test=_SCORED_SEGMENTS)
+        found = score_system(decoder, pair, corpus.test, "base")
+        scores.extend({"pair": str(pair), **score.model_dump(mode="json")} for score in found)
+    record = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    _write_record(folder, record | {"scores": scores})
+
+
+def _train(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
+    log = log_to(folder / "log.jsonl")
+    with progress(f"building base {recipe.digest}", recipe.updates) as bar:
+
+        def report(step: Progress) -> None:
+            log(step)
+            bar.update(step.update, f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s")
+
+        try:
+            trainer.run(report)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"interrupted at update {trainer.update} of {recipe.updates}; the same command "
+                f"goes on from the checkpoint in {folder}"
+            ) from None
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    (folder / "base.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

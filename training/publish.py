@@ -1,0 +1,93 @@
+"""Evidence becomes a manifest, passes the gates, and goes to the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.manifest import (
+    MANIFEST_FILE,
+    AdapterManifest,
+    BaseReference,
+    CorpusReference,
+    ScoreRecord,
+)
+from training.card import model_card
+from training.gates import check_quality
+from training.recipe import Recipe
+from training.runs import RunFolder
+
+if TYPE_CHECKING:
+    from hub.bases import Base
+    from hub.registry import AdapterVersion, Registry
+    from training.corpora import CorpusSplits
+    from training.gates import EqualityEvidence
+
+CARD_FILE = "README.md"
+
+
+def describe(
+    recipe: Recipe, base: Base, corpus: CorpusSplits, trainable_parameters: int
+) -> AdapterManifest:
+    """Return the manifest of a run, without scores yet."""
+    return AdapterManifest(
+        pair=recipe.pair,
+        method=recipe.method,
+        size=recipe.size,
+        budget=recipe.budget,
+        trainable_parameters=trainable_parameters,
+        base=BaseReference(
+            name=recipe.base, digest=base.digest, parameters=base.dimensions.parameters
+        ),
+        corpus=CorpusReference(
+            name=corpus.name,
+            fingerprint=corpus.fingerprint,
+            licence=corpus.licence,
+            train=len(corpus.train),
+            dev=len(corpus.dev),
+            test=len(corpus.test),
+        ),
+        recipe_digest=recipe.digest,
+        seed=recipe.seed,
+    )
+
+
+def with_scores(manifest: AdapterManifest, scores: Sequence[ScoreRecord]) -> AdapterManifest:
+    """Return the manifest with its evidence."""
+    return manifest.model_copy(update={"scores": tuple(scores)})
+
+
+def write_evidence(
+    run: RunFolder, recipe: Recipe, manifest: AdapterManifest, equality: EqualityEvidence
+) -> Path:
+    """Complete the best adapter's folder with hub.json and the model card."""
+    run.write(f"{run.best.name}/{MANIFEST_FILE}", manifest.to_json().encode())
+    card = model_card(manifest, recipe, equality)
+    run.write(f"{run.best.name}/{CARD_FILE}", card.encode())
+    return run.best
+
+
+def default_name(recipe: Recipe) -> str:
+    """Return the adapter name that a run publishes under when none is given."""
+    return f"{recipe.pair}.{recipe.method}".lower()
+
+
+def publish(
+    registry: Registry,
+    folder: Path,
+    name: str,
+    manifest: AdapterManifest,
+    *,
+    aliases: Sequence[str] = (),
+    force: bool = False,
+) -> AdapterVersion:
+    """Publish a finished adapter folder, unless it translates worse than its base.
+
+    Aliases are moved to the new version from wherever they pointed.
+
+    Raises:
+        QualityGateError: The adapter is worse than the base and `force` is not set.
+    """
+    check_quality(manifest, force=force)
+    return registry.publish(folder, name, manifest, aliases)

@@ -1,0 +1,146 @@
+"""What `hub train` and `hub eval` print, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub.console import note, print_table
+from hub.errors import BudgetError, SettingsError
+from hub.manifest import ScoreRecord
+from training.methods.catalog import METHODS, method
+from training.scoring import METRICS
+
+if TYPE_CHECKING:
+    from training.pipeline import TrainOutcome
+    from training.reevaluate import Evaluation
+
+
+def explicit_size(method_name: str, *, width: int | None, rank: int | None) -> int | None:
+    """Return the size asked for under the method's own word for it.
+
+    Raises:
+        SettingsError: The method is unknown.
+        BudgetError: The size was given under another method's word.
+    """
+    wanted = method(method_name).size_name
+    given = {"width": width, "rank": rank}
+    for name, value in given.items():
+        if value is not None and name != wanted:
+            raise BudgetError(
+                f"--{name} does not go with method {method_name!r}; give --{wanted}", field=name
+            )
+    return given.get(wanted)
+
+
+def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
+    """Return the outcome as plain data."""
+    manifest = outcome.manifest
+    size_name = METHODS[manifest.method].size_name
+    return {
+        "pair": manifest.pair,
+        "method": manifest.method,
+        size_name: manifest.size,
+        "budget": manifest.budget,
+        "trainable_parameters": manifest.trainable_parameters,
+        "realised_fraction": manifest.realised_fraction,
+        "train_seconds": round(outcome.seconds, 2),
+        "updates": outcome.training.steps,
+        "timings": {name: round(spent, 2) for name, spent in outcome.timings.items()},
+        **score_facts(manifest.scores),
+        "signatures": {score.metric: score.signature for score in manifest.scores},
+        "digest": outcome.version.digest if outcome.version else None,
+        "ref": outcome.version.ref if outcome.version else None,
+        "folder": str(outcome.folder),
+        "segments_too_long": outcome.too_long,
+    }
+
+
+def score_facts(scores: Sequence[ScoreRecord]) -> dict[str, float]:
+    """Return the scores under names such as `chrf_base` and `exact_adapter`."""
+    short = {"chrf++": "chrf", "bleu": "bleu", "exact": "exact"}
+    return {f"{short[score.metric]}_{score.system}": score.value for score in scores}
+
+
+def print_outcome(outcome: TrainOutcome) -> None:
+    """Print the short table and the next command."""
+    manifest = outcome.manifest
+    ref = outcome.version.ref if outcome.version else str(outcome.folder)
+    if outcome.too_long:
+        note(f"{outcome.too_long} training segments left out: longer than the base's positions")
+    size_name = METHODS[manifest.method].size_name
+    print_table(
+        ("pair", "method", f">{size_name}", ">of the base", ">seconds", "adapter"),
+        [
+            (
+                manifest.pair,
+                manifest.method,
+                str(manifest.size),
+                f"{manifest.realised_fraction:.3%}",
+                f"{outcome.seconds:.0f}",
+                ref,
+            )
+        ],
+    )
+    _print_scores(manifest.scores)
+    if outcome.version:
+        note(f"digest {outcome.version.digest}")
+        note("next:   hub serve")
+        note(f'        hub translate --pair {manifest.pair} --adapter {ref} "2 hours ago"')
+    else:
+        note(f"not published; the adapter is in {outcome.folder}")
+
+
+def _print_scores(scores: Sequence[ScoreRecord]) -> None:
+    by = {(score.metric, score.system): score.value for score in scores}
+    rows = [
+        (
+            metric,
+            f"{by[metric, 'base']:.1f}",
+            f"{by[metric, 'adapter']:.1f}",
+            f"{by[metric, 'adapter'] - by[metric, 'base']:+.1f}",
+        )
+        for metric in METRICS
+    ]
+    print_table(("score", ">base", ">adapter", ">change"), rows)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print fresh scores."""
+    note(f"{evaluation.version.ref} on {evaluation.scores[0].items} unseen items")
+    _print_scores(evaluation.scores)
+    for score in evaluation.scores:
+        if score.system == "adapter":
+            note(f"{score.metric}: {score.signature}")
+
+
+def write_json(file: Path, outcome: TrainOutcome) -> None:
+    """Write the outcome to a file, or to standard output for `-`."""
+    _write(file, outcome_facts(outcome))
+
+
+def write_evaluation(file: Path, evaluation: Evaluation) -> None:
+    """Write fresh scores to a file, or to standard output for `-`."""
+    facts = {
+        "ref": evaluation.version.ref,
+        "digest": evaluation.version.digest,
+        **score_facts(evaluation.scores),
+        "recorded": score_facts(evaluation.recorded),
+        "signatures": {score.metric: score.signature for score in evaluation.scores},
+        "items": evaluation.scores[0].items,
+    }
+    _write(file, facts)
+
+
+def _write(file: Path, facts: Mapping[str, Any]) -> None:
+    text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--json {file} cannot be written: {error.strerror}") from None
