@@ -48,8 +48,8 @@ SMALL: Final = Profile(
     label_smoothing=0.0,
     dropout=0.0,
     tokens_per_batch=1024,
-    max_updates=900,
-    evaluate_every=300,
+    max_updates=700,
+    evaluate_every=350,
     dev_lines=192,
     patience=5,
 )
