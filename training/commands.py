@@ -88,12 +88,15 @@ def train(
 ) -> None:
     """Train an adapter under a budget, score it, and publish it."""
     from hub.budget import parse_budget
+    from hub.errors import SettingsError
     from hub.settings import load_settings
     from training.defaults import Overrides
     from training.pipeline import TrainRequest, train_adapter
     from training.progress import Console
     from training.results import explicit_size, print_outcome, write_json
 
+    if json_file is not None and not json_file.parent.is_dir():
+        raise SettingsError(f"--json {json_file}: there is no folder {json_file.parent}")
     settings = load_settings({"base": base, "registry": registry, "runs": runs})
     options = {"targets": targets, "activation": activation, "norm": norm}
     request = TrainRequest(

@@ -38,7 +38,7 @@ class Profile:
     patience: int
 
 
-# Measured on the embedded base: see docs/training.md.
+# Measured on the embedded base: see docs/benchmarks.md.
 SMALL: Final = Profile(
     train=20_000,
     dev=400,

@@ -124,7 +124,15 @@ class Recipe:
         return f"{self.pair}.{self.method}.{digits}"
 
 
+# Where a setting's option has another name than its field.
+_OPTIONS: Final = {
+    "learning_rate": "lr",
+    "tokens_per_batch": "tokens",
+    "evaluate_every": "eval-every",
+}
+
+
 def _require(holds: bool, name: str, value: object, limit: str) -> None:
     if not holds:
-        option = "--" + name.replace("_", "-")
+        option = "--" + _OPTIONS.get(name, name).replace("_", "-")
         raise SettingsError(f"{option} is {value}; it must be {limit}", field=name)

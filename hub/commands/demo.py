@@ -37,6 +37,11 @@ def demo(
     result = run_demo(folder)
     if json_file is not None:
         text = json.dumps(to_json(result), ensure_ascii=False, indent=2)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        try:
+            json_file.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"--json {json_file} cannot be written: {error.strerror}") from None
     if not result.mixed_equals_alone:
-        raise EngineError("a row of the mixed batch differs from what it gets alone")
+        raise EngineError(
+            "not shown: rows of both adapters in one step, acting, each as it is alone; see above"
+        )

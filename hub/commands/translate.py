@@ -36,7 +36,9 @@ def translate(
     server: Annotated[
         str | None, typer.Option(help="Address of the server; HUB_HOST:HUB_PORT by default.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, max=86_400, help="Seconds that one call may take.")
+    ] = 30.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per text, with all that is known.")
     ] = False,

@@ -58,16 +58,31 @@ def send_at_once(client: HubClient, calls: Sequence[Call]) -> list[Line]:
     Raises:
         HubError: A call failed.
     """
-    adapters = len({call.adapter for call in calls} - {""})
     lines: list[Line] = []
     for _ in range(MIXING_ROUNDS):
         start = Barrier(len(calls))
         with ThreadPoolExecutor(len(calls)) as pool:
             replies = pool.map(partial(_send_after, start, client), calls)
             lines = [line for reply in replies for line in reply]
-        if max(line.item.timings.batch_distinct_adapters for line in lines) >= adapters:
+        if mixed(lines):
             break
     return lines
+
+
+def mixed(lines: Sequence[Line]) -> bool:
+    """Return whether rows of all the adapters of these lines have shared a step."""
+    adapters = {line.call.adapter for line in lines} - {""}
+    return max(line.item.timings.batch_distinct_adapters for line in lines) >= len(adapters)
+
+
+def adapters_act(lines: Sequence[Line]) -> bool:
+    """Return whether an adapter said something else than the base to the same source."""
+    base = {
+        (line.call.pair, line.source): line.item.text for line in lines if not line.call.adapter
+    }
+    return any(
+        base.get((line.call.pair, line.source), line.item.text) != line.item.text for line in lines
+    )
 
 
 def texts_alone(client: HubClient, calls: Sequence[Call]) -> list[str]:

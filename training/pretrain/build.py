@@ -16,7 +16,7 @@ from torch import nn
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import progress
-from hub.errors import InterruptedRunError
+from hub.errors import InterruptedRunError, SettingsError
 from hub.languages import LanguagePair
 from training.corpora import load_corpus
 from training.evaluate import Decoder, score_system
@@ -45,6 +45,8 @@ def build_base(recipe: BaseRecipe, folder: Path) -> None:
     Raises:
         InterruptedRunError: Ctrl-C; the folder holds a checkpoint to go on from.
     """
+    if _already_built(recipe, folder):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer_config.json").is_file():
         build_vocabulary(recipe, folder)
@@ -53,6 +55,24 @@ def build_base(recipe: BaseRecipe, folder: Path) -> None:
     export(trainer, recipe, folder)
     record_scores(folder, SCORED_PAIRS)
     trainer.discard_checkpoint()
+
+
+def _already_built(recipe: BaseRecipe, folder: Path) -> bool:
+    """Return whether the folder holds this recipe's base.
+
+    Raises:
+        SettingsError: It holds another one.
+    """
+    if not (folder / "base.json").is_file():
+        return False
+    record = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    if record.get("recipe_digest") != recipe.digest:
+        raise SettingsError(
+            f"{folder} holds the base of recipe {record.get('recipe_digest')}, not of "
+            f"{recipe.digest}; choose another folder",
+            field="folder",
+        )
+    return bool(record["scores"])
 
 
 def export(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
