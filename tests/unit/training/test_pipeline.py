@@ -165,7 +165,7 @@ def test_a_worse_adapter_is_kept_but_not_published(
         ({"base": "no/where/base"}, BaseNotFoundError, "no/where/base"),
         ({"name": "Not A Name"}, RefError, "Not A Name"),
         ({"aliases": ("bad alias",)}, RefError, "bad alias"),
-        ({"overrides": Overrides(learning_rate=-1.0)}, SettingsError, "--learning-rate is -1.0"),
+        ({"overrides": Overrides(learning_rate=-1.0)}, SettingsError, "--lr is -1.0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(

@@ -62,7 +62,7 @@ def test_trains_and_evaluates(
         (["--width", "4", "--budget", "0.1"], 64, "not both"),
         ([], 64, "not neither"),
         (["--budget", "0.1", "--method", "magic"], 64, "known are"),
-        (["--budget", "0.1", "--lr", "-1"], 64, "--learning-rate is -1"),
+        (["--budget", "0.1", "--lr", "-1"], 64, "--lr is -1"),
         (["--budget", "0.1", "--corpus", "none"], 65, "unknown"),
         (["--budget", "0.1", "--base", "no/such/base/here"], 66, "no/such/base/here"),
     ],
