@@ -17,6 +17,7 @@ from hub.engine.linear import (
     float_product,
     quantize_weight,
     row_magnitude,
+    signed,
 )
 
 _NORM_EPSILON = 1e-5
@@ -171,7 +172,7 @@ class Int8Deltas:
         """Compute a group of one or more slots."""
         assert x.scale is not None
         weights, ranks = group.page.tensors, slice(group.low, group.high)
-        values = x.values[: group.count]
+        values = signed(x.values[: group.count])
         z = torch._int_mm(values, weights["down"][layer, ranks].t())
         scaled = z * weights["rank_scale"][layer, ranks]
         if key.biased:
