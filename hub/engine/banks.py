@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
+from hub.engine.native import AdapterRows
 
 RANK_MULTIPLE = 8
 PAGE_RANKS = 2048
@@ -54,6 +55,7 @@ class BankPart:
         up_scale: `(layers, rank)` float32, int8 banks with an activation.
         down_bias: `(layers, rank)` where biased.
         up_bias: `(layers, out)` where biased.
+        down_sum: `(layers, rank)` int32, int8 banks only: sums of down over its input.
     """
 
     key: BankKey
@@ -63,6 +65,7 @@ class BankPart:
     up_scale: Tensor | None = None
     down_bias: Tensor | None = None
     up_bias: Tensor | None = None
+    down_sum: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -81,7 +84,7 @@ class BankPart:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-_PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias")
+_PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias", "down_sum")
 
 
 class Page:
@@ -158,6 +161,7 @@ class Group:
         mask: `(n, high - low)` True where a row must not see a rank row; None where the
             interval belongs to one slot.
         bias_index: `(n,)` each row's entry in the page's up_bias.
+        adapted: Each row with its own interval.
     """
 
     page: Page
@@ -167,6 +171,7 @@ class Group:
     count: int
     mask: Tensor | None
     bias_index: Tensor
+    adapted: AdapterRows
 
 
 @dataclass(frozen=True)
@@ -190,14 +195,15 @@ EMPTY_PLAN = Plan({})
 class Banks:
     """Every bank of an engine, and which adapter lies in which slot."""
 
-    def __init__(self, architecture: Architecture, slots: int, merge_macs: int) -> None:
+    def __init__(self, architecture: Architecture, slots: int, merge_macs: int | None) -> None:
         """Make room for slots 1 to `slots`.
 
         Args:
             architecture: Shape of the base.
             slots: Number of slots; slot 0 is the plain base and takes no room.
             merge_macs: Neighbouring slots share one product while `rows * ranks * width`
-                stays under this; 0 where rows of different slots must not share.
+                stays under this; 0 where rows of different slots must not share; None where
+                every row finds its own interval and all of a page go together.
         """
         self.slots = slots
         self.version = 0
@@ -258,28 +264,41 @@ class Banks:
             members: list[int] = []
             for slot in sorted(page.used.keys() & rows_of_slot.keys(), key=page.used.__getitem__):
                 if members and not self._worth_merging(page, [*members, slot], rows_of_slot):
-                    yield _group(page, members, rows_of_slot, total)
+                    yield self._group(page, members, rows_of_slot, total)
                     members = []
                 members.append(slot)
             if members:
-                yield _group(page, members, rows_of_slot, total)
+                yield self._group(page, members, rows_of_slot, total)
 
     def _worth_merging(
         self, page: Page, members: list[int], rows_of_slot: dict[int, list[int]]
     ) -> bool:
+        if self._merge_macs is None:
+            return True
         rows = sum(len(rows_of_slot[slot]) for slot in members)
         ranks = page.used[members[-1]][1] - page.used[members[0]][0]
         return rows * ranks * self._width <= self._merge_macs
 
-
-def _group(page: Page, members: list[int], rows_of_slot: dict[int, list[int]], total: int) -> Group:
-    low, high = page.used[members[0]][0], page.used[members[-1]][1]
-    pairs = sorted((row, slot) for slot in members for row in rows_of_slot[slot])
-    intervals = torch.tensor([page.used[slot] for _, slot in pairs])
-    mask = None
-    if len(members) > 1:
-        columns = torch.arange(low, high)
-        mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
-    rows = None if len(pairs) == total else torch.tensor([row for row, _ in pairs])
-    bias_index = intervals[:, 0] // RANK_MULTIPLE
-    return Group(page, low, high, rows, len(pairs), mask, bias_index)
+    def _group(
+        self, page: Page, members: list[int], rows_of_slot: dict[int, list[int]], total: int
+    ) -> Group:
+        low, high = page.used[members[0]][0], page.used[members[-1]][1]
+        pairs = sorted((row, slot) for slot in members for row in rows_of_slot[slot])
+        intervals = torch.tensor([page.used[slot] for _, slot in pairs])
+        mask = None
+        if len(members) > 1 and self._merge_macs is not None:
+            columns = torch.arange(low, high)
+            mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
+        index = torch.tensor([row for row, _ in pairs])
+        offsets, ends = intervals.t().contiguous()
+        ranks = ends - offsets
+        return Group(
+            page=page,
+            low=low,
+            high=high,
+            rows=None if len(pairs) == total else index,
+            count=len(pairs),
+            mask=mask,
+            bias_index=offsets // RANK_MULTIPLE,
+            adapted=AdapterRows(index, offsets, ranks, int(ranks.max())),
+        )

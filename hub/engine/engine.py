@@ -51,7 +51,7 @@ class Engine:
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._waiting: list[DecodeRequest] = []
-        self._rows = Rows(model.architecture, model.precision.hidden_dtype)
+        self._rows = Rows(model.architecture, model.precision)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -208,7 +208,7 @@ class Engine:
         tokens = 0
         if rows:
             hidden = self._model.decode(self._rows.step(), self._adapters())
-            tokens, ended = self._rows.advance(hidden, self._model.project)
+            tokens, ended = self._rows.advance(hidden, self._model.likeliest)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
         return StepReport(
@@ -247,7 +247,7 @@ class Engine:
         for request in requests:
             self._check(request)
         model = self._model
-        rows = Rows(self.architecture, model.precision.hidden_dtype)
+        rows = Rows(self.architecture, model.precision)
         self._encode(list(requests), rows)
         plan = self._banks.plan(rows.slot_of_row())
         adapters = StepAdapters(plan, self._deltas, model.precision)

@@ -18,6 +18,7 @@ from hub.engine.architecture import LAYER_OUTPUT, Stack
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
+from hub.engine.native import NormStep, Places, attend
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Norm:
     weight: Tensor
     bias: Tensor
     epsilon: float
+
+    @property
+    def step(self) -> NormStep:
+        """The norm as the compiled kernels take it."""
+        return NormStep("layer", self.epsilon, self.weight, self.bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` normalised, scaled and shifted."""
@@ -43,15 +49,16 @@ class FeedForward:
     fc2: Linear
     activation: str
 
-    def __call__(self, x: Operand, precision: Precision, adapters: StepAdapters) -> Tensor:
-        """Return `(rows, d_model)`."""
+    def add_to(
+        self, hidden: Tensor, x: Operand, precision: Precision, adapters: StepAdapters
+    ) -> None:
+        """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
         inner = self.fc1(x)
         adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
         active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
         prepared = precision.operand(active)
-        out = self.fc2(prepared)
-        adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
-        return out
+        self.fc2.add_to(hidden, prepared)
+        adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, hidden)
 
 
 class Attend(Protocol):
@@ -79,14 +86,18 @@ class Attention:
     names: Sequence[str]
     out: Linear
 
-    def __call__(
-        self, x: Operand, attend: Attend, precision: Precision, adapters: StepAdapters
-    ) -> Tensor:
-        """Return `(rows, d_model)`."""
+    def add_to(
+        self,
+        hidden: Tensor,
+        x: Operand,
+        attend: Attend,
+        precision: Precision,
+        adapters: StepAdapters,
+    ) -> None:
+        """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
         mixed = precision.operand(attend(self.layer, self.project(x, adapters)))
-        out = self.out(mixed)
-        adapters.add_low_rank(self.stack, f"{self.site}.out", self.layer, mixed, out)
-        return out
+        self.out.add_to(hidden, mixed)
+        adapters.add_low_rank(self.stack, f"{self.site}.out", self.layer, mixed, hidden)
 
     def project(self, x: Operand, adapters: StepAdapters) -> Tensor:
         """Return `(rows, len(names) * d_model)`, adapters included."""
@@ -136,15 +147,15 @@ class Layer:
         adapters: StepAdapters,
     ) -> Tensor:
         """Update `hidden (rows, d_model)` in place and return it."""
-        x = precision.operand(self.self_norm(hidden))
-        hidden += self.self_attention(x, attend, precision, adapters)
+        x = precision.normed(self.self_norm, hidden)
+        self.self_attention.add_to(hidden, x, attend, precision, adapters)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = precision.operand(self.cross_norm(hidden))
-            hidden += self.cross_attention(x, attend_cross, precision, adapters)
-        x = precision.operand(self.feed_forward_norm(hidden))
-        hidden += self.feed_forward(x, precision, adapters)
+            x = precision.normed(self.cross_norm, hidden)
+            self.cross_attention.add_to(hidden, x, attend_cross, precision, adapters)
+        x = precision.normed(self.feed_forward_norm, hidden)
+        self.feed_forward.add_to(hidden, x, precision, adapters)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
 
@@ -210,19 +221,26 @@ class LaneStep:
         rows: Slice of the step's flat rows.
         index: `(rows,)` row numbers inside the lane.
         positions: `(rows,)` the position each row writes.
-        mask: `(rows, 1, 1, positions)`, additive.
+        mask: `(rows, 1, 1, positions)`, additive; None where the kernels read lengths.
+        places: Where the kernels find each row's own positions.
     """
 
     lane: Lane
     rows: slice
     index: Tensor
     positions: Tensor
-    mask: Tensor
+    mask: Tensor | None
+    places: Places | None
 
     def attend_self(self, layer: int, projected: Tensor) -> Tensor:
         """Write keys and values, then attend from `(rows, 3 * d_model)`."""
         cache = self.lane.self_kv[layer]
         rows, heads, head_dim = projected.shape[0], cache.shape[2], cache.shape[4]
+        if self.places is not None:
+            out = projected.new_empty(rows, heads * head_dim)
+            attend(projected, cache, self.places, out, append=True, scale=head_dim**-0.5)
+            return out
+        assert self.mask is not None
         split = projected.view(rows, 3, heads, head_dim)
         written = split[:, 1:].transpose(0, 1)  # (2, rows, heads, head_dim)
         cache.transpose(2, 3)[:, self.index, self.positions] = written
@@ -234,9 +252,15 @@ class LaneStep:
 
     def attend_cross(self, layer: int, projected: Tensor) -> Tensor:
         """Attend from `(rows, d_model)` queries; the beams of a request share its source."""
-        lane, mask = self.lane, self.lane.cross_mask()
+        lane = self.lane
         cache = lane.cross_kv[layer]
         heads, head_dim = cache.shape[2], cache.shape[4]
+        if self.places is not None:
+            out = torch.empty_like(projected)
+            places = lane.cross_places()
+            attend(projected, cache, places, out, append=False, scale=head_dim**-0.5)
+            return out
+        mask = lane.cross_mask()
         queries = projected.view(lane.count, lane.width, heads, head_dim).transpose(1, 2)
         keys, values = cache[:, : lane.count, :, : mask.shape[-1]]
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)

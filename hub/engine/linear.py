@@ -4,7 +4,8 @@ A row's result must not depend on the rows beside it. Each precision keeps that
 in its own way:
 
 - int8: activations are scaled by their own row's largest magnitude, and products
-  are summed as integers, which is exact in any order.
+  are summed as integers, which is exact in any order. The rest of the way runs in
+  compiled kernels where they could be built (`hub.engine.native`).
 - float32, bfloat16: BLAS picks another summation order for another number of
   rows. Rows therefore run in blocks of at most 64, padded to a multiple of 16,
   inside which the order was measured to be the same (docs/engine.md).
@@ -12,13 +13,15 @@ in its own way:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hub.engine import native
 from hub.errors import SettingsError
 
 Quantization = Literal["float32", "bfloat16", "int8"]
@@ -28,6 +31,7 @@ _ROW_MULTIPLE = 16
 _FEWEST_ROWS = 4
 _LEVELS = 127
 _TINY = 1e-30
+_PART_TOKENS = 8192
 
 ZERO_POINT = 128
 """Value that stands for 0 in quantized activations. They are unsigned because oneDNN has fast
@@ -57,6 +61,23 @@ class Linear(Protocol):
         """Return `(rows, out_features)` in the hidden dtype."""
         ...
 
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add the product to `hidden (rows, out_features)`, in place."""
+        ...
+
+
+class RowNorm(Protocol):
+    """A norm over the last dimension."""
+
+    @property
+    def step(self) -> native.NormStep:
+        """The norm as the compiled kernels take it."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `x` normalised."""
+        ...
+
 
 class Embedding(Protocol):
     """A scaled token table."""
@@ -76,11 +97,20 @@ class Precision(Protocol):
 
     @property
     def hidden_dtype(self) -> torch.dtype:
-        """Dtype between products: residuals, norms, attention, caches."""
+        """Dtype between products: residuals, norms, attention."""
+        ...
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
         ...
 
     def operand(self, x: Tensor) -> Operand:
         """Prepare rows `(rows, width)`."""
+        ...
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Prepare normalised rows."""
         ...
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
@@ -133,9 +163,18 @@ class FloatPrecision:
     name: Quantization
     hidden_dtype: torch.dtype
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return self.hidden_dtype
+
     def operand(self, x: Tensor) -> Operand:
         """Pass rows through."""
         return Operand(x, None, x.shape[0])
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise rows."""
+        return self.operand(norm(x))
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Convert a weight."""
@@ -156,6 +195,9 @@ class _FloatLinear:
 
     def __call__(self, x: Operand) -> Tensor:
         return float_product(x.values, self.weight, self.bias)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        hidden += self(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,34 +253,58 @@ def padded_rows(rows: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Int8Precision:
-    """8-bit weights, one scale per output; 8-bit activations, one scale per row."""
+    """8-bit weights, one scale per output; 8-bit activations, one scale per row.
+
+    Attributes:
+        compiled: Use the compiled kernels. They keep cached keys and values in bfloat16, whose
+            error is smaller than that of 8-bit activations.
+    """
 
     name: Quantization = "int8"
     hidden_dtype: torch.dtype = torch.float32
+    compiled: bool = field(default_factory=native.available)
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return torch.bfloat16 if self.compiled else self.hidden_dtype
 
     def operand(self, x: Tensor) -> Operand:
         """Quantize rows, each by its own largest magnitude."""
         rows, width = x.shape
-        scale = row_magnitude(x)
         values = torch.empty((padded_rows(rows), width), dtype=torch.uint8)
+        if self.compiled:
+            return Operand(values, native.quantize(x, values), rows)
+        scale = row_magnitude(x)
         values[:rows].copy_((x * (_LEVELS / scale)).round_().add_(ZERO_POINT))
         return Operand(values, scale, rows)
 
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise and quantize rows."""
+        if not self.compiled:
+            return self.operand(norm(x))
+        values = torch.empty((padded_rows(x.shape[0]), x.shape[1]), dtype=torch.uint8)
+        return Operand(values, native.quantize(x, values, norm.step), x.shape[0])
+
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize and pack a weight."""
-        return _pack(*quantize_weight(weight), bias)
+        return _pack(*quantize_weight(weight), bias, self.compiled)
 
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Quantize a table, one scale per token."""
         quantized, scales = quantize_weight(weight)
         embedding = _Int8Embedding(quantized, (scales * (_LEVELS * scale)).unsqueeze(1))
-        return embedding, _pack(quantized, scales, None)
+        starts = range(0, len(quantized), _PART_TOKENS)
+        parts = [slice(start, start + _PART_TOKENS) for start in starts]
+        return embedding, Int8Vocabulary(
+            [_pack(quantized[part], scales[part], None, self.compiled) for part in parts]
+        )
 
 
-def _pack(quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
+def _pack(quantized: Tensor, scale: Tensor, bias: Tensor | None, compiled: bool) -> _Int8Linear:
     zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
     packed = torch.ops.onednn.qlinear_prepack(quantized, None)
-    return _Int8Linear(packed, scale, zeros, bias)
+    return _Int8Linear(packed, scale.contiguous(), zeros, bias, compiled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,16 +313,58 @@ class _Int8Linear:
     scale: Tensor
     zeros: Tensor
     bias: Tensor | None
+    compiled: bool
+
+    def raw(self, x: Operand) -> Tensor:
+        """Return the product `(rows, out)` before the rows' scales and the bias."""
+        product: Tensor = _qlinear(
+            x.values, 1.0, ZERO_POINT, self.packed, self.scale, self.zeros,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return product[: x.rows]
 
     def __call__(self, x: Operand) -> Tensor:
         assert x.scale is not None
-        product = torch.ops.onednn.qlinear_pointwise(
-            x.values, 1.0, ZERO_POINT, self.packed, self.scale, self.zeros,
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )[: x.rows]  # fmt: skip
+        product = self.raw(x)
+        if self.compiled:
+            native.finish(product, x.scale, self.bias)
+            return product
         if self.bias is None:
-            return product.mul_(x.scale)  # type: ignore[no-any-return]
+            return product.mul_(x.scale)
         return torch.addcmul(self.bias, product, x.scale)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        assert x.scale is not None
+        if self.compiled:
+            native.finish(self.raw(x), x.scale, self.bias, onto=hidden)
+        else:
+            hidden += self(x)
+
+
+_qlinear = torch.ops.onednn.qlinear_pointwise.default
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Vocabulary:
+    """The output projection in parts, whose logits stay in the cache until they are ranked."""
+
+    linears: Sequence[_Int8Linear]
+
+    def parts(self, x: Operand) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first token id and the raw logits `(rows, part)` of each part."""
+        first = 0
+        for linear in self.linears:
+            raw = linear.raw(x)
+            yield first, raw
+            first += raw.shape[1]
+
+    def __call__(self, x: Operand) -> Tensor:
+        """Return logits `(rows, vocab)`."""
+        return torch.cat([linear(x) for linear in self.linears], dim=1)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add logits."""
+        hidden += self(x)
 
 
 @dataclass(frozen=True, slots=True)

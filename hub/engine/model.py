@@ -24,7 +24,9 @@ from hub.engine.layers import (
     SourceBucket,
     StepAttention,
 )
-from hub.engine.linear import Embedding, Linear, Precision
+from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Precision
+from hub.engine.native import MOST_KEPT, Places, Ranking
+from hub.engine.search import EarlyRows, likeliest
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,20 @@ class DecoderStep:
 
     @classmethod
     def build(
-        cls, parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]], dtype: torch.dtype
+        cls, parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]], precision: Precision
     ) -> DecoderStep:
         """Lay lanes end to end; each comes with its rows' tokens and positions."""
+        compiled = precision.cache_dtype != precision.hidden_dtype
         tokens = torch.tensor([token for _, row_tokens, _ in parts for token in row_tokens])
         positions = torch.tensor([place for _, _, places in parts for place in places])
         lanes, start = [], 0
-        for lane, row_tokens, _ in parts:
+        for lane, row_tokens, row_places in parts:
             rows = slice(start, start + len(row_tokens))
             own = positions[rows]
             index = torch.arange(len(row_tokens))
-            lanes.append(LaneStep(lane, rows, index, own, length_mask(own + 1, dtype)))
+            mask = None if compiled else length_mask(own + 1, precision.hidden_dtype)
+            places = Places(index, own + 1, max(row_places) + 1) if compiled else None
+            lanes.append(LaneStep(lane, rows, index, own, mask, places))
             start = rows.stop
         return cls(tokens, positions, lanes)
 
@@ -172,6 +177,22 @@ class Model:
         """Return logits `(rows, vocab)`, float32."""
         return self.output(self.precision.operand(hidden)).float()
 
+    def likeliest(self, hidden: Tensor, keep: int, early: EarlyRows) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and tokens, `(rows, keep)` each, best first.
+
+        The log-probabilities are those before `early` blocks any token.
+        """
+        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT:
+            return likeliest(self.project(hidden), keep, early)
+        x = self.precision.operand(hidden)
+        assert x.scale is not None
+        blocked = torch.zeros(x.rows, dtype=torch.bool)
+        blocked[list(early.rows)] = True
+        ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
+        for first, raw in self.output.parts(x):
+            ranking.update(raw, first, x.scale, None)
+        return ranking.best()
+
     def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         return self.embedding(ids).add_(self.positions.index_select(0, positions))
 
@@ -184,7 +205,7 @@ def _store_bucket(spread: Tensor, owners: Sequence[tuple[Lane, int]], layer: int
         index = torch.tensor([place for owner, place in owners if owner is lane])
         own = spread if len(rows) == len(owners) else spread[torch.tensor(rows)]
         split = own.view(len(rows), own.shape[1], 2, cache.shape[2], cache.shape[4])
-        cache[:, index, :, : own.shape[1]] = split.permute(2, 0, 3, 1, 4)
+        cache[:, index, :, : own.shape[1]] = split.permute(2, 0, 3, 1, 4).to(cache.dtype)
 
 
 def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:

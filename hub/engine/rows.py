@@ -11,10 +11,13 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
+from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep
 from hub.engine.requests import DecodeRequest, Finished
-from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates, best_tokens
+from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
 from hub.errors import HubError, NonFiniteRowError
+
+Likeliest = Callable[[Tensor, int, EarlyRows], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -80,10 +83,10 @@ class Running:
 class Rows:
     """All running requests, in lanes by beam width."""
 
-    def __init__(self, architecture: Architecture, dtype: torch.dtype) -> None:
+    def __init__(self, architecture: Architecture, precision: Precision) -> None:
         """Start without rows."""
         self._architecture = architecture
-        self._dtype = dtype
+        self._precision = precision
         self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
         self.version = 0
 
@@ -115,7 +118,7 @@ class Rows:
         """Give a request its rows."""
         width = request.options.beam_size
         if width not in self._lanes:
-            self._lanes[width] = (Lane(self._architecture, width, self._dtype), [])
+            self._lanes[width] = (Lane(self._architecture, width, self._precision.cache_dtype), [])
         lane, members = self._lanes[width]
         target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
         kind = GreedySearch if width == 1 else BeamSearch
@@ -150,12 +153,14 @@ class Rows:
                 tokens = [token for one in members for token in one.tokens]
                 places = [one.position for one in members for _ in one.tokens]
                 parts.append((lane, tokens, places))
-        return DecoderStep.build(parts, self._dtype)
+        return DecoderStep.build(parts, self._precision)
 
-    def advance(
-        self, hidden: Tensor, project: Callable[[Tensor], Tensor]
-    ) -> tuple[int, list[Running]]:
+    def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
+
+        Args:
+            hidden: Every row's.
+            likeliest: Ranks the tokens of some of the rows (`Model.likeliest`).
 
         Returns:
             How many tokens were chosen, and the requests that ended.
@@ -171,10 +176,11 @@ class Rows:
                 if one.forced:
                     one.force()
             if free:
-                logits = project(_rows_of(own, free, len(members)))
-                chosen += len(logits)
-                choose = _choose_greedy if lane.width == 1 else _choose_beams
-                ended += choose(logits, free, self._architecture.eos_ids)
+                rows = _rows_of(own, free, len(members))
+                keep = 1 if lane.width == 1 else 2 * lane.width
+                found = likeliest(rows, keep, _early(free, self._architecture.eos_ids))
+                chosen += len(rows)
+                ended += (_choose_greedy if lane.width == 1 else _choose_beams)(found, free)
                 if lane.width > 1:
                     _reorder(lane, members)
         return chosen, ended
@@ -226,11 +232,9 @@ def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
     return EarlyRows(rows, eos_ids)
 
 
-def _choose_greedy(
-    logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]
-) -> list[Running]:
+def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list[Running]:
     ended = []
-    tokens, values = best_tokens(logits, _early(free, eos_ids))
+    values, tokens = (column.squeeze(1).tolist() for column in found)
     for one, token, value in zip(free, tokens, values, strict=True):
         one.position += 1
         one.tokens = [token]
@@ -243,12 +247,12 @@ def _choose_greedy(
     return ended
 
 
-def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]) -> list[Running]:
+def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list[Running]:
     ended = []
     searches = [one.search for one in free if isinstance(one.search, BeamSearch)]
     scores = torch.tensor([search.scores for search in searches])
-    found = best_candidates(logits, scores, _early(free, eos_ids))
-    for one, search, candidates in zip(free, searches, found, strict=True):
+    continuations = best_candidates(*found, scores)
+    for one, search, candidates in zip(free, searches, continuations, strict=True):
         one.position += 1
         if not all(math.isfinite(candidate.log_probability) for candidate in candidates):
             one.error = _not_finite(one)

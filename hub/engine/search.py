@@ -49,25 +49,33 @@ class EarlyRows:
 NO_EARLY_ROWS = EarlyRows((), ())
 
 
-def best_tokens(logits: Tensor, early: EarlyRows = NO_EARLY_ROWS) -> tuple[list[int], list[float]]:
-    """Return each row's likeliest token and its log-probability.
+def likeliest(logits: Tensor, keep: int, early: EarlyRows) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and tokens of each row's likeliest tokens, best first.
 
     Args:
         logits: `(rows, vocab)` float32; blocked tokens are overwritten.
-        early: Rows that may not end yet.
+        keep: How many.
+        early: Rows that may not end yet; their log-probabilities still count the end tokens.
+
+    Returns:
+        `(rows, keep)` each, fewer where the vocabulary is smaller.
     """
-    tokens: list[int] = []
-    values: list[float] = []
+    values, tokens = [], []
     for start, chunk in _chunks(logits):
         log_probabilities = functional.log_softmax(chunk, dim=-1)
-        early.block(chunk, start)
-        chosen = likeliest(chunk).unsqueeze(1)
-        values += log_probabilities.gather(1, chosen).squeeze(1).tolist()
-        tokens += chosen.squeeze(1).tolist()
-    return tokens, values
+        early.block(log_probabilities, start)
+        if keep == 1:
+            chosen = _largest(log_probabilities).unsqueeze(1)
+            values.append(log_probabilities.gather(1, chosen))
+            tokens.append(chosen)
+        else:
+            top = log_probabilities.topk(min(keep, chunk.shape[1]), dim=-1)
+            values.append(top.values)
+            tokens.append(top.indices)
+    return torch.cat(values), torch.cat(tokens)
 
 
-def likeliest(values: Tensor) -> Tensor:
+def _largest(values: Tensor) -> Tensor:
     """Return the column of each row's largest value; six times as fast as argmax on a CPU.
 
     A row is cut into blocks of neighbours. The largest value of every place in the blocks is a
@@ -92,29 +100,22 @@ def likeliest(values: Tensor) -> Tensor:
 
 
 def best_candidates(
-    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
+    log_probabilities: Tensor, tokens: Tensor, scores: Tensor
 ) -> list[list[Candidate]]:
     """Return each request's `2 * width` best continuations, best first.
 
     Twice the width leaves enough to go on with when every beam's best choice is the end token.
 
     Args:
-        logits: `(requests * width, vocab)` float32.
+        log_probabilities: `(requests * width, keep)` of each row's likeliest tokens.
+        tokens: The same shape.
         scores: `(requests, width)` log-probability of each beam so far.
-        early: Rows that may not end yet.
     """
     requests, width = scores.shape
-    keep = min(2 * width, logits.shape[1])
-    values, tokens = [], []
-    for start, chunk in _chunks(logits):
-        log_probabilities = functional.log_softmax(chunk, dim=-1)
-        early.block(log_probabilities, start)
-        top = log_probabilities.topk(keep, dim=-1)
-        values.append(top.values)
-        tokens.append(top.indices)
-    totals = torch.cat(values).view(requests, width, keep) + scores.unsqueeze(2)
+    keep = tokens.shape[1]
+    totals = log_probabilities.view(requests, width, keep) + scores.unsqueeze(2)
     best = totals.flatten(1).topk(min(2 * width, width * keep), dim=-1)
-    chosen = torch.cat(tokens).view(requests, -1).gather(1, best.indices)
+    chosen = tokens.view(requests, -1).gather(1, best.indices)
     beams = best.indices // keep
     return [
         [Candidate(*row) for row in zip(*columns, strict=True)]
