@@ -235,8 +235,7 @@ def _pack_int8(
 ) -> BankPart:
     """Quantize; down has one scale per rank, and so has up.
 
-    Args:
-        levels: Of the values between down and up: 127 where they are quantized too, else 1.
+    `levels` are those of the values between down and up: 127 where they are quantized too, else 1.
     """
     quantized_down, down_scale = quantize_weight(down)
     quantized_up, up_scale = quantize_weight(up)

@@ -251,6 +251,10 @@ def padded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
+def _arena() -> native.WeightArena | None:
+    return native.WeightArena() if native.multiplies() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Int8Precision:
     """8-bit weights, one scale per output; 8-bit activations, one scale per row.
@@ -258,11 +262,13 @@ class Int8Precision:
     Attributes:
         compiled: Use the compiled kernels. They keep cached keys and values in bfloat16, whose
             error is smaller than that of 8-bit activations.
+        arena: Where weights are laid out for our own products; None for oneDNN's.
     """
 
     name: Quantization = "int8"
     hidden_dtype: torch.dtype = torch.float32
     compiled: bool = field(default_factory=native.available)
+    arena: native.WeightArena | None = field(default_factory=_arena)
 
     @property
     def cache_dtype(self) -> torch.dtype:
@@ -288,44 +294,53 @@ class Int8Precision:
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize and pack a weight."""
-        return _pack(*quantize_weight(weight), bias, self.compiled)
+        return self._pack(*quantize_weight(weight), bias)
 
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Quantize a table, one scale per token."""
         quantized, scales = quantize_weight(weight)
-        embedding = _Int8Embedding(quantized, (scales * (_LEVELS * scale)).unsqueeze(1))
         starts = range(0, len(quantized), _PART_TOKENS)
         parts = [slice(start, start + _PART_TOKENS) for start in starts]
-        return embedding, Int8Vocabulary(
-            [_pack(quantized[part], scales[part], None, self.compiled) for part in parts]
-        )
+        output = Int8Vocabulary([self._pack(quantized[part], scales[part], None) for part in parts])
+        scales = (scales * (_LEVELS * scale)).unsqueeze(1)
+        if self.arena is None or quantized.shape[1] % 4:
+            return _Int8Embedding(quantized, scales), output
+        return _PackedEmbedding(output, scales, quantized.shape[1]), output
 
-
-def _pack(quantized: Tensor, scale: Tensor, bias: Tensor | None, compiled: bool) -> _Int8Linear:
-    zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
-    packed = torch.ops.onednn.qlinear_prepack(quantized, None)
-    return _Int8Linear(packed, scale.contiguous(), zeros, bias, compiled)
+    def _pack(self, quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
+        if self.arena is not None and quantized.shape[1] % 4 == 0:
+            return _PackedLinear(native.PackedWeight.pack(quantized, scale, bias, self.arena))
+        zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
+        packed = torch.ops.onednn.qlinear_prepack(quantized, None)
+        return _OneDnnLinear(packed, scale.contiguous(), zeros, bias, self.compiled)
 
 
 @dataclass(frozen=True, slots=True)
-class _Int8Linear:
+class _PackedLinear:
+    weight: native.PackedWeight
+
+    def __call__(self, x: Operand) -> Tensor:
+        assert x.scale is not None
+        out = torch.empty(x.rows, len(self.weight.scale))
+        native.multiply(x.values, x.scale, self.weight, out)
+        return out
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        assert x.scale is not None
+        native.multiply(x.values, x.scale, self.weight, hidden, add=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneDnnLinear:
     packed: Tensor
     scale: Tensor
     zeros: Tensor
     bias: Tensor | None
     compiled: bool
 
-    def raw(self, x: Operand) -> Tensor:
-        """Return the product `(rows, out)` before the rows' scales and the bias."""
-        product: Tensor = _qlinear(
-            x.values, 1.0, ZERO_POINT, self.packed, self.scale, self.zeros,
-            None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-        return product[: x.rows]
-
     def __call__(self, x: Operand) -> Tensor:
         assert x.scale is not None
-        product = self.raw(x)
+        product = self._raw(x)
         if self.compiled:
             native.finish(product, x.scale, self.bias)
             return product
@@ -336,9 +351,17 @@ class _Int8Linear:
     def add_to(self, hidden: Tensor, x: Operand) -> None:
         assert x.scale is not None
         if self.compiled:
-            native.finish(self.raw(x), x.scale, self.bias, onto=hidden)
+            native.finish(self._raw(x), x.scale, self.bias, onto=hidden)
         else:
             hidden += self(x)
+
+    def _raw(self, x: Operand) -> Tensor:
+        """Return the product `(rows, out)` before the rows' scales and the bias."""
+        product: Tensor = _qlinear(
+            x.values, 1.0, ZERO_POINT, self.packed, self.scale, self.zeros,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return product[: x.rows]
 
 
 _qlinear = torch.ops.onednn.qlinear_pointwise.default
@@ -348,15 +371,12 @@ _qlinear = torch.ops.onednn.qlinear_pointwise.default
 class Int8Vocabulary:
     """The output projection in parts, whose logits stay in the cache until they are ranked."""
 
-    linears: Sequence[_Int8Linear]
+    linears: Sequence[Linear]
 
     def parts(self, x: Operand) -> Iterator[tuple[int, Tensor]]:
-        """Yield the first token id and the raw logits `(rows, part)` of each part."""
-        first = 0
-        for linear in self.linears:
-            raw = linear.raw(x)
-            yield first, raw
-            first += raw.shape[1]
+        """Yield the first token id and the logits `(rows, part)` of each part."""
+        for index, linear in enumerate(self.linears):
+            yield index * _PART_TOKENS, linear(x)
 
     def __call__(self, x: Operand) -> Tensor:
         """Return logits `(rows, vocab)`."""
@@ -365,6 +385,25 @@ class Int8Vocabulary:
     def add_to(self, hidden: Tensor, x: Operand) -> None:
         """Add logits."""
         hidden += self(x)
+
+
+@dataclass(frozen=True, slots=True)
+class _PackedEmbedding:
+    """Reads token rows out of the output projection's panels: the table is kept once."""
+
+    output: Int8Vocabulary
+    scale: Tensor
+    width: int
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        part, row = ids // _PART_TOKENS, ids % _PART_TOKENS
+        rows = torch.empty(len(ids), self.width)
+        for index in sorted(set(part.tolist())):
+            linear = self.output.linears[index]
+            assert isinstance(linear, _PackedLinear)
+            own = (part == index).nonzero().squeeze(1)
+            rows[own] = linear.weight.rows(row[own])[:, : self.width].float()
+        return rows.mul_(self.scale.index_select(0, ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,12 +185,11 @@ class Model:
         if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT:
             return likeliest(self.project(hidden), keep, early)
         x = self.precision.operand(hidden)
-        assert x.scale is not None
         blocked = torch.zeros(x.rows, dtype=torch.bool)
         blocked[list(early.rows)] = True
         ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
-        for first, raw in self.output.parts(x):
-            ranking.update(raw, first, x.scale, None)
+        for first, logits in self.output.parts(x):
+            ranking.update(logits, first)
         return ranking.best()
 
     def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ of `linear.py`, `deltas.py` and `layers.py` take over.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -82,22 +83,125 @@ def quantize(x: Tensor, out: Tensor, norm: NormStep = NO_NORM) -> Tensor:
     return scale
 
 
-def finish(
-    x: Tensor, scale: Tensor, bias: Tensor | None, activation: str = "", onto: Tensor | None = None
-) -> None:
-    """Do `x = act(x * scale + bias)` in place; with `onto`, also `onto += x`.
+def finish(x: Tensor, scale: Tensor, bias: Tensor | None, onto: Tensor | None = None) -> None:
+    """Do `x = x * scale + bias` in place; with `onto`, also `onto += x`.
 
     Args:
         x: `(rows, width)` float32, contiguous.
         scale: `(rows, 1)`.
         bias: `(width,)` or None.
-        activation: "", "relu" or "gelu".
         onto: `(rows, width)` float32.
     """
     rows, width = x.shape
     _kernels.finish(
-        x.data_ptr(), rows, width, scale.data_ptr(), _address(bias), _ACTIVATIONS[activation],
-        _address(onto), 0 if onto is None else onto.stride(0), torch.get_num_threads(),
+        x.data_ptr(), rows, width, scale.data_ptr(), _address(bias), _address(onto),
+        0 if onto is None else onto.stride(0), torch.get_num_threads(),
+    )  # fmt: skip
+
+
+def multiplies() -> bool:
+    """Return whether `PackedWeight` serves this CPU best.
+
+    Its products need AVX-512 VNNI. Where there is AMX, oneDNN has faster ones.
+    """
+    return variant() == "avx512" and not torch.cpu._is_amx_tile_supported()
+
+
+class WeightArena:
+    """Memory for weights, in huge pages where the system has them.
+
+    Reading a large model's weights once a step goes through every page of them; huge pages
+    spare the look-ups. One arena serves a whole model, so nothing is lost to rounding.
+    """
+
+    def __init__(self, chunk_bytes: int = 64 << 20) -> None:
+        """Start without memory; it is taken from the system a chunk at a time."""
+        self._chunk_bytes = chunk_bytes
+        self._free = torch.empty(0, dtype=torch.int8)
+
+    def keep(self, values: Tensor) -> Tensor:
+        """Return a contiguous copy of int8 `values`, aligned to a cache line."""
+        size = values.numel()
+        if size > self._free.numel():
+            self._free = _huge_pages(max(size, self._chunk_bytes))
+        kept = self._free[:size].view(values.shape).copy_(values)
+        self._free = self._free[-(-size // _CACHE_LINE) * _CACHE_LINE :]
+        return kept
+
+
+def _huge_pages(size: int) -> Tensor:
+    memory = mmap.mmap(-1, size + _HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    flat = torch.frombuffer(memory, dtype=torch.int8)
+    start = -flat.data_ptr() % _HUGE_PAGE
+    return flat[start : start + size]
+
+
+_CACHE_LINE: Final = 64
+_HUGE_PAGE: Final = 2 << 20
+_PANEL: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeight:
+    """An 8-bit weight, laid out for `multiply`.
+
+    Attributes:
+        panels: `(out / 32, in / 4, 32, 4)` int8, both rounded up.
+        scale: `(out,)` float32; it holds the 1/127 of the activations.
+        offset: `(out,)` int32, what the zero point of the activations adds to a sum.
+        bias: `(out,)` float32 or None.
+    """
+
+    panels: Tensor
+    scale: Tensor
+    offset: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def pack(
+        cls, quantized: Tensor, scale: Tensor, bias: Tensor | None, arena: WeightArena
+    ) -> PackedWeight:
+        """Lay out a weight `(out, in)` int8."""
+        out, width = quantized.shape
+        padded = torch.nn.functional.pad(quantized, (0, -width % 4, 0, -out % _PANEL))
+        split = padded.view(padded.shape[0] // _PANEL, _PANEL, padded.shape[1] // 4, 4)
+        return cls(
+            panels=arena.keep(split.permute(0, 2, 1, 3)),
+            scale=scale.contiguous(),
+            offset=quantized.sum(1, dtype=torch.int32).mul_(128),
+            bias=bias,
+        )
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Return rows `(n, in rounded up)` int8 of the weight, for `index (n,)`."""
+        return self.panels[index // _PANEL, :, index % _PANEL].flatten(1)
+
+
+def multiply(
+    values: Tensor,
+    scale: Tensor,
+    weight: PackedWeight,
+    out: Tensor,
+    *,
+    add: bool = False,
+) -> None:
+    """Do `out = x @ weight.T + bias`, or `out += x @ weight.T + bias`.
+
+    Args:
+        values: `(rows or more, in)` uint8 around 128, contiguous; in a multiple of 4.
+        scale: `(rows, 1)` largest magnitude of each row.
+        weight: What to multiply with.
+        out: `(rows, out)` float32, rows may be strided.
+        add: Add to what `out` holds.
+    """
+    rows, width = out.shape
+    _kernels.multiply(
+        values.data_ptr(), rows, values.stride(0), weight.panels.shape[1],
+        weight.panels.data_ptr(), width, weight.scale.data_ptr(), weight.offset.data_ptr(),
+        _address(weight.bias), scale.data_ptr(), out.data_ptr(), out.stride(0), add,
+        torch.get_num_threads(),
     )  # fmt: skip
 
 
@@ -220,21 +324,19 @@ class Ranking:
         self._blocked_rows = blocked_rows
         self._blocked = blocked
 
-    def update(self, raw: Tensor, first: int, scale: Tensor | None, bias: Tensor | None) -> None:
-        """Take in logits `raw * scale + bias` of the tokens from `first` on.
+    def update(self, logits: Tensor, first: int) -> None:
+        """Take in the logits of the tokens from `first` on.
 
         Args:
-            raw: `(rows, n)` float32, contiguous.
+            logits: `(rows, n)` float32, contiguous.
             first: Token id of the first column.
-            scale: `(rows, 1)`, None for 1.
-            bias: `(n,)` or None.
         """
-        rows, width = raw.shape
+        rows, width = logits.shape
         _kernels.rank_tokens(
-            raw.data_ptr(), rows, width, first, _address(scale), _address(bias),
-            self._blocked_rows.data_ptr(), self._blocked.data_ptr(), len(self._blocked),
-            self._values.shape[1], self._values.data_ptr(), self._tokens.data_ptr(),
-            self._state.data_ptr(), torch.get_num_threads(),
+            logits.data_ptr(), rows, width, first, self._blocked_rows.data_ptr(),
+            self._blocked.data_ptr(), len(self._blocked), self._values.shape[1],
+            self._values.data_ptr(), self._tokens.data_ptr(), self._state.data_ptr(),
+            torch.get_num_threads(),
         )  # fmt: skip
 
     def best(self) -> tuple[Tensor, Tensor]:

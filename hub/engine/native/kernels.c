@@ -19,7 +19,7 @@
 
 enum norm { NO_NORM, LAYER_NORM, RMS_NORM };
 enum activation { IDENTITY, RELU, GELU };
-enum { RANK_BLOCK = 256, MAX_KEEP = 128, FEW_ROWS = 4 };
+enum { RANK_BLOCK = 256, FEW_ROWS = 4, PANEL = 32, TILE = 12, ROW_BLOCK = 192 };
 
 #define TINY 1e-30f
 
@@ -74,6 +74,7 @@ static void insert(struct ranking *row, float value, int64_t token, const int64_
 #define USE_VNNI 1
 #define VARIANT(name) name##_avx512
 #include "rows.h"
+#include "products.h"
 #undef VARIANT
 #undef USE_VNNI
 #pragma GCC pop_options
@@ -88,9 +89,8 @@ static struct {
     void (*store)(const float *, uint16_t *, int64_t);
     void (*attend)(const float *, const uint16_t *, const uint16_t *, int64_t, int64_t, float,
                    const float *, float *, float *);
-    void (*rank_tokens)(const float *, int64_t, int64_t, float, const float *, struct ranking *,
-                        const int64_t *, int64_t);
-    void (*finish)(float *, int64_t, float, const float *, int, float *);
+    void (*rank_tokens)(const float *, int64_t, int64_t, struct ranking *, const int64_t *, int64_t);
+    void (*finish)(float *, int64_t, float, const float *, float *);
 } rows;
 
 #define CHOOSE(variant)                                                                          \
@@ -163,16 +163,16 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
 {
     unsigned long long x, scale, bias, onto;
     long long count, width, onto_stride;
-    int activation, threads;
-    if (!PyArg_ParseTuple(args, "KLLKKiKLi", &x, &count, &width, &scale, &bias, &activation, &onto,
-                          &onto_stride, &threads))
+    int threads;
+    if (!PyArg_ParseTuple(args, "KLLKKKLi", &x, &count, &width, &scale, &bias, &onto, &onto_stride,
+                          &threads))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) if (count >= FEW_ROWS) schedule(static)
     for (int64_t i = 0; i < count; i++) {
         float *target = onto ? POINTER(float, onto) + i * onto_stride : NULL;
         rows.finish(POINTER(float, x) + i * width, width, POINTER(const float, scale)[i],
-                    POINTER(const float, bias), activation, target);
+                    POINTER(const float, bias), target);
     }
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
@@ -224,6 +224,16 @@ static PyObject *py_adapt(PyObject *self, PyObject *args)
     return no_memory(failed);
 }
 
+/* The next head's positions, while this one's are multiplied: each run is too short for the
+ * hardware to see it coming. Fetching past the end of the cache is harmless. */
+static void fetch_ahead(const uint16_t *next, int64_t count)
+{
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < count; i += 32)
+        __builtin_prefetch(next + i);
+#endif
+}
+
 static PyObject *py_attend(PyObject *self, PyObject *args)
 {
     unsigned long long q, new_keys, keys, values, owners, lengths, bias, out;
@@ -255,6 +265,8 @@ static PyObject *py_attend(PyObject *self, PyObject *args)
                 rows.store(own, key + (length - 1) * width, width);
                 rows.store(own + inner, value + (length - 1) * width, width);
             }
+            fetch_ahead(key + head_stride, length * width);
+            fetch_ahead(value + head_stride, length * width);
             if (weights != NULL)
                 rows.attend(POINTER(const float, q) + row * q_stride + head * width, key, value,
                             length, width, scale,
@@ -269,12 +281,11 @@ static PyObject *py_attend(PyObject *self, PyObject *args)
 
 static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
 {
-    unsigned long long raw, scale, bias, blocked_rows, blocked, values, tokens, state;
+    unsigned long long logits, blocked_rows, blocked, values, tokens, state;
     long long count, width, first, keep, blocks;
     int threads;
-    if (!PyArg_ParseTuple(args, "KLLLKKKKLLKKKi", &raw, &count, &width, &first, &scale, &bias,
-                          &blocked_rows, &blocked, &blocks, &keep, &values, &tokens, &state,
-                          &threads))
+    if (!PyArg_ParseTuple(args, "KLLLKKLLKKKi", &logits, &count, &width, &first, &blocked_rows,
+                          &blocked, &blocks, &keep, &values, &tokens, &state, &threads))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) schedule(static) if (count > 1)
@@ -287,15 +298,47 @@ static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
                               POINTER(float, values) + i * keep,
                               POINTER(int64_t, tokens) + i * keep};
         int64_t own_blocks = POINTER(const uint8_t, blocked_rows)[i] ? blocks : 0;
-        rows.rank_tokens(POINTER(const float, raw) + i * width, width, first,
-                         scale ? POINTER(const float, scale)[i] : 1.0f, POINTER(const float, bias),
-                         &row, POINTER(const int64_t, blocked), own_blocks);
+        rows.rank_tokens(POINTER(const float, logits) + i * width, width, first, &row,
+                         POINTER(const int64_t, blocked), own_blocks);
         own[0] = row.largest;
         own[1] = row.sum;
         own[2] = row.undefined ? 1.0f : 0.0f;
     }
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
+}
+
+static PyObject *py_multiply(PyObject *self, PyObject *args)
+{
+#if defined(DISPATCH)
+    unsigned long long x, weight, scale, offset, bias, row_scale, out;
+    long long count, x_stride, steps, width, out_stride;
+    int add, threads;
+    if (!PyArg_ParseTuple(args, "KLLLKLKKKKKLii", &x, &count, &x_stride, &steps, &weight, &width,
+                          &scale, &offset, &bias, &row_scale, &out, &out_stride, &add, &threads))
+        return NULL;
+    struct product product = {
+        .x = POINTER(const uint8_t, x),
+        .x_stride = x_stride,
+        .steps = steps,
+        .width = width,
+        .weight = POINTER(const int8_t, weight),
+        .scale = POINTER(const float, scale),
+        .bias = POINTER(const float, bias),
+        .row_scale = POINTER(const float, row_scale),
+        .offset = POINTER(const int32_t, offset),
+        .out = POINTER(float, out),
+        .out_stride = out_stride,
+        .add = add,
+    };
+    Py_BEGIN_ALLOW_THREADS
+    multiply(&product, count, threads);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+#else
+    PyErr_SetString(PyExc_NotImplementedError, "multiply needs x86-64");
+    return NULL;
+#endif
 }
 
 static PyObject *py_variant(PyObject *self, PyObject *args)
@@ -309,6 +352,7 @@ static PyMethodDef methods[] = {
     {"adapt", py_adapt, METH_VARARGS, NULL},
     {"attend", py_attend, METH_VARARGS, NULL},
     {"rank_tokens", py_rank_tokens, METH_VARARGS, NULL},
+    {"multiply", py_multiply, METH_VARARGS, NULL},
     {"variant", py_variant, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -87,9 +87,8 @@ static float VARIANT(quantize)(const float *x, uint8_t *out, int64_t width)
     return undefined ? NAN : largest;
 }
 
-/* x = act(x * scale + bias), or onto += that. */
-static void VARIANT(finish)(float *x, int64_t width, float scale, const float *bias,
-                            int activation, float *onto)
+/* x = x * scale + bias; with `onto`, also onto += x. */
+static void VARIANT(finish)(float *x, int64_t width, float scale, const float *bias, float *onto)
 {
     if (bias != NULL)
         for (int64_t i = 0; i < width; i++)
@@ -97,12 +96,6 @@ static void VARIANT(finish)(float *x, int64_t width, float scale, const float *b
     else
         for (int64_t i = 0; i < width; i++)
             x[i] *= scale;
-    if (activation == RELU)
-        for (int64_t i = 0; i < width; i++)
-            x[i] = x[i] < 0.0f ? 0.0f : x[i];
-    else if (activation != IDENTITY)
-        for (int64_t i = 0; i < width; i++)
-            x[i] = VARIANT(activate)(x[i], activation);
     if (onto != NULL)
         for (int64_t i = 0; i < width; i++)
             onto[i] += x[i];
@@ -290,21 +283,15 @@ static void VARIANT(attend)(const float *q, const uint16_t *keys, const uint16_t
     VARIANT(mix)(weights, values, length, width, out);
 }
 
-/* Take a part of a row's logits, `raw * scale + bias`, into its top list and log-sum-exp. */
-static void VARIANT(rank_tokens)(const float *raw, int64_t count, int64_t first, float scale,
-                                 const float *bias, struct ranking *row, const int64_t *blocked,
-                                 int64_t blocks)
+/* Take a part of a row's logits into its top list and log-sum-exp. */
+static void VARIANT(rank_tokens)(const float *logits, int64_t count, int64_t first,
+                                 struct ranking *row, const int64_t *blocked, int64_t blocks)
 {
-    float block[RANK_BLOCK];
     for (int64_t start = 0; start < count; start += RANK_BLOCK) {
         int64_t size = count - start < RANK_BLOCK ? count - start : RANK_BLOCK;
+        const float *block = logits + start;
         float largest = -INFINITY, sum = 0.0f;
         int32_t undefined = 0;
-        for (int64_t i = 0; i < size; i++)
-            block[i] = raw[start + i] * scale;
-        if (bias != NULL)
-            for (int64_t i = 0; i < size; i++)
-                block[i] += bias[start + i];
 #pragma omp simd reduction(max : largest) reduction(| : undefined)
         for (int64_t i = 0; i < size; i++) {
             largest = block[i] > largest ? block[i] : largest;

@@ -49,14 +49,11 @@ def test_a_row_with_nan_poisons_its_own_scale_alone() -> None:
     assert scale.isnan().flatten().tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("activation", ["", "relu", "gelu"])
-def test_finishing_scales_shifts_and_activates(activation: str) -> None:
+def test_finishing_scales_and_shifts() -> None:
     x, scale, bias, onto = torch.randn(5, 70), torch.rand(5, 1), torch.randn(70), torch.randn(5, 70)
     expected = x * scale + bias
-    if activation:
-        expected = getattr(functional, activation)(expected)
     total = onto + expected
-    native.finish(x, scale, bias, activation, onto)
+    native.finish(x, scale, bias, onto)
     torch.testing.assert_close(x, expected)
     torch.testing.assert_close(onto, total)
 
@@ -140,13 +137,11 @@ def adapted(
 @pytest.mark.parametrize("keep", [1, 8])
 @pytest.mark.parametrize("part", [100, 700, 2000])
 def test_ranking_in_parts_is_log_softmax_and_topk(keep: int, part: int) -> None:
-    raw, scale, bias = torch.randn(4, 2000) * 9, torch.rand(4, 1) + 0.5, torch.randn(2000)
-    logits = raw * scale + bias
+    logits = torch.randn(4, 2000) * 9
     blocked = logits.argmax(-1)[:1]
     ranking = native.Ranking(4, keep, torch.tensor([True, False, False, False]), blocked)
     for first in range(0, 2000, part):
-        piece = slice(first, first + part)
-        ranking.update(raw[:, piece].contiguous(), first, scale, bias[piece])
+        ranking.update(logits[:, first : first + part].contiguous(), first)
     values, tokens = ranking.best()
     expected = logits.log_softmax(-1)
     expected[0, blocked] = -torch.inf
@@ -156,12 +151,38 @@ def test_ranking_in_parts_is_log_softmax_and_topk(keep: int, part: int) -> None:
 
 
 def test_ranking_tells_a_row_with_nan() -> None:
-    raw = torch.randn(2, 300)
-    raw[1, 299] = torch.nan
+    logits = torch.randn(2, 300)
+    logits[1, 299] = torch.nan
     no_rows, no_tokens = torch.zeros(2, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
     ranking = native.Ranking(2, 1, no_rows, no_tokens)
-    ranking.update(raw, 0, None, None)
+    ranking.update(logits, 0)
     assert ranking.best()[0].isnan().flatten().tolist() == [False, True]
+
+
+@pytest.mark.skipif(not native.multiplies(), reason="products are oneDNN's on this CPU")
+@pytest.mark.parametrize(("width", "out"), [(32, 48), (1024, 96), (100, 33), (4096, 64)])
+@pytest.mark.parametrize("rows", [1, 12, 13, 64, 500])
+def test_products_are_integer_sums(width: int, out: int, rows: int) -> None:
+    quantized = torch.randint(-127, 128, (out, width), dtype=torch.int8)
+    scale, bias, magnitude = torch.rand(out) / width, torch.randn(out), torch.rand(rows, 1)
+    weight = native.PackedWeight.pack(quantized, scale, bias, native.WeightArena(1 << 16))
+    padded = -(-width // 4) * 4
+    values = torch.randint(1, 256, (rows, padded), dtype=torch.uint8)
+    values[:, width:] = 128
+    sums = (values[:, :width].double() - 128) @ quantized.double().t()
+    expected = (sums * scale.double() * magnitude.double() + bias.double()).float()
+    wide = torch.randn(rows, 2 * out)
+    before = wide.clone()
+    native.multiply(values, magnitude, weight, wide[:, :out])
+    torch.testing.assert_close(wide[:, :out], expected)
+    assert torch.equal(wide[:, out:], before[:, out:])
+    native.multiply(values, magnitude, weight, wide[:, out:], add=True)
+    torch.testing.assert_close(wide[:, out:], before[:, out:] + expected)
+    one = torch.empty(1, out)
+    native.multiply(values[rows - 1 :], magnitude[rows - 1 :], weight, one)
+    assert torch.equal(one[0], wide[rows - 1, :out])
+    index = torch.tensor([0, out - 1, 17])
+    assert torch.equal(weight.rows(index)[:, :width], quantized[index])
 
 
 def test_threads_change_no_bit() -> None:
