@@ -226,6 +226,7 @@ def measure(
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for number in range(rounds + 1):
         for name, run in runners.items():
+            time.sleep(0.5)  # until idle threads of the engine before have stopped spinning
             started = clock()
             run(rows, beam)
             if number:  # the first round warms up
