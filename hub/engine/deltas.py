@@ -19,6 +19,7 @@ from hub.engine.linear import (
     row_magnitude,
     signed,
 )
+from hub.engine.vectors import Normaliser, StepVectors
 
 _NORM_EPSILON = 1e-5
 _LEVELS = 127
@@ -63,6 +64,19 @@ class StepAdapters:
         self._plan = plan
         self._deltas = deltas
         self._precision = precision
+        self._vectors = StepVectors(plan.vectors)
+
+    def scale_input(self, stack: Stack, site: str, layer: int, x: Tensor) -> Tensor:
+        """Return a linear's input `x (rows, in)`, scaled where an adapter says so."""
+        return self._vectors.scale_input(stack, site, layer, x)
+
+    def adjust(self, stack: Stack, site: str, layer: int, out: Tensor) -> None:
+        """Scale and shift a linear's or norm's output `out (rows, out)`, in place."""
+        self._vectors.adjust(stack, site, layer, out)
+
+    def normalise(self, stack: Stack, site: str, layer: int, norm: Normaliser, x: Tensor) -> Tensor:
+        """Return `norm(x)`, `(rows, d_model)`, with each row's own weight and bias."""
+        return self._vectors.normalise(stack, site, layer, norm, x)
 
     def add_low_rank(self, stack: Stack, site: str, layer: int, x: Operand, out: Tensor) -> None:
         """Add to a linear's output `out (rows, out)` from its input `x`, in place."""

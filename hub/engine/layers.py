@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.architecture import LAYER_OUTPUT, Stack
+from hub.engine.architecture import LAYER_OUTPUT, SELF_INPUT, Stack
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
+from hub.engine.prefixes import PrefixedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` normalised, scaled and shifted."""
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.epsilon)
+
+    def unit(self, x: Tensor) -> Tensor:
+        """Return `x` normalised only."""
+        return functional.layer_norm(x, x.shape[-1:], None, None, self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,14 @@ class FeedForward:
     def __call__(self, x: Operand, precision: Precision, adapters: StepAdapters) -> Tensor:
         """Return `(rows, d_model)`."""
         inner = self.fc1(x)
+        adapters.adjust(self.stack, "fc1", self.layer, inner)
         adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
         active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
-        prepared = precision.operand(active)
+        prepared = precision.operand(adapters.scale_input(self.stack, "fc2", self.layer, active))
         out = self.fc2(prepared)
+        adapters.adjust(self.stack, "fc2", self.layer, out)
         adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
+        adapters.add_bottleneck(self.stack, "feed_forward", self.layer, out)
         return out
 
 
@@ -83,9 +91,13 @@ class Attention:
         self, x: Operand, attend: Attend, precision: Precision, adapters: StepAdapters
     ) -> Tensor:
         """Return `(rows, d_model)`."""
-        mixed = precision.operand(attend(self.layer, self.project(x, adapters)))
+        site = f"{self.site}.out"
+        attended = attend(self.layer, self.project(x, adapters))
+        mixed = precision.operand(adapters.scale_input(self.stack, site, self.layer, attended))
         out = self.out(mixed)
-        adapters.add_low_rank(self.stack, f"{self.site}.out", self.layer, mixed, out)
+        adapters.adjust(self.stack, site, self.layer, out)
+        adapters.add_low_rank(self.stack, site, self.layer, mixed, out)
+        adapters.add_bottleneck(self.stack, self.site, self.layer, out)
         return out
 
     def project(self, x: Operand, adapters: StepAdapters) -> Tensor:
@@ -94,6 +106,7 @@ class Attention:
         width = projected.shape[1] // len(self.names)
         for index, name in enumerate(self.names):
             columns = projected[:, index * width : (index + 1) * width]
+            adapters.adjust(self.stack, f"{self.site}.{name}", self.layer, columns)
             adapters.add_low_rank(self.stack, f"{self.site}.{name}", self.layer, x, columns)
         return projected
 
@@ -108,9 +121,10 @@ class KeysValues:
     def __call__(self, x: Operand, adapters: StepAdapters) -> Tensor:
         """Return `(tokens, 2 * d_model)` from prepared encoder output."""
         projected = self.inputs(x)
-        keys, values = projected.chunk(2, dim=1)
-        adapters.add_low_rank("decoder", "cross_attn.k", self.layer, x, keys)
-        adapters.add_low_rank("decoder", "cross_attn.v", self.layer, x, values)
+        columns = projected.chunk(2, dim=1)
+        for site, own in zip(("cross_attn.k", "cross_attn.v"), columns, strict=True):
+            adapters.adjust("decoder", site, self.layer, own)
+            adapters.add_low_rank("decoder", site, self.layer, x, own)
         return projected
 
 
@@ -136,17 +150,32 @@ class Layer:
         adapters: StepAdapters,
     ) -> Tensor:
         """Update `hidden (rows, d_model)` in place and return it."""
-        x = precision.operand(self.self_norm(hidden))
+        x = self._read(self.self_norm, "self_attn", SELF_INPUT, hidden, precision, adapters)
         hidden += self.self_attention(x, attend, precision, adapters)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = precision.operand(self.cross_norm(hidden))
+            x = self._read(
+                self.cross_norm, "cross_attn", "cross_attn.q", hidden, precision, adapters
+            )
             hidden += self.cross_attention(x, attend_cross, precision, adapters)
-        x = precision.operand(self.feed_forward_norm(hidden))
+        x = self._read(self.feed_forward_norm, "feed_forward", "fc1", hidden, precision, adapters)
         hidden += self.feed_forward(x, precision, adapters)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
+
+    def _read(
+        self,
+        norm: Norm,
+        sublayer: str,
+        site: str,
+        hidden: Tensor,
+        precision: Precision,
+        adapters: StepAdapters,
+    ) -> Operand:
+        """Return what a sub-layer's first linears, at `site`, read from `hidden`."""
+        x = adapters.normalise(self.stack, f"{sublayer}_norm", self.index, norm, hidden)
+        return precision.operand(adapters.scale_input(self.stack, site, self.index, x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +190,8 @@ class SourceBucket:
         count: Number of sources.
         length: Rounded length.
         places: `(tokens,)` where each flat row goes in `(count * length)`; None if all fit.
-        mask: `(count, 1, 1, length)`, additive.
+        mask: `(count, 1, 1, entries)`, additive.
+        prefixed: How keys and values lie where the sources have prefixes.
     """
 
     tokens: slice
@@ -169,6 +199,7 @@ class SourceBucket:
     length: int
     places: Tensor | None
     mask: Tensor
+    prefixed: PrefixedKeys | None = None
 
     def spread(self, rows: Tensor) -> Tensor:
         """Return flat rows `(tokens, width)` as `(count, length, width)`, zeros between."""
@@ -189,17 +220,26 @@ class SourceAttention:
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
         """Attend from fused `(tokens, 3 * d_model)`."""
-        parts = [self._bucket(bucket, projected[bucket.tokens]) for bucket in self.buckets]
+        parts = [self._bucket(layer, bucket, projected[bucket.tokens]) for bucket in self.buckets]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _bucket(self, bucket: SourceBucket, projected: Tensor) -> Tensor:
-        spread = bucket.spread(projected)
-        split = spread.view(bucket.count, bucket.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+    def _bucket(self, layer: int, bucket: SourceBucket, projected: Tensor) -> Tensor:
+        if bucket.prefixed is None:
+            queries, keys, values = self._heads(bucket.spread(projected), 3)
+        else:
+            width = projected.shape[1] // 3
+            [queries] = self._heads(bucket.spread(projected[:, :width]), 1)
+            keys, values = self._heads(bucket.prefixed.spread(layer, projected[:, width:]), 2)
         mixed = functional.scaled_dot_product_attention(
-            split[0], split[1], split[2], attn_mask=bucket.mask
+            queries, keys, values, attn_mask=bucket.mask
         )  # (count, heads, length, head_dim)
         flat = mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1)
         return flat if bucket.places is None else flat.index_select(0, bucket.places)
+
+    def _heads(self, spread: Tensor, parts: int) -> Tensor:
+        """Split `(count, length, parts * inner)` into `(parts, count, heads, length, head_dim)`."""
+        count, length, _ = spread.shape
+        return spread.view(count, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
