@@ -19,7 +19,7 @@ from hub.engine.linear import (
     row_magnitude,
     signed,
 )
-from hub.engine.vectors import Normaliser, StepVectors
+from hub.engine.vectors import Normaliser, NormSites, StepVectors
 
 _NORM_EPSILON = 1e-5
 _LEVELS = 127
@@ -64,19 +64,28 @@ class StepAdapters:
         self._plan = plan
         self._deltas = deltas
         self._precision = precision
-        self._vectors = StepVectors(plan.vectors)
+        self._vectors = StepVectors(plan.vectors, precision)
 
-    def scale_input(self, stack: Stack, site: str, layer: int, x: Tensor) -> Tensor:
-        """Return a linear's input `x (rows, in)`, scaled where an adapter says so."""
-        return self._vectors.scale_input(stack, site, layer, x)
+    def scale_input(
+        self, stack: Stack, site: str, layer: int, x: Tensor, prepared: Operand
+    ) -> Operand:
+        """Return a linear's input `x (rows, in)`, prepared, scaled where an adapter says so."""
+        return self._vectors.scale_input(stack, site, layer, x, prepared)
 
-    def adjust(self, stack: Stack, site: str, layer: int, out: Tensor) -> None:
-        """Scale and shift a linear's or norm's output `out (rows, out)`, in place."""
-        self._vectors.adjust(stack, site, layer, out)
+    def amend(
+        self, stack: Stack, sites: NormSites, layer: int, norm: Normaliser, x: Tensor,
+        prepared: Operand,
+    ) -> Operand:  # fmt: skip
+        """Return `norm(x)`, prepared, with each row's own norm and input factors."""
+        return self._vectors.amend(stack, sites, layer, norm, x, prepared)
 
     def normalise(self, stack: Stack, site: str, layer: int, norm: Normaliser, x: Tensor) -> Tensor:
         """Return `norm(x)`, `(rows, d_model)`, with each row's own weight and bias."""
         return self._vectors.normalise(stack, site, layer, norm, x)
+
+    def adjust(self, stack: Stack, site: str, layer: int, out: Tensor) -> None:
+        """Scale and shift a linear's output `out (rows, out)`, in place."""
+        self._vectors.adjust(stack, site, layer, out)
 
     def add_low_rank(self, stack: Stack, site: str, layer: int, x: Operand, out: Tensor) -> None:
         """Add to a linear's output `out (rows, out)` from its input `x`, in place."""

@@ -19,6 +19,11 @@ from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
 from hub.engine.prefixes import PrefixedKeys
+from hub.engine.vectors import NormSites
+
+_SELF = NormSites("self_attn_norm", SELF_INPUT)
+_CROSS = NormSites("cross_attn_norm", "cross_attn.q")
+_FEED_FORWARD = NormSites("feed_forward_norm", "fc1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class FeedForward:
         adapters.adjust(self.stack, "fc1", self.layer, inner)
         adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
         active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
-        prepared = precision.operand(adapters.scale_input(self.stack, "fc2", self.layer, active))
+        prepared = precision.operand(active)
+        prepared = adapters.scale_input(self.stack, "fc2", self.layer, active, prepared)
         out = self.fc2(prepared)
         adapters.adjust(self.stack, "fc2", self.layer, out)
         adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
@@ -93,7 +99,8 @@ class Attention:
         """Return `(rows, d_model)`."""
         site = f"{self.site}.out"
         attended = attend(self.layer, self.project(x, adapters))
-        mixed = precision.operand(adapters.scale_input(self.stack, site, self.layer, attended))
+        mixed = precision.operand(attended)
+        mixed = adapters.scale_input(self.stack, site, self.layer, attended, mixed)
         out = self.out(mixed)
         adapters.adjust(self.stack, site, self.layer, out)
         adapters.add_low_rank(self.stack, site, self.layer, mixed, out)
@@ -150,16 +157,14 @@ class Layer:
         adapters: StepAdapters,
     ) -> Tensor:
         """Update `hidden (rows, d_model)` in place and return it."""
-        x = self._read(self.self_norm, "self_attn", SELF_INPUT, hidden, precision, adapters)
+        x = self._read(self.self_norm, _SELF, hidden, precision, adapters)
         hidden += self.self_attention(x, attend, precision, adapters)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = self._read(
-                self.cross_norm, "cross_attn", "cross_attn.q", hidden, precision, adapters
-            )
+            x = self._read(self.cross_norm, _CROSS, hidden, precision, adapters)
             hidden += self.cross_attention(x, attend_cross, precision, adapters)
-        x = self._read(self.feed_forward_norm, "feed_forward", "fc1", hidden, precision, adapters)
+        x = self._read(self.feed_forward_norm, _FEED_FORWARD, hidden, precision, adapters)
         hidden += self.feed_forward(x, precision, adapters)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
@@ -167,15 +172,14 @@ class Layer:
     def _read(
         self,
         norm: Norm,
-        sublayer: str,
-        site: str,
+        sites: NormSites,
         hidden: Tensor,
         precision: Precision,
         adapters: StepAdapters,
     ) -> Operand:
-        """Return what a sub-layer's first linears, at `site`, read from `hidden`."""
-        x = adapters.normalise(self.stack, f"{sublayer}_norm", self.index, norm, hidden)
-        return precision.operand(adapters.scale_input(self.stack, site, self.index, x))
+        """Return what a sub-layer's first linears read from `hidden`."""
+        prepared = precision.operand(norm(hidden))
+        return adapters.amend(self.stack, sites, self.index, norm, hidden, prepared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,8 @@ class Model:
             places: Where each source's entries go, in the batch's order.
             adapters: Of the same rows.
         """
-        prepared = self.precision.operand(adapters.scale_input("decoder", CROSS_INPUT, 0, encoded))
+        prepared = self.precision.operand(encoded)
+        prepared = adapters.scale_input("decoder", CROSS_INPUT, 0, encoded, prepared)
         for keys_values in self.keys_values:
             projected = keys_values(prepared, adapters)
             first = 0

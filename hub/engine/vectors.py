@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Site, Stack
+from hub.engine.linear import Operand, Precision
 
 Operation = Literal["input", "mul", "add", "gain"]
 """What a vector does at its site.
@@ -158,6 +159,14 @@ def _rows_of(
     return None if everything else torch.tensor(rows, device=device), own
 
 
+@dataclass(frozen=True, slots=True)
+class NormSites:
+    """The address of a norm inside a layer, and of what reads its output."""
+
+    norm: str
+    readers: str
+
+
 class Normaliser(Protocol):
     """A norm with weights, and the same without them."""
 
@@ -175,18 +184,50 @@ class StepVectors:
     """The vector adapters of one step, site by site."""
 
     plan: VectorPlan
+    precision: Precision
 
-    def scale_input(self, stack: Stack, site: str, layer: int, x: Tensor) -> Tensor:
-        """Return a linear's input `(rows, in)`, scaled where an adapter says so.
+    def scale_input(
+        self, stack: Stack, site: str, layer: int, x: Tensor, prepared: Operand
+    ) -> Operand:
+        """Return a linear's prepared input with the rows scaled whose adapter says so.
 
-        `x` itself stays as it is: it may be a residual, too.
+        Args:
+            stack: Where the linear is.
+            site: The linear, or the name of what several linears read.
+            layer: Its layer.
+            x: `(rows, in)`; stays as it is, since it may be a residual, too.
+            prepared: `x` as the precision prepared it.
         """
         group = self.plan.at("input", stack, site, layer)
         if group is None:
-            return x
-        out = x.clone()
-        group.put(out, group.of(x) * group.values())
-        return out
+            return prepared
+        return self._replace(prepared, group, group.of(x) * group.values())
+
+    def amend(
+        self, stack: Stack, sites: NormSites, layer: int, norm: Normaliser, x: Tensor,
+        prepared: Operand,
+    ) -> Operand:  # fmt: skip
+        """Return `norm(x)`, prepared for the linears behind it, with each row's own vectors.
+
+        Args:
+            stack: Where the norm is.
+            sites: The norm and what reads its output.
+            layer: Its layer.
+            norm: With the base's weights.
+            x: `(rows, width)`, what the norm reads.
+            prepared: `norm(x)` as the precision prepared it, without any adapter.
+        """
+        found = (self.plan.at(name, stack, sites.norm, layer) for name in ("gain", "mul", "add"))
+        groups = [group for group in found if group is not None]
+        if groups:
+            normalised = self.normalise(stack, sites.norm, layer, norm, x)
+            for group in groups:
+                prepared = self._replace(prepared, group, group.of(normalised))
+        elif self.plan.at("input", stack, sites.readers, layer) is not None:
+            normalised = norm(x)
+        else:
+            return prepared
+        return self.scale_input(stack, sites.readers, layer, normalised, prepared)
 
     def adjust(self, stack: Stack, site: str, layer: int, out: Tensor) -> None:
         """Scale and shift an output `(rows, out)`, bias included, in place."""
@@ -206,3 +247,14 @@ class StepVectors:
             group.put(out, group.of(out) + change)
         self.adjust(stack, site, layer, out)
         return out
+
+    def _replace(self, prepared: Operand, group: VectorGroup, rows: Tensor) -> Operand:
+        """Return an operand with the group's rows prepared anew; the others keep their bits."""
+        own = self.precision.operand(rows.to(self.precision.hidden_dtype))
+        if group.rows is None:
+            return own
+        values = prepared.values.index_copy(0, group.rows, own.values[: own.rows])
+        scale = prepared.scale
+        if scale is not None and own.scale is not None:
+            scale = scale.index_copy(0, group.rows, own.scale)
+        return Operand(values, scale, prepared.rows)

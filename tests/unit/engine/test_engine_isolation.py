@@ -19,13 +19,13 @@ from hub.errors import NonFiniteRowError
 
 GREEDY = DecodingOptions(max_new_tokens=12)
 BEAM = DecodingOptions(beam_size=4, max_new_tokens=9, num_hypotheses=4)
-POISONED_SLOT = 15
+POISONED_SLOT = 31
 
 
 def pool_of(lab: Any, zoo: Any) -> list[DecodeRequest]:
     """Requests of every slot, greedy and beam, short and long."""
-    greedy = lab.requests(16, seed=31, options=GREEDY, slots=zoo.slots)
-    beams = lab.requests(8, seed=32, options=BEAM, slots=zoo.slots)
+    greedy = lab.requests(24, seed=31, options=GREEDY, slots=zoo.slots)
+    beams = lab.requests(20, seed=32, options=BEAM, slots=zoo.slots[::-1])
     return greedy + beams
 
 
