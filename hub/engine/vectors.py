@@ -88,13 +88,11 @@ class VectorGroup:
 class VectorPlan:
     """How the rows of a step find their vectors; made once per composition."""
 
-    groups: dict[VectorKey, VectorGroup] = field(default_factory=dict)
+    groups: dict[tuple[Operation, Stack, str, int], VectorGroup] = field(default_factory=dict)
 
     def at(self, operation: Operation, stack: Stack, site: str, layer: int) -> VectorGroup | None:
         """Return the rows to treat at a site, None where there are none."""
-        if not self.groups:
-            return None
-        return self.groups.get(VectorKey(Site(stack, layer, site), operation))
+        return self.groups.get((operation, stack, site, layer))
 
 
 EMPTY_VECTORS = VectorPlan()
@@ -135,7 +133,9 @@ class VectorTables:
             chosen, table = tuple(slots), self._tables[key]
             if chosen not in found:
                 found[chosen] = _rows_of(chosen, slot_of_row, table.device)
-            plan.groups[key] = VectorGroup(table, *found[chosen])
+            site = key.site
+            address = (key.operation, site.stack, site.name, site.layer)
+            plan.groups[address] = VectorGroup(table, *found[chosen])
         return plan
 
     def _table(self, part: VectorPart) -> Tensor:

@@ -64,14 +64,17 @@ class AdapterFiles:
             pattern: Of a name without `base_model.model.`; has groups `module` and `part`.
 
         Raises:
-            AdapterBindingError: A name does not match.
+            AdapterBindingError: A name does not match, or two name the same.
         """
         found: dict[str, dict[str, Tensor]] = {}
         for name, tensor in self.tensors.items():
             match = pattern.fullmatch(name.removeprefix(PREFIX))
             if match is None:
                 raise unbound(name)
-            found.setdefault(match["module"], {})[match["part"]] = tensor
+            parts = found.setdefault(match["module"], {})
+            if match["part"] in parts:  # the same with and without base_model.model.
+                raise unbound(name)
+            parts[match["part"]] = tensor
         return found
 
     def refuse(self, options: Iterable[str], what: str) -> None:

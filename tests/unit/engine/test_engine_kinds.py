@@ -199,12 +199,19 @@ def poison(ending: str) -> Change:
     return change
 
 
+def twice(tensors: dict[str, Tensor]) -> None:
+    """The same tensor with and without the prefix of PEFT's names."""
+    name = min(tensors)
+    tensors[name.removeprefix(kinds.PREFIX)] = tensors[name].clone()
+
+
 LAYER = "model.decoder.layers.0"
 
 
 @pytest.mark.parametrize(
     ("kind", "change", "words"),
     [
+        ("dora", twice, "binds to no site"),
         ("dora", pop("magnitude_vector"), "lora_magnitude_vector' is missing"),
         ("dora", pop("lora_A.weight"), "lora_A.weight' is missing"),
         ("dora", put(f"{LAYER}.fc9.lora_magnitude_vector", 32), "fc9.*binds to no site"),
