@@ -16,6 +16,13 @@ CROSS_ATTENTION = ("cross_attn.q", "cross_attn.k", "cross_attn.v", "cross_attn.o
 FEED_FORWARD = ("fc1", "fc2")
 LAYER_OUTPUT = "output"
 """The site behind a layer's last residual, where a bottleneck acts."""
+SELF_INPUT = "self_attn.qkv"
+CROSS_INPUT = "cross_attn.kv"
+"""What linears read together: one input, prepared once for all of them (the encoder's output
+even once for all layers, at layer 0)."""
+FINAL_NORM = "final_norm"
+FINAL_LAYER = -1
+"""A stack's last norm is at `Site(stack, FINAL_LAYER, FINAL_NORM)`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
 from hub.engine.native import AdapterRows
+from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
+from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
 RANK_MULTIPLE = 8
 PAGE_RANKS = 2048
@@ -180,9 +182,11 @@ class Plan:
 
     Attributes:
         sites: Groups of every bank that has work, by stack and site.
+        vectors: Rows of every vector table that has work.
     """
 
     sites: dict[tuple[Stack, str], list[tuple[BankKey, list[Group]]]]
+    vectors: VectorPlan = EMPTY_VECTORS
 
     def at(self, stack: Stack, site: str) -> Sequence[tuple[BankKey, list[Group]]]:
         """Return the work at a site."""
@@ -212,6 +216,8 @@ class Banks:
         self._banks: dict[BankKey, Bank] = {}
         self._placed: dict[int, tuple[BankKey, ...]] = {}
         self._bytes: dict[int, int] = {}
+        self._vectors = VectorTables(slots)
+        self._prefixes: dict[int, SlotPrefixes] = {}
 
     @property
     def placed(self) -> frozenset[int]:
@@ -223,19 +229,35 @@ class Banks:
         """Return the bytes that the placed adapters take."""
         return sum(self._bytes.values())
 
-    def place(self, slot: int, parts: Iterable[BankPart]) -> None:
+    def prefixes(self, slot: int) -> SlotPrefixes:
+        """Return the prefixes of a slot's adapter."""
+        return self._prefixes.get(slot, NO_PREFIXES)
+
+    def place(
+        self,
+        slot: int,
+        parts: Iterable[BankPart],
+        vectors: Sequence[VectorPart] = (),
+        prefixes: Sequence[Prefix] = (),
+    ) -> None:
         """Copy an adapter's parts into a slot, in place of what it held."""
         self.clear(slot)
         placed = list(parts)
         for part in placed:
             self._banks.setdefault(part.key, Bank(part.key)).place(slot, part)
         self._placed[slot] = tuple(part.key for part in placed)
-        self._bytes[slot] = sum(part.nbytes for part in placed)
+        self._vectors.place(slot, vectors)
+        if prefixes:
+            self._prefixes[slot] = SlotPrefixes.of(prefixes)
+        copied: list[BankPart | VectorPart | Prefix] = [*placed, *vectors, *prefixes]
+        self._bytes[slot] = sum(part.nbytes for part in copied)
         self.version += 1
 
     def clear(self, slot: int) -> None:
         """Free a slot; nothing happens if it is free already."""
         self._bytes.pop(slot, None)
+        self._prefixes.pop(slot, None)
+        self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
             bank = self._banks[key]
             bank.clear(slot)
@@ -251,7 +273,7 @@ class Banks:
                 rows_of_slot.setdefault(slot, []).append(row)
         if not rows_of_slot:
             return EMPTY_PLAN
-        plan = Plan({})
+        plan = Plan({}, self._vectors.plan(slot_of_row))
         for key in sorted({key for slot in rows_of_slot for key in self._placed[slot]}):
             groups = list(self._groups(self._banks[key], rows_of_slot, len(slot_of_row)))
             plan.sites.setdefault((key.stack, key.site), []).append((key, groups))

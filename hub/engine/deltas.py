@@ -20,6 +20,7 @@ from hub.engine.linear import (
     row_magnitude,
     signed,
 )
+from hub.engine.vectors import Normaliser, NormSites, StepVectors
 
 _NORM_EPSILON = 1e-5
 _LEVELS = 127
@@ -64,6 +65,45 @@ class StepAdapters:
         self._plan = plan
         self._deltas = deltas
         self._precision = precision
+        self._vectors = StepVectors(plan.vectors, precision) if plan.vectors.groups else None
+
+    def scale_input(
+        self, stack: Stack, site: str, layer: int, x: Tensor, prepared: Operand
+    ) -> Operand:
+        """Return a linear's input `x (rows, in)`, prepared, scaled where an adapter says so."""
+        if self._vectors is None:
+            return prepared
+        return self._vectors.scale_input(stack, site, layer, x, prepared)
+
+    def amend(
+        self, stack: Stack, sites: NormSites, layer: int, norm: Normaliser, x: Tensor,
+        prepared: Operand,
+    ) -> Operand:  # fmt: skip
+        """Return `norm(x)`, prepared, with each row's own norm and input factors."""
+        if self._vectors is None:
+            return prepared
+        return self._vectors.amend(stack, sites, layer, norm, x, prepared)
+
+    def normalise(self, stack: Stack, site: str, layer: int, norm: Normaliser, x: Tensor) -> Tensor:
+        """Return `norm(x)`, `(rows, d_model)`, with each row's own weight and bias."""
+        if self._vectors is None:
+            return norm(x)
+        return self._vectors.normalise(stack, site, layer, norm, x)
+
+    def adjust(self, stack: Stack, site: str, layer: int, out: Tensor) -> None:
+        """Scale and shift a linear's output `out (rows, out)`, in place."""
+        if self._vectors is not None:
+            self._vectors.adjust(stack, site, layer, out)
+
+    def leaves_alone(self, stack: Stack, site: str, layer: int, sublayer: str) -> bool:
+        """Return whether no row's adapter changes a sub-layer's last linear or its output.
+
+        The product may then be added to the residual at once. A low-rank change would be a sum
+        as well, but in another order than in a batch where the output is needed by itself.
+        """
+        if self._plan.at(stack, site) or self._plan.at(stack, sublayer):
+            return False
+        return self._vectors is None or not self._vectors.adjusts(stack, site, layer)
 
     def add_low_rank(self, stack: Stack, site: str, layer: int, x: Operand, out: Tensor) -> None:
         """Add to a linear's output `out (rows, out)` from its input `x`, in place."""

@@ -86,7 +86,14 @@ class Engine:
         with torch.inference_mode():
             model = build_model(Checkpoint(base.folder, family, architecture), precision)
         deltas = find_deltas(precision)
-        reader = AdapterReader(family, architecture, deltas, base.digest)
+        reader = AdapterReader(
+            family,
+            architecture,
+            deltas,
+            base.digest,
+            weights=lambda: Checkpoint(base.folder, family, architecture),
+            dtype=precision.cache_dtype,
+        )
         return cls(model, Banks(architecture, slots, deltas.merge_macs), reader,
                    base.digest, max_rows)  # fmt: skip
 
@@ -151,7 +158,7 @@ class Engine:
             raise WrongBaseError(
                 f"the adapter was read for base {adapter.digest}, this engine serves {self._digest}"
             )
-        self._banks.place(slot, adapter.parts)
+        self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes)
 
     def clear(self, slot: int) -> None:
         """Free a slot.
@@ -263,11 +270,13 @@ class Engine:
                 f"the source has {len(request.source_ids)} tokens, the base takes 1 to {limit}",
                 field="contents",
             )
-        target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
-        if target > limit + 1:
+        shift = self._banks.prefixes(request.slot).position_shift
+        ahead = f"the adapter's prefix of {shift} and " if shift else ""
+        room = limit - shift - len(request.prefix_ids)
+        if request.options.max_new_tokens > room:
             raise DecodingError(
-                f"max_new_tokens is {request.options.max_new_tokens}, with the forced prefix the "
-                f"base takes at most {limit - len(request.prefix_ids)}",
+                f"max_new_tokens is {request.options.max_new_tokens}, with {ahead}the forced "
+                f"prefix the base takes at most {room}",
                 field="max_new_tokens",
             )
         tokens = (*request.source_ids, *request.prefix_ids)
@@ -304,7 +313,9 @@ class Engine:
         started = time.perf_counter()
         model = self._model
         batch = SourceBatch.build(
-            [request.source_ids for request in requests], model.precision.hidden_dtype
+            [request.source_ids for request in requests],
+            model.precision.hidden_dtype,
+            [self._banks.prefixes(request.slot).encoder_self for request in requests],
         )
         slots = [
             requests[index].slot
@@ -313,7 +324,8 @@ class Engine:
         ]
         adapters = StepAdapters(self._banks.plan(slots), self._deltas, model.precision)
         encoded = model.encode(batch, adapters)
-        added = [rows.add(requests[index]) for index in batch.order]
+        waiting = [requests[index] for index in batch.order]
+        added = [rows.add(request, self._banks.prefixes(request.slot)) for request in waiting]
         model.store(encoded, batch, [one.place for one in added], adapters)
         seconds = time.perf_counter() - started
         for one in added:

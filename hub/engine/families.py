@@ -13,7 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hub.engine.architecture import LAYER_OUTPUT, Architecture, Site, Stack
+from hub.engine.architecture import (
+    FINAL_LAYER,
+    FINAL_NORM,
+    LAYER_OUTPUT,
+    Architecture,
+    Site,
+    Stack,
+)
 from hub.errors import BaseNotFoundError, CorruptBaseError
 
 _M2M_MODULES: Final[Mapping[str, str]] = MappingProxyType(
@@ -33,6 +40,16 @@ _M2M_MODULES: Final[Mapping[str, str]] = MappingProxyType(
         "feed_forward_norm": "final_layer_norm",
     }
 )
+_M2M_SUBLAYERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"self_attn": "self_attn", "cross_attn": "encoder_attn", "feed_forward": "fc2"}
+)
+_NORMS: Final[Mapping[Stack, tuple[str, ...]]] = MappingProxyType(
+    {
+        "encoder": ("self_attn_norm", "feed_forward_norm"),
+        "decoder": ("self_attn_norm", "cross_attn_norm", "feed_forward_norm"),
+    }
+)
+_STACKS: Final[tuple[Stack, ...]] = ("encoder", "decoder")
 _ACTIVATIONS: Final = ("relu", "gelu")
 
 
@@ -43,6 +60,8 @@ class Family:
     Attributes:
         architecture: Builds the shape from a parsed config.json.
         modules: Our name inside a layer to the checkpoint's.
+        sublayers: "self_attn", "cross_attn" and "feed_forward" to the module inside a layer
+            whose output is added to the residual.
         layer_prefix: Checkpoint path of a layer, with `{stack}` and `{layer}`.
         final_norm: Checkpoint path of a stack's last norm, with `{stack}`.
         embeddings: Names that the (tied) embedding table may have, best first.
@@ -51,6 +70,7 @@ class Family:
 
     architecture: Callable[[Mapping[str, Any]], Architecture]
     modules: Mapping[str, str]
+    sublayers: Mapping[str, str]
     layer_prefix: str
     final_norm: str
     embeddings: tuple[str, ...]
@@ -65,6 +85,36 @@ class Family:
         sites = architecture.linear_sites()
         return {self.module(site.stack, site.layer, site.name): site for site in sites}
 
+    def norm_modules(self, architecture: Architecture) -> dict[str, Site]:
+        """Return the checkpoint path of every norm with its site; a stack's last has layer -1."""
+        sites = [
+            Site(stack, layer, name)
+            for stack, layer in _stack_layers(architecture)
+            for name in _NORMS[stack]
+        ]
+        found = {self.module(site.stack, site.layer, site.name): site for site in sites}
+        for stack in _STACKS if architecture.final_norm else ():
+            found[self.final_norm.format(stack=stack)] = Site(stack, FINAL_LAYER, FINAL_NORM)
+        return found
+
+    def sublayer_modules(self, architecture: Architecture) -> dict[str, Site]:
+        """Return the checkpoint path of every sub-layer, whose output a bottleneck may follow."""
+        return self._modules(architecture, ("self_attn", "cross_attn", "feed_forward"))
+
+    def attention_modules(self, architecture: Architecture) -> dict[str, Site]:
+        """Return the checkpoint path of every attention."""
+        return self._modules(architecture, ("self_attn", "cross_attn"))
+
+    def _modules(self, architecture: Architecture, names: Sequence[str]) -> dict[str, Site]:
+        return {
+            f"{self.layer_prefix.format(stack=stack, layer=layer)}.{self.sublayers[name]}": Site(
+                stack, layer, name
+            )
+            for stack, layer in _stack_layers(architecture)
+            for name in names
+            if stack == "decoder" or name != "cross_attn"
+        }
+
     def layer_modules(self, architecture: Architecture) -> dict[str, Site]:
         """Return the checkpoint path of every layer with the site behind it."""
         stacks: tuple[Stack, ...] = ("encoder", "decoder")
@@ -73,6 +123,10 @@ class Family:
             for stack in stacks
             for layer in range(architecture.layers(stack))
         }
+
+
+def _stack_layers(architecture: Architecture) -> list[tuple[Stack, int]]:
+    return [(stack, layer) for stack in _STACKS for layer in range(architecture.layers(stack))]
 
 
 def find_family(config: Mapping[str, Any]) -> Family:
@@ -144,6 +198,7 @@ _FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
         "m2m_100": Family(
             architecture=_m2m_100,
             modules=_M2M_MODULES,
+            sublayers=_M2M_SUBLAYERS,
             layer_prefix="model.{stack}.layers.{layer}",
             final_norm="model.{stack}.layer_norm",
             embeddings=(

@@ -14,11 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.architecture import LAYER_OUTPUT, Stack
+from hub.engine.architecture import LAYER_OUTPUT, SELF_INPUT, Stack
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
 from hub.engine.native import NormStep, Places, attend
+from hub.engine.prefixes import PrefixedKeys
+from hub.engine.vectors import NormSites
+
+_SELF = NormSites("self_attn_norm", SELF_INPUT)
+_CROSS = NormSites("cross_attn_norm", "cross_attn.q")
+_FEED_FORWARD = NormSites("feed_forward_norm", "fc1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,10 @@ class Norm:
         """Return `x` normalised, scaled and shifted."""
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.epsilon)
 
+    def unit(self, x: Tensor) -> Tensor:
+        """Return `x` normalised only."""
+        return functional.layer_norm(x, x.shape[-1:], None, None, self.epsilon)
+
 
 @dataclass(frozen=True, slots=True)
 class FeedForward:
@@ -54,11 +64,19 @@ class FeedForward:
     ) -> None:
         """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
         inner = self.fc1(x)
+        adapters.adjust(self.stack, "fc1", self.layer, inner)
         adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
         active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
         prepared = precision.operand(active)
-        self.fc2.add_to(hidden, prepared)
-        adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, hidden)
+        prepared = adapters.scale_input(self.stack, "fc2", self.layer, active, prepared)
+        if adapters.leaves_alone(self.stack, "fc2", self.layer, "feed_forward"):
+            self.fc2.add_to(hidden, prepared)
+            return
+        out = self.fc2(prepared)
+        adapters.adjust(self.stack, "fc2", self.layer, out)
+        adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
+        adapters.add_bottleneck(self.stack, "feed_forward", self.layer, out)
+        hidden += out
 
 
 class Attend(Protocol):
@@ -95,9 +113,18 @@ class Attention:
         adapters: StepAdapters,
     ) -> None:
         """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
-        mixed = precision.operand(attend(self.layer, self.project(x, adapters)))
-        self.out.add_to(hidden, mixed)
-        adapters.add_low_rank(self.stack, f"{self.site}.out", self.layer, mixed, hidden)
+        site = f"{self.site}.out"
+        attended = attend(self.layer, self.project(x, adapters))
+        mixed = precision.operand(attended)
+        mixed = adapters.scale_input(self.stack, site, self.layer, attended, mixed)
+        if adapters.leaves_alone(self.stack, site, self.layer, self.site):
+            self.out.add_to(hidden, mixed)
+            return
+        out = self.out(mixed)
+        adapters.adjust(self.stack, site, self.layer, out)
+        adapters.add_low_rank(self.stack, site, self.layer, mixed, out)
+        adapters.add_bottleneck(self.stack, self.site, self.layer, out)
+        hidden += out
 
     def project(self, x: Operand, adapters: StepAdapters) -> Tensor:
         """Return `(rows, len(names) * d_model)`, adapters included."""
@@ -105,6 +132,7 @@ class Attention:
         width = projected.shape[1] // len(self.names)
         for index, name in enumerate(self.names):
             columns = projected[:, index * width : (index + 1) * width]
+            adapters.adjust(self.stack, f"{self.site}.{name}", self.layer, columns)
             adapters.add_low_rank(self.stack, f"{self.site}.{name}", self.layer, x, columns)
         return projected
 
@@ -119,9 +147,10 @@ class KeysValues:
     def __call__(self, x: Operand, adapters: StepAdapters) -> Tensor:
         """Return `(tokens, 2 * d_model)` from prepared encoder output."""
         projected = self.inputs(x)
-        keys, values = projected.chunk(2, dim=1)
-        adapters.add_low_rank("decoder", "cross_attn.k", self.layer, x, keys)
-        adapters.add_low_rank("decoder", "cross_attn.v", self.layer, x, values)
+        columns = projected.chunk(2, dim=1)
+        for site, own in zip(("cross_attn.k", "cross_attn.v"), columns, strict=True):
+            adapters.adjust("decoder", site, self.layer, own)
+            adapters.add_low_rank("decoder", site, self.layer, x, own)
         return projected
 
 
@@ -147,17 +176,29 @@ class Layer:
         adapters: StepAdapters,
     ) -> Tensor:
         """Update `hidden (rows, d_model)` in place and return it."""
-        x = precision.normed(self.self_norm, hidden)
+        x = self._read(self.self_norm, _SELF, hidden, precision, adapters)
         self.self_attention.add_to(hidden, x, attend, precision, adapters)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = precision.normed(self.cross_norm, hidden)
+            x = self._read(self.cross_norm, _CROSS, hidden, precision, adapters)
             self.cross_attention.add_to(hidden, x, attend_cross, precision, adapters)
-        x = precision.normed(self.feed_forward_norm, hidden)
+        x = self._read(self.feed_forward_norm, _FEED_FORWARD, hidden, precision, adapters)
         self.feed_forward.add_to(hidden, x, precision, adapters)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
+
+    def _read(
+        self,
+        norm: Norm,
+        sites: NormSites,
+        hidden: Tensor,
+        precision: Precision,
+        adapters: StepAdapters,
+    ) -> Operand:
+        """Return what a sub-layer's first linears read from `hidden`."""
+        prepared = precision.normed(norm, hidden)
+        return adapters.amend(self.stack, sites, self.index, norm, hidden, prepared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +213,8 @@ class SourceBucket:
         count: Number of sources.
         length: Rounded length.
         places: `(tokens,)` where each flat row goes in `(count * length)`; None if all fit.
-        mask: `(count, 1, 1, length)`, additive.
+        mask: `(count, 1, 1, entries)`, additive.
+        prefixed: How keys and values lie where the sources have prefixes.
     """
 
     tokens: slice
@@ -180,6 +222,7 @@ class SourceBucket:
     length: int
     places: Tensor | None
     mask: Tensor
+    prefixed: PrefixedKeys | None = None
 
     def spread(self, rows: Tensor) -> Tensor:
         """Return flat rows `(tokens, width)` as `(count, length, width)`, zeros between."""
@@ -200,17 +243,26 @@ class SourceAttention:
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
         """Attend from fused `(tokens, 3 * d_model)`."""
-        parts = [self._bucket(bucket, projected[bucket.tokens]) for bucket in self.buckets]
+        parts = [self._bucket(layer, bucket, projected[bucket.tokens]) for bucket in self.buckets]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _bucket(self, bucket: SourceBucket, projected: Tensor) -> Tensor:
-        spread = bucket.spread(projected)
-        split = spread.view(bucket.count, bucket.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+    def _bucket(self, layer: int, bucket: SourceBucket, projected: Tensor) -> Tensor:
+        if bucket.prefixed is None:
+            queries, keys, values = self._heads(bucket.spread(projected), 3)
+        else:
+            width = projected.shape[1] // 3
+            [queries] = self._heads(bucket.spread(projected[:, :width]), 1)
+            keys, values = self._heads(bucket.prefixed.spread(layer, projected[:, width:]), 2)
         mixed = functional.scaled_dot_product_attention(
-            split[0], split[1], split[2], attn_mask=bucket.mask
+            queries, keys, values, attn_mask=bucket.mask
         )  # (count, heads, length, head_dim)
         flat = mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1)
         return flat if bucket.places is None else flat.index_select(0, bucket.places)
+
+    def _heads(self, spread: Tensor, parts: int) -> Tensor:
+        """Split `(count, length, parts * inner)` into `(parts, count, heads, length, head_dim)`."""
+        count, length, _ = spread.shape
+        return spread.view(count, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hub.engine.architecture import Architecture, Stack
+from hub.engine.architecture import CROSS_INPUT, FINAL_LAYER, FINAL_NORM, Architecture, Stack
 from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
 from hub.engine.families import Checkpoint
@@ -26,18 +26,22 @@ from hub.engine.layers import (
 )
 from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Precision
 from hub.engine.native import MOST_KEPT, Places, Ranking
+from hub.engine.prefixes import Prefix, PrefixedKeys
 from hub.engine.search import EarlyRows, likeliest
+
+Place = tuple[Lane, int, int]
+"""A lane, a request's index in it, and the first entry of its source in the cross cache."""
 
 
 @dataclass(frozen=True)
 class SourceBatch:
-    """Sources end to end, shortest first.
+    """Sources end to end, shortest first; of one rounded length, those with a prefix last.
 
     Attributes:
         order: For each place in the batch, the index of the source as it was given.
         ids: `(tokens,)`.
         positions: `(tokens,)`, counted from 0 in each source.
-        buckets: Runs of sources of one rounded length.
+        buckets: Runs of sources that attention takes together.
     """
 
     order: list[int]
@@ -47,28 +51,58 @@ class SourceBatch:
     buckets: list[SourceBucket]
 
     @classmethod
-    def build(cls, sources: Sequence[Sequence[int]], dtype: torch.dtype) -> SourceBatch:
-        """Sort and concatenate sources, none of them empty."""
-        order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
+    def build(
+        cls,
+        sources: Sequence[Sequence[int]],
+        dtype: torch.dtype,
+        prefixes: Sequence[Prefix | None] = (),
+    ) -> SourceBatch:
+        """Sort and concatenate sources, none of them empty.
+
+        Args:
+            sources: Token ids.
+            dtype: Of the masks.
+            prefixes: What each source's self-attention has in front; empty for nothing at all.
+        """
+        before = list(prefixes) or [None] * len(sources)
+        shapes = [
+            _bucket_shape(len(own), prefix) for own, prefix in zip(sources, before, strict=True)
+        ]
+        order = sorted(range(len(sources)), key=lambda i: (shapes[i], len(sources[i])))
         lengths = [len(sources[index]) for index in order]
         return cls(
             order=order,
             lengths=lengths,
             ids=torch.tensor([token for index in order for token in sources[index]]),
             positions=torch.cat([torch.arange(length) for length in lengths]),
-            buckets=_buckets(lengths, dtype),
+            buckets=_buckets(lengths, [before[index] for index in order], dtype),
         )
 
 
-def _buckets(lengths: Sequence[int], dtype: torch.dtype) -> list[SourceBucket]:
+def _bucket_shape(length: int, prefix: Prefix | None) -> tuple[int, bool, int]:
+    """Return what sources of one bucket share.
+
+    That is the rounded number of queries, whether there are prefixes, and the rounded number of
+    entries that attention sees.
+    """
+    ahead = prefix.length if prefix else 0
+    return round_length(length), prefix is not None, round_length(length + ahead)
+
+
+def _buckets(
+    lengths: Sequence[int], prefixes: Sequence[Prefix | None], dtype: torch.dtype
+) -> list[SourceBucket]:
     buckets: list[SourceBucket] = []
+    shapes = [_bucket_shape(own, prefix) for own, prefix in zip(lengths, prefixes, strict=True)]
     start = token = 0
     while start < len(lengths):
-        length = round_length(lengths[start])
-        members = [own for own in lengths[start:] if round_length(own) == length]
+        length, prefixed, entries = shapes[start]
+        stop = start + shapes.count(shapes[start])
+        members, own_prefixes = lengths[start:stop], prefixes[start:stop]
         places = [i * length + j for i, own in enumerate(members) for j in range(own)]
         full = len(places) == len(members) * length
-        mask = length_mask(torch.tensor(members), dtype)
+        ahead = [prefix.length if prefix else 0 for prefix in own_prefixes]
+        mask = length_mask(torch.tensor(members) + torch.tensor(ahead), dtype)
         buckets.append(
             SourceBucket(
                 tokens=slice(token, token + len(places)),
@@ -76,9 +110,10 @@ def _buckets(lengths: Sequence[int], dtype: torch.dtype) -> list[SourceBucket]:
                 length=length,
                 places=None if full else torch.tensor(places),
                 mask=mask,
+                prefixed=PrefixedKeys.build(entries, members, own_prefixes) if prefixed else None,
             )
         )
-        start, token = start + len(members), token + len(places)
+        start, token = stop, token + len(places)
     return buckets
 
 
@@ -88,7 +123,7 @@ class DecoderStep:
 
     Attributes:
         tokens: `(rows,)` the token each row reads.
-        positions: `(rows,)` its place in the target, 0 for the start token.
+        positions: `(rows,)` the row of its position vector, 0 for the start token.
         lanes: Each lane's share of the rows, in order.
     """
 
@@ -98,19 +133,24 @@ class DecoderStep:
 
     @classmethod
     def build(
-        cls, parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]], precision: Precision
+        cls,
+        parts: Sequence[tuple[Lane, Sequence[int], Sequence[int], Sequence[int]]],
+        precision: Precision,
     ) -> DecoderStep:
-        """Lay lanes end to end; each comes with its rows' tokens and positions."""
+        """Lay lanes end to end; each comes with its rows' tokens, positions and cache entries.
+
+        An entry is where a row writes its keys and values: behind its prefix, if it has one.
+        """
         compiled = precision.cache_dtype != precision.hidden_dtype
-        tokens = torch.tensor([token for _, row_tokens, _ in parts for token in row_tokens])
-        positions = torch.tensor([place for _, _, places in parts for place in places])
+        tokens = torch.tensor([token for _, row_tokens, _, _ in parts for token in row_tokens])
+        positions = torch.tensor([place for _, _, places, _ in parts for place in places])
         lanes, start = [], 0
-        for lane, row_tokens, row_places in parts:
+        for lane, row_tokens, _, entries in parts:
             rows = slice(start, start + len(row_tokens))
-            own = positions[rows]
+            own = torch.tensor(entries)
             index = torch.arange(len(row_tokens))
             mask = None if compiled else length_mask(own + 1, precision.hidden_dtype)
-            places = Places(index, own + 1, max(row_places) + 1) if compiled else None
+            places = Places(index, own + 1, max(entries) + 1) if compiled else None
             lanes.append(LaneStep(lane, rows, index, own, mask, places))
             start = rows.stop
         return cls(tokens, positions, lanes)
@@ -137,13 +177,13 @@ class Model:
         attend = SourceAttention(batch.buckets, self.architecture.encoder_heads)
         for layer in self.encoder:
             hidden = layer(hidden, attend, None, self.precision, adapters)
-        return self.encoder_norm(hidden)
+        return adapters.normalise("encoder", FINAL_NORM, FINAL_LAYER, self.encoder_norm, hidden)
 
     def store(
         self,
         encoded: Tensor,
         batch: SourceBatch,
-        places: Sequence[tuple[Lane, int]],
+        places: Sequence[Place],
         adapters: StepAdapters,
     ) -> None:
         """Compute cross-attention keys and values of every layer into the lanes.
@@ -151,10 +191,11 @@ class Model:
         Args:
             encoded: Output of `encode`.
             batch: The same batch.
-            places: Lane and index of each source, in the batch's order.
+            places: Where each source's entries go, in the batch's order.
             adapters: Of the same rows.
         """
         prepared = self.precision.operand(encoded)
+        prepared = adapters.scale_input("decoder", CROSS_INPUT, 0, encoded, prepared)
         for keys_values in self.keys_values:
             projected = keys_values(prepared, adapters)
             first = 0
@@ -171,7 +212,7 @@ class Model:
         attend_cross = StepAttention(step.lanes, cross=True)
         for layer in self.decoder:
             hidden = layer(hidden, attend, attend_cross, self.precision, adapters)
-        return self.decoder_norm(hidden)
+        return adapters.normalise("decoder", FINAL_NORM, FINAL_LAYER, self.decoder_norm, hidden)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits `(rows, vocab)`, float32."""
@@ -196,15 +237,19 @@ class Model:
         return self.embedding(ids).add_(self.positions.index_select(0, positions))
 
 
-def _store_bucket(spread: Tensor, owners: Sequence[tuple[Lane, int]], layer: int) -> None:
+def _store_bucket(spread: Tensor, owners: Sequence[Place], layer: int) -> None:
     """Write `(sources, length, 2 * d_model)` into the owners' cross caches."""
-    for lane in {id(lane): lane for lane, _ in owners}.values():
+    for lane, first in {(id(lane), first): (lane, first) for lane, _, first in owners}.values():
         cache = lane.cross_kv[layer]
-        rows = [row for row, (owner, _) in enumerate(owners) if owner is lane]
-        index = torch.tensor([place for owner, place in owners if owner is lane])
+        rows = [row for row, one in enumerate(owners) if one[0] is lane and one[2] == first]
+        index = torch.tensor([owners[row][1] for row in rows])
         own = spread if len(rows) == len(owners) else spread[torch.tensor(rows)]
-        split = own.view(len(rows), own.shape[1], 2, cache.shape[2], cache.shape[4])
-        cache[:, index, :, : own.shape[1]] = split.permute(2, 0, 3, 1, 4).to(cache.dtype)
+        # A bucket's length is rounded up and a lane's too, but not a prefix: what would go
+        # past the end of the cache is padding.
+        length = min(own.shape[1], cache.shape[3] - first)
+        split = own[:, :length].view(len(rows), length, 2, cache.shape[2], cache.shape[4])
+        written = split.permute(2, 0, 3, 1, 4).to(cache.dtype)
+        cache[:, index, :, first : first + length] = written
 
 
 def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:

@@ -12,7 +12,8 @@ from torch import Tensor
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
 from hub.engine.linear import Precision
-from hub.engine.model import DecoderStep
+from hub.engine.model import DecoderStep, Place
+from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished
 from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
 from hub.errors import HubError, NonFiniteRowError
@@ -28,6 +29,7 @@ class Running:
         lane: The lane of its beam width.
         index: Its place in the lane.
         tokens: The token each of its rows reads next.
+        prefixes: What its adapter puts in front of its caches.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
     """
@@ -37,6 +39,7 @@ class Running:
     index: int
     tokens: list[int]
     search: GreedySearch | BeamSearch
+    prefixes: SlotPrefixes = NO_PREFIXES
     position: int = 0
     steps: int = 0
     encode_seconds: float = 0.0
@@ -45,9 +48,19 @@ class Running:
     origins: list[int] | None = None
 
     @property
-    def place(self) -> tuple[Lane, int]:
-        """Return the lane and the index in it."""
-        return self.lane, self.index
+    def place(self) -> Place:
+        """Return the lane, the index in it, and where the source's entries begin."""
+        return self.lane, self.index, self.prefixes.source_length
+
+    @property
+    def entry(self) -> int:
+        """Return the place in its cache where it stands."""
+        return self.prefixes.target_length + self.position
+
+    @property
+    def embedded(self) -> int:
+        """Return the row of the position vector that it reads."""
+        return self.prefixes.position_shift + self.position
 
     @property
     def forced(self) -> bool:
@@ -114,8 +127,8 @@ class Rows:
         """Return the adapter slot of each row."""
         return [one.request.slot for one in self.running for _ in one.tokens]
 
-    def add(self, request: DecodeRequest) -> Running:
-        """Give a request its rows."""
+    def add(self, request: DecodeRequest, prefixes: SlotPrefixes = NO_PREFIXES) -> Running:
+        """Give a request its rows, and put its adapter's prefixes into its caches."""
         width = request.options.beam_size
         if width not in self._lanes:
             self._lanes[width] = (Lane(self._architecture, width, self._precision.cache_dtype), [])
@@ -125,10 +138,18 @@ class Rows:
         running = Running(
             request=request,
             lane=lane,
-            index=lane.add(len(request.source_ids), target),
+            index=lane.add(
+                prefixes.source_length + len(request.source_ids), prefixes.target_length + target
+            ),
             tokens=[self._architecture.decoder_start_id] * width,
             search=kind(request, self._architecture.eos_ids),
+            prefixes=prefixes,
         )
+        if prefixes.decoder_self:
+            first = running.index * width
+            prefixes.decoder_self.write(lane.self_kv, first, first + width)
+        if prefixes.cross:
+            prefixes.cross.write(lane.cross_kv, running.index, running.index + 1)
         members.append(running)
         self.version += 1
         return running
@@ -151,8 +172,9 @@ class Rows:
         for lane, members in self._lanes.values():
             if members:
                 tokens = [token for one in members for token in one.tokens]
-                places = [one.position for one in members for _ in one.tokens]
-                parts.append((lane, tokens, places))
+                places = [one.embedded for one in members for _ in one.tokens]
+                entries = [one.entry for one in members for _ in one.tokens]
+                parts.append((lane, tokens, places, entries))
         return DecoderStep.build(parts, self._precision)
 
     def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
@@ -270,7 +292,7 @@ def _reorder(lane: Lane, members: Sequence[Running]) -> None:
     for one in members:
         origins = one.origins if one.origins is not None else range(lane.width)
         sources += [one.index * lane.width + origin for origin in origins]
-        length = max(length, one.position)
+        length = max(length, one.entry)
         one.origins = None
     lane.reorder(sources, length)
 

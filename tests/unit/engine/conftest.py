@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,12 +15,24 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from hub.bases import Base
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+
+from .kinds import (
+    bitfit,
+    dora,
+    hooked,
+    ia3,
+    kv_prefix,
+    ln_tuning,
+    norms,
+    peft_warnings_ignored,
+    prefix_tuning,
+    sublayer_bottleneck,
+)
 
 START, PAD, EOS = 2, 1, 2
 
@@ -93,7 +103,7 @@ class Lab:
             target_modules=targets if isinstance(targets, str) else list(targets), **options,
         )  # fmt: skip
         torch.manual_seed(seed)
-        with _peft_warnings_ignored():
+        with peft_warnings_ignored():
             wrapped = get_peft_model(copy.deepcopy(model), config)
         with torch.no_grad():
             for name, parameter in wrapped.named_parameters():
@@ -149,17 +159,13 @@ class Lab:
             yield model
             return
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if config["peft_type"] == "LORA":
-            with _peft_warnings_ignored():
+        if config["peft_type"] in ("LORA", "IA3", "LN_TUNING", "PREFIX_TUNING"):
+            with peft_warnings_ignored():
                 wrapped = PeftModel.from_pretrained(copy.deepcopy(model), folder).eval()
             yield wrapped
             return
-        handles = _hook_bottlenecks(model, config, load_file(folder / "adapter_model.safetensors"))
-        try:
-            yield model
-        finally:
-            for handle in handles:
-                handle.remove()
+        with hooked(model, config, load_file(folder / "adapter_model.safetensors")) as adapted:
+            yield adapted
 
     def sources(self, count: int, seed: int, longest: int = 40) -> list[tuple[int, ...]]:
         generator = torch.Generator().manual_seed(seed)
@@ -222,19 +228,11 @@ class Lab:
         return list(zip(tokens, scores, strict=True))
 
     def engine(self, base: Base, quantization: str = "float32", **options: Any) -> Engine:
-        settings: dict[str, Any] = {"slots": 16, "max_rows": 64} | options
+        settings: dict[str, Any] = {"slots": 32, "max_rows": 64} | options
         return Engine.load(base, quantization=quantization, **settings)
 
     def alone(self, engine: Engine, requests: Sequence[DecodeRequest]) -> list[Finished]:
         return [engine.translate([request])[0] for request in requests]
-
-
-@contextmanager
-def _peft_warnings_ignored() -> Iterator[None]:
-    """PEFT 0.21 still asks transformers 5 for an attribute by its old name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        yield
 
 
 def _strip(row: Sequence[int]) -> tuple[int, ...]:
@@ -251,33 +249,6 @@ def _all_layers(model: M2M100ForConditionalGeneration) -> list[tuple[str, int]]:
     return [("encoder", i) for i in range(config.encoder_layers)] + [
         ("decoder", i) for i in range(config.decoder_layers)
     ]
-
-
-def _hook_bottlenecks(
-    model: M2M100ForConditionalGeneration, config: dict[str, Any], tensors: dict[str, Tensor]
-) -> list[Any]:
-    """Plain formula on each layer's output: h + up(act(down(norm(h))))."""
-    paths = {
-        re.sub(r"\.bottleneck_.*", "", key).removeprefix("base_model.model.") for key in tensors
-    }
-    activation = {"relu": functional.relu, "gelu": functional.gelu}[config["activation"]]
-
-    def hook_for(path: str) -> Any:
-        def part(name: str) -> Tensor:
-            return tensors[f"base_model.model.{path}.bottleneck_{name}"]
-
-        def hook(_module: Any, _inputs: Any, hidden: Tensor) -> Tensor:
-            x = hidden
-            if config["norm"]:
-                x = functional.layer_norm(
-                    x, x.shape[-1:], part("norm.weight"), part("norm.bias"), 1e-5
-                )
-            x = activation(functional.linear(x, part("down.weight"), part("down.bias")))
-            return hidden + functional.linear(x, part("up.weight"), part("up.bias"))
-
-        return hook
-
-    return [model.get_submodule(path).register_forward_hook(hook_for(path)) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -332,8 +303,28 @@ def zoo(lab: Lab, model: M2M100ForConditionalGeneration, base: Base) -> Zoo:
             lab.lora(model, 2),
             lab.bottleneck(model, 3, replace(shape, width=11, activation="gelu", norm=False)),
             lab.lora(model, 4, targets=everything, rank=3, magnitude=0.25),
-            lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.3),
+            lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.15),
             lab.bottleneck(model, 6, replace(shape, layers=(("decoder", 1), ("encoder", 0)))),
             lab.bottleneck(model, 7),
+            dora(lab, model, 8),
+            ia3(lab, model, 9, ["k_proj", "v_proj", "q_proj", "fc2"], ["fc2"]),
+            bitfit(lab, model, 10),
+            norms(lab, model, 11, "both"),
+            norms(lab, model, 12, "weight", pattern=r".*decoder.*"),
+            ln_tuning(lab, model, 13, r".*(attn_layer_norm|final_layer_norm|coder\.layer_norm)"),
+            sublayer_bottleneck(lab, model, 14, width=5, activation="relu", norm=True),
+            sublayer_bottleneck(
+                lab,
+                model,
+                15,
+                width=9,
+                activation="gelu",
+                norm=False,
+                pattern=r".*decoder\.layers\.1\.(encoder_attn|fc2)",
+            ),
+            kv_prefix(lab, model, 16, 5, ("encoder_self", "decoder_self", "cross")),
+            kv_prefix(lab, model, 17, 19, ("decoder_self", "cross")),
+            kv_prefix(lab, model, 18, 3, ("encoder_self",)),
+            prefix_tuning(lab, model, 19, 7),
         ),
     )
