@@ -24,6 +24,12 @@ _IDENTITY_PATTERNS = (
     "*.model",
     "*.spm",
 )
+_DECODING_RULES = (
+    "forced_eos_token_id",
+    "bad_words_ids",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+)
 _WEIGHTS_MISSING = "has no *.safetensors weights"
 
 
@@ -47,6 +53,24 @@ class Base:
             CorruptBaseError: It is not JSON.
         """
         return _read_json(self.folder / "config.json")
+
+    @cached_property
+    def decoding_config(self) -> Mapping[str, Any]:
+        """The config with what generation_config.json says about decoding over it.
+
+        As in transformers, that file alone decides where it is present; where it is not, older
+        checkpoints have the same keys in config.json. Beam widths and lengths are the requests'.
+
+        Raises:
+            CorruptBaseError: A file is not JSON.
+        """
+        path = self.folder / "generation_config.json"
+        if not path.is_file():
+            return self.config
+        generation = _read_json(path)
+        kept = {key: value for key, value in self.config.items() if key not in _DECODING_RULES}
+        keys = (*_DECODING_RULES, "eos_token_id", "decoder_start_token_id")
+        return kept | {key: generation[key] for key in keys if generation.get(key) is not None}
 
     @cached_property
     def dimensions(self) -> ModelDimensions:

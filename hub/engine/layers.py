@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.architecture import LAYER_OUTPUT, Stack
+from hub.engine.architecture import FEED_FORWARD_GATE, LAYER_OUTPUT, Stack
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
@@ -22,32 +22,56 @@ from hub.engine.linear import Linear, Operand, Precision
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Layer norm over the last dimension."""
+    """Norm over the last dimension.
+
+    Attributes:
+        bias: None for an RMS norm, which neither centres nor shifts (arXiv 1910.07467).
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return `x` normalised, scaled and shifted."""
+        """Return `x` normalised and scaled, and shifted by a layer norm."""
+        if self.bias is None:
+            return functional.rms_norm(x, x.shape[-1:], self.weight, self.epsilon)
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.epsilon)
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """Return an activation by its name in `Architecture`; may overwrite `x`."""
+    if activation == "relu":
+        return x.relu_()
+    if activation == "silu":
+        return functional.silu(x)
+    return functional.gelu(x, approximate="tanh" if activation == "gelu_new" else "none")
 
 
 @dataclass(frozen=True, slots=True)
 class FeedForward:
-    """`fc2(activation(fc1(x)))`."""
+    """`fc2(activation(fc1(x)))`, or gated: `fc2(activation(gate(x)) * fc1(x))`.
+
+    The gated form is that of arXiv 2002.05202, equation 6.
+    """
 
     stack: Stack
     layer: int
     fc1: Linear
     fc2: Linear
     activation: str
+    gate: Linear | None = None
 
     def __call__(self, x: Operand, precision: Precision, adapters: StepAdapters) -> Tensor:
         """Return `(rows, d_model)`."""
         inner = self.fc1(x)
         adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
-        active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
+        if self.gate is None:
+            active = activate(inner, self.activation)
+        else:
+            gate = self.gate(x)
+            adapters.add_low_rank(self.stack, FEED_FORWARD_GATE, self.layer, x, gate)
+            active = activate(gate, self.activation).mul_(inner)
         prepared = precision.operand(active)
         out = self.fc2(prepared)
         adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
@@ -58,7 +82,7 @@ class Attend(Protocol):
     """Attention of flat rows over whatever keys and values belong to them."""
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
-        """Return `(rows, d_model)` from a layer's projections."""
+        """Return `(rows, heads * head_dim)` from a layer's projections."""
         ...
 
 
@@ -89,7 +113,7 @@ class Attention:
         return out
 
     def project(self, x: Operand, adapters: StepAdapters) -> Tensor:
-        """Return `(rows, len(names) * d_model)`, adapters included."""
+        """Return `(rows, len(names) * heads * head_dim)`, adapters included."""
         projected = self.inputs(x)
         width = projected.shape[1] // len(self.names)
         for index, name in enumerate(self.names):
@@ -106,7 +130,7 @@ class KeysValues:
     inputs: Linear
 
     def __call__(self, x: Operand, adapters: StepAdapters) -> Tensor:
-        """Return `(tokens, 2 * d_model)` from prepared encoder output."""
+        """Return `(tokens, 2 * heads * head_dim)` from prepared encoder output."""
         projected = self.inputs(x)
         keys, values = projected.chunk(2, dim=1)
         adapters.add_low_rank("decoder", "cross_attn.k", self.layer, x, keys)
@@ -116,7 +140,11 @@ class KeysValues:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A pre-norm layer of either stack; `cross` is None in the encoder."""
+    """A layer of either stack; `cross` is None in the encoder.
+
+    Attributes:
+        pre_norm: Norms come before the sub-layers, and not behind their residuals.
+    """
 
     stack: Stack
     index: int
@@ -126,6 +154,7 @@ class Layer:
     cross_attention: Attention | None
     feed_forward_norm: Norm
     feed_forward: FeedForward
+    pre_norm: bool = True
 
     def __call__(
         self,
@@ -135,18 +164,27 @@ class Layer:
         precision: Precision,
         adapters: StepAdapters,
     ) -> Tensor:
-        """Update `hidden (rows, d_model)` in place and return it."""
-        x = precision.operand(self.self_norm(hidden))
+        """Return the new `hidden (rows, d_model)`; the old one is overwritten."""
+        x = precision.operand(self._before(self.self_norm, hidden))
         hidden += self.self_attention(x, attend, precision, adapters)
+        hidden = self._behind(self.self_norm, hidden)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = precision.operand(self.cross_norm(hidden))
+            x = precision.operand(self._before(self.cross_norm, hidden))
             hidden += self.cross_attention(x, attend_cross, precision, adapters)
-        x = precision.operand(self.feed_forward_norm(hidden))
+            hidden = self._behind(self.cross_norm, hidden)
+        x = precision.operand(self._before(self.feed_forward_norm, hidden))
         hidden += self.feed_forward(x, precision, adapters)
+        hidden = self._behind(self.feed_forward_norm, hidden)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
+
+    def _before(self, norm: Norm, hidden: Tensor) -> Tensor:
+        return norm(hidden) if self.pre_norm else hidden
+
+    def _behind(self, norm: Norm, hidden: Tensor) -> Tensor:
+        return hidden if self.pre_norm else norm(hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +199,8 @@ class SourceBucket:
         count: Number of sources.
         length: Rounded length.
         places: `(tokens,)` where each flat row goes in `(count * length)`; None if all fit.
-        mask: `(count, 1, 1, length)`, additive.
+        mask: `(count, 1, 1, length)`, additive; with relative positions
+            `(count, heads, length, length)`.
     """
 
     tokens: slice
@@ -182,13 +221,18 @@ class SourceBucket:
 
 @dataclass(frozen=True, slots=True)
 class SourceAttention:
-    """Self-attention inside each source of an encoder batch."""
+    """Self-attention inside each source of an encoder batch.
+
+    Attributes:
+        scale: Factor on the products of queries and keys.
+    """
 
     buckets: Sequence[SourceBucket]
     heads: int
+    scale: float
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
-        """Attend from fused `(tokens, 3 * d_model)`."""
+        """Attend from fused `(tokens, 3 * heads * head_dim)`."""
         parts = [self._bucket(bucket, projected[bucket.tokens]) for bucket in self.buckets]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -196,7 +240,7 @@ class SourceAttention:
         spread = bucket.spread(projected)
         split = spread.view(bucket.count, bucket.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(
-            split[0], split[1], split[2], attn_mask=bucket.mask
+            split[0], split[1], split[2], attn_mask=bucket.mask, scale=self.scale
         )  # (count, heads, length, head_dim)
         flat = mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1)
         return flat if bucket.places is None else flat.index_select(0, bucket.places)
@@ -210,7 +254,7 @@ class LaneStep:
         rows: Slice of the step's flat rows.
         index: `(rows,)` row numbers inside the lane.
         positions: `(rows,)` the position each row writes.
-        mask: `(rows, 1, 1, positions)`, additive.
+        mask: `(rows, 1, 1, positions)`, additive; with relative positions one a head.
     """
 
     lane: Lane
@@ -220,7 +264,7 @@ class LaneStep:
     mask: Tensor
 
     def attend_self(self, layer: int, projected: Tensor) -> Tensor:
-        """Write keys and values, then attend from `(rows, 3 * d_model)`."""
+        """Write keys and values, then attend from `(rows, 3 * heads * head_dim)`."""
         cache = self.lane.self_kv[layer]
         rows, heads, head_dim = projected.shape[0], cache.shape[2], cache.shape[4]
         split = projected.view(rows, 3, heads, head_dim)
@@ -228,18 +272,20 @@ class LaneStep:
         cache.transpose(2, 3)[:, self.index, self.positions] = written
         keys, values = cache[:, :rows, :, : self.mask.shape[-1]]
         mixed = functional.scaled_dot_product_attention(
-            split[:, 0].unsqueeze(2), keys, values, attn_mask=self.mask
+            split[:, 0].unsqueeze(2), keys, values, attn_mask=self.mask, scale=self.lane.scale
         )  # (rows, heads, 1, head_dim)
         return mixed.reshape(rows, heads * head_dim)
 
     def attend_cross(self, layer: int, projected: Tensor) -> Tensor:
-        """Attend from `(rows, d_model)` queries; the beams of a request share its source."""
+        """Attend from queries `(rows, heads * head_dim)`; beams share their source."""
         lane, mask = self.lane, self.lane.cross_mask()
         cache = lane.cross_kv[layer]
         heads, head_dim = cache.shape[2], cache.shape[4]
         queries = projected.view(lane.count, lane.width, heads, head_dim).transpose(1, 2)
         keys, values = cache[:, : lane.count, :, : mask.shape[-1]]
-        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        mixed = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=lane.scale
+        )
         return mixed.transpose(1, 2).reshape(projected.shape)
 
 

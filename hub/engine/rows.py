@@ -13,6 +13,7 @@ from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
 from hub.engine.model import DecoderStep
 from hub.engine.requests import DecodeRequest, Finished
+from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates, best_tokens
 from hub.errors import HubError, NonFiniteRowError
 
@@ -26,6 +27,7 @@ class Running:
         index: Its place in the lane.
         tokens: The token each of its rows reads next.
         position: The place in the target where they stand, 0 for the start token.
+        rules: What restricts its tokens; None for nothing.
         origins: For each beam, the beam it continues, until the caches have followed.
     """
 
@@ -34,6 +36,7 @@ class Running:
     index: int
     tokens: list[int]
     search: GreedySearch | BeamSearch
+    rules: Rules | None = None
     position: int = 0
     steps: int = 0
     encode_seconds: float = 0.0
@@ -125,6 +128,7 @@ class Rows:
             index=lane.add(len(request.source_ids), target),
             tokens=[self._architecture.decoder_start_id] * width,
             search=kind(request, self._architecture.eos_ids),
+            rules=Rules.of(request.options, self._architecture),
         )
         members.append(running)
         self.version += 1
@@ -174,10 +178,26 @@ class Rows:
                 logits = project(_rows_of(own, free, len(members)))
                 chosen += len(logits)
                 choose = _choose_greedy if lane.width == 1 else _choose_beams
-                ended += choose(logits, free, self._architecture.eos_ids)
+                early = _early(free, self._architecture.eos_ids)
+                ended += choose(logits, free, early, self._ruled(free))
                 if lane.width > 1:
                     _reorder(lane, members)
         return chosen, ended
+
+    def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
+        """Return the rows with rules among those that choose a token."""
+        start = (self._architecture.decoder_start_id,)
+        return [
+            RuledRow(
+                row=index * len(one.tokens) + beam,
+                rules=one.rules,
+                history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
+                last=one.search.generated + 1 >= one.request.options.max_new_tokens,
+            )
+            for index, one in enumerate(free)
+            if one.rules is not None
+            for beam in range(len(one.tokens))
+        ]
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -227,10 +247,10 @@ def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
 
 
 def _choose_greedy(
-    logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]
+    logits: Tensor, free: Sequence[Running], early: EarlyRows, ruled: Sequence[RuledRow]
 ) -> list[Running]:
     ended = []
-    tokens, values = best_tokens(logits, _early(free, eos_ids))
+    tokens, values = best_tokens(logits, early, ruled)
     for one, token, value in zip(free, tokens, values, strict=True):
         one.position += 1
         one.tokens = [token]
@@ -243,14 +263,16 @@ def _choose_greedy(
     return ended
 
 
-def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]) -> list[Running]:
+def _choose_beams(
+    logits: Tensor, free: Sequence[Running], early: EarlyRows, ruled: Sequence[RuledRow]
+) -> list[Running]:
     ended = []
     searches = [one.search for one in free if isinstance(one.search, BeamSearch)]
     scores = torch.tensor([search.scores for search in searches])
-    found = best_candidates(logits, scores, _early(free, eos_ids))
+    found = best_candidates(logits, scores, early, ruled)
     for one, search, candidates in zip(free, searches, found, strict=True):
         one.position += 1
-        if not all(math.isfinite(candidate.log_probability) for candidate in candidates):
+        if not all(_is_sound(one, candidate.log_probability) for candidate in candidates):
             one.error = _not_finite(one)
             ended.append(one)
             continue
@@ -258,6 +280,13 @@ def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int
         if over:
             ended.append(one)
     return ended
+
+
+def _is_sound(one: Running, log_probability: float) -> bool:
+    """Return whether a sum of log-probabilities is a number; rules may make it minus infinity."""
+    if one.rules is not None and log_probability == -math.inf:
+        return True
+    return math.isfinite(log_probability)
 
 
 def _reorder(lane: Lane, members: Sequence[Running]) -> None:

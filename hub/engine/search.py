@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
+from hub.engine.rules import RuledRow, apply_rules
 
 _CHUNK_BYTES = 1 << 20
 """Logits that stay in the cache between the passes over them."""
@@ -49,21 +50,28 @@ class EarlyRows:
 NO_EARLY_ROWS = EarlyRows((), ())
 
 
-def best_tokens(logits: Tensor, early: EarlyRows = NO_EARLY_ROWS) -> tuple[list[int], list[float]]:
+def best_tokens(
+    logits: Tensor, early: EarlyRows = NO_EARLY_ROWS, ruled: Sequence[RuledRow] = ()
+) -> tuple[list[int], list[float]]:
     """Return each row's likeliest token and its log-probability.
 
     Args:
         logits: `(rows, vocab)` float32; blocked tokens are overwritten.
         early: Rows that may not end yet.
+        ruled: Rows with rules.
     """
     tokens: list[int] = []
     values: list[float] = []
     for start, chunk in _chunks(logits):
         log_probabilities = functional.log_softmax(chunk, dim=-1)
         early.block(chunk, start)
+        apply_rules(chunk, start, ruled)
         chosen = likeliest(chunk).unsqueeze(1)
         values += log_probabilities.gather(1, chosen).squeeze(1).tolist()
         tokens += chosen.squeeze(1).tolist()
+    for one in ruled:
+        if one.forced:
+            values[one.row] *= 0  # and NaN stays NaN
     return tokens, values
 
 
@@ -92,7 +100,10 @@ def likeliest(values: Tensor) -> Tensor:
 
 
 def best_candidates(
-    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
+    logits: Tensor,
+    scores: Tensor,
+    early: EarlyRows = NO_EARLY_ROWS,
+    ruled: Sequence[RuledRow] = (),
 ) -> list[list[Candidate]]:
     """Return each request's `2 * width` best continuations, best first.
 
@@ -102,6 +113,7 @@ def best_candidates(
         logits: `(requests * width, vocab)` float32.
         scores: `(requests, width)` log-probability of each beam so far.
         early: Rows that may not end yet.
+        ruled: Rows with rules.
     """
     requests, width = scores.shape
     keep = min(2 * width, logits.shape[1])
@@ -109,6 +121,7 @@ def best_candidates(
     for start, chunk in _chunks(logits):
         log_probabilities = functional.log_softmax(chunk, dim=-1)
         early.block(log_probabilities, start)
+        apply_rules(log_probabilities, start, ruled)
         top = log_probabilities.topk(keep, dim=-1)
         values.append(top.values)
         tokens.append(top.indices)
@@ -139,6 +152,10 @@ class Search(Protocol):
         """Return what was found, best first."""
         ...
 
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that a beam has chosen so far."""
+        ...
+
 
 class GreedySearch:
     """The likeliest token at every step."""
@@ -161,6 +178,10 @@ class GreedySearch:
         if not self._ended:
             self._tokens.append(token)
         return self._ended or self.generated >= self._options.max_new_tokens
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens chosen so far."""
+        return self._tokens
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the one hypothesis."""
@@ -205,6 +226,10 @@ class BeamSearch:
         self.scores = [one.log_probability for one in keep]
         over = cut or not self._can_improve()
         return over, [one.beam for one in keep], [one.token for one in keep]
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that an open beam has chosen so far."""
+        return self._open[beam]
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the best hypotheses that ended."""
