@@ -102,7 +102,7 @@ def bart_like(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Archite
         encoder_ffn=whole(given, "encoder_ffn_dim"),
         decoder_ffn=whole(given, "decoder_ffn_dim"),
         max_positions=whole(given, "max_position_embeddings"),
-        activation=activation(given, "activation_function", given["activation_function"]),
+        activation=activation(given, "activation_function", str(given["activation_function"])),
         norm_placement="post",
         norm_kind="layer",
         norm_epsilon=1e-5,

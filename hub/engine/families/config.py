@@ -26,17 +26,22 @@ def whole(config: Mapping[str, Any], name: str, default: int | None = None) -> i
     return int(value)
 
 
-def activation(config: Mapping[str, Any], name: str, value: object) -> str:
+def activation(config: Mapping[str, Any], key: str, name: str) -> str:
     """Return our name of an activation.
+
+    Args:
+        config: A parsed config.json.
+        key: Where it says so.
+        name: Its name there.
 
     Raises:
         BaseNotFoundError: It is not served.
     """
-    found = ACTIVATIONS.get(str(value))
+    found = ACTIVATIONS.get(name)
     if found is None:
         raise BaseNotFoundError(
-            f"{config.get('model_type')} with {name}={value!r} is not served; "
-            f"{', '.join(ACTIVATIONS)} are"
+            f"{config.get('model_type')} with {key}={config.get(key)!r} is not served; "
+            f"its activation must be one of {', '.join(ACTIVATIONS)}"
         )
     return found
 
