@@ -30,6 +30,8 @@ _DECODING_RULES = (
     "no_repeat_ngram_size",
     "repetition_penalty",
 )
+_LONGEST_HEADER = 100_000_000  # the format's own limit
+_OUTPUT_TABLE = "lm_head.weight"
 _WEIGHTS_MISSING = "has no *.safetensors weights"
 
 
@@ -74,8 +76,17 @@ class Base:
 
     @cached_property
     def dimensions(self) -> ModelDimensions:
-        """Sizes of the model, from config.json alone."""
-        return ModelDimensions.from_config(self.config)
+        """Sizes of the model, from config.json; of T5's tables, from the names in the weights.
+
+        Raises:
+            BaseNotFoundError: The family is unknown or a dimension is missing.
+        """
+        if self.family not in ("t5", "mt5"):
+            return ModelDimensions.from_config(self.config)
+        # transformers 5 writes tie_word_embeddings=true whether the output has its own table or
+        # not; it writes that table only if it has.
+        tied = _OUTPUT_TABLE not in _tensor_names(self.folder)
+        return ModelDimensions.from_config({**self.config, "tie_word_embeddings": tied})
 
     @property
     def family(self) -> str:
@@ -162,6 +173,21 @@ def _download(ref: str) -> Path:
             "check the name and the network, or give a local folder",
             field="base",
         ) from error
+
+
+def _tensor_names(folder: Path) -> frozenset[str]:
+    """Return the names in the headers of a folder's safetensors files."""
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        try:
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                if length > _LONGEST_HEADER:
+                    raise ValueError(f"a header of {length} bytes")
+                names |= json.loads(stream.read(length)).keys()
+        except (OSError, ValueError, AttributeError) as error:
+            raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error
+    return frozenset(names - {"__metadata__"})
 
 
 def _identity_files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from hub.dimensions import T5_POSITIONS
 from hub.engine.architecture import Architecture, RelativeBias, Stack
 from hub.engine.families.config import (
     activation,
@@ -15,9 +16,6 @@ from hub.engine.families.config import (
     whole,
 )
 from hub.engine.families.family import Family
-
-_POSITIONS: Final = 1024
-"""Relative positions set no limit; this one keeps attention over a source within memory."""
 
 _DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -104,7 +102,7 @@ def _t5(config: Mapping[str, Any]) -> Architecture:
         decoder_heads=heads,
         encoder_ffn=ffn,
         decoder_ffn=ffn,
-        max_positions=max(_POSITIONS, whole(given, "n_positions", 0)),
+        max_positions=max(T5_POSITIONS, whole(given, "n_positions", 0)),
         activation=_activation(given),
         norm_placement="pre",
         norm_kind="rms",
