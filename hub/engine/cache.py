@@ -43,7 +43,8 @@ class Lane:
         self.count = 0
         self._layers = architecture.decoder_layers
         self._heads = architecture.decoder_heads
-        self._head_dim = architecture.d_model // architecture.decoder_heads
+        self._head_dim = architecture.attention_width("decoder") // architecture.decoder_heads
+        self.scale = architecture.attention_scale("decoder")
         self._dtype = dtype
         self.self_kv = self._reserve(0, 0)
         self.cross_kv = self._reserve(0, 0)

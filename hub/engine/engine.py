@@ -82,7 +82,7 @@ class Engine:
             torch.set_num_threads(threads)
         precision = find_precision(quantization)
         family = find_family(base.config)
-        architecture = family.architecture(base.config)
+        architecture = family.architecture(base.decoding_config)
         with torch.inference_mode():
             model = build_model(Checkpoint(base.folder, family, architecture), precision)
         deltas = find_deltas(precision)
@@ -279,7 +279,7 @@ class Engine:
                 f"prefix the base takes at most {room}",
                 field="max_new_tokens",
             )
-        tokens = (*request.source_ids, *request.prefix_ids)
+        tokens = (*request.source_ids, *request.prefix_ids, *(request.options.bad_words or ()))
         if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
         if request.options.beam_size > self._max_rows:

@@ -121,6 +121,10 @@ class Precision(Protocol):
         """Pack a float32 token table `(vocab, d_model)` that also projects the output."""
         ...
 
+    def output(self, weight: Tensor) -> Linear:
+        """Pack a float32 output projection `(vocab, d_model)` of its own."""
+        ...
+
 
 def find_precision(name: str) -> Precision:
     """Return the precision of a name.
@@ -186,6 +190,10 @@ class FloatPrecision:
         """Convert a table once for both of its uses."""
         table = weight.to(self.hidden_dtype)
         return _FloatEmbedding(table, scale), _FloatLinear(table, None)
+
+    def output(self, weight: Tensor) -> Linear:
+        """Convert an output projection."""
+        return self.linear(weight, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,13 +307,20 @@ class Int8Precision:
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Quantize a table, one scale per token."""
         quantized, scales = quantize_weight(weight)
-        starts = range(0, len(quantized), _PART_TOKENS)
-        parts = [slice(start, start + _PART_TOKENS) for start in starts]
-        output = Int8Vocabulary([self._pack(quantized[part], scales[part], None) for part in parts])
+        output = self._vocabulary(quantized, scales)
         scales = (scales * (_LEVELS * scale)).unsqueeze(1)
         if self.arena is None or quantized.shape[1] % 4:
             return _Int8Embedding(quantized, scales), output
         return _PackedEmbedding(output, scales, quantized.shape[1]), output
+
+    def output(self, weight: Tensor) -> Linear:
+        """Quantize an output projection."""
+        return self._vocabulary(*quantize_weight(weight))
+
+    def _vocabulary(self, quantized: Tensor, scales: Tensor) -> Int8Vocabulary:
+        starts = range(0, len(quantized), _PART_TOKENS)
+        parts = [slice(start, start + _PART_TOKENS) for start in starts]
+        return Int8Vocabulary([self._pack(quantized[part], scales[part], None) for part in parts])
 
     def _pack(self, quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
         if self.arena is not None and quantized.shape[1] % 4 == 0:

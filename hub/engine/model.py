@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from hub.engine.architecture import CROSS_INPUT, FINAL_LAYER, FINAL_NORM, Architecture, Stack
+from hub.engine.architecture import (
+    CROSS_INPUT,
+    EMBEDDING_NORM,
+    FEED_FORWARD_GATE,
+    FINAL_NORM,
+    NO_LAYER,
+    STACKS,
+    Architecture,
+    Stack,
+)
 from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
 from hub.engine.families import Checkpoint
@@ -24,9 +32,11 @@ from hub.engine.layers import (
     SourceBucket,
     StepAttention,
 )
-from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Precision
+from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Operand, Precision
 from hub.engine.native import MOST_KEPT, Places, Ranking
+from hub.engine.positions import Positions, find_positions
 from hub.engine.prefixes import Prefix, PrefixedKeys
+from hub.engine.rules import RuledRow
 from hub.engine.search import EarlyRows, likeliest
 
 Place = tuple[Lane, int, int]
@@ -164,20 +174,27 @@ class Model:
     precision: Precision
     embedding: Embedding
     output: Linear
-    positions: Tensor
+    positions: Positions
     encoder: Sequence[Layer]
     decoder: Sequence[Layer]
     keys_values: Sequence[KeysValues]
-    encoder_norm: Norm
-    decoder_norm: Norm
+    encoder_norm: Norm | None
+    decoder_norm: Norm | None
+    embedding_norms: Mapping[Stack, Norm] = field(default_factory=dict)
+    output_bias: Tensor | None = None
 
     def encode(self, batch: SourceBatch, adapters: StepAdapters) -> Tensor:
         """Return the encoder's output `(tokens, d_model)`."""
-        hidden = self._embed(batch.ids, batch.positions)
-        attend = SourceAttention(batch.buckets, self.architecture.encoder_heads)
+        hidden = self._embed("encoder", batch.ids, batch.positions, adapters)
+        architecture = self.architecture
+        attend = SourceAttention(
+            [replace(one, mask=self.positions.bias_source(one.mask)) for one in batch.buckets],
+            architecture.encoder_heads,
+            architecture.attention_scale("encoder"),
+        )
         for layer in self.encoder:
             hidden = layer(hidden, attend, None, self.precision, adapters)
-        return adapters.normalise("encoder", FINAL_NORM, FINAL_LAYER, self.encoder_norm, hidden)
+        return _last(self.encoder_norm, "encoder", hidden, adapters)
 
     def store(
         self,
@@ -207,34 +224,64 @@ class Model:
 
     def decode(self, step: DecoderStep, adapters: StepAdapters) -> Tensor:
         """Return the decoder's output `(rows, d_model)` and extend the lanes' caches."""
-        hidden = self._embed(step.tokens, step.positions)
-        attend = StepAttention(step.lanes, cross=False)
+        hidden = self._embed("decoder", step.tokens, step.positions, adapters)
+        attend = StepAttention([self._placed(one) for one in step.lanes], cross=False)
         attend_cross = StepAttention(step.lanes, cross=True)
         for layer in self.decoder:
             hidden = layer(hidden, attend, attend_cross, self.precision, adapters)
-        return adapters.normalise("decoder", FINAL_NORM, FINAL_LAYER, self.decoder_norm, hidden)
+        return _last(self.decoder_norm, "decoder", hidden, adapters)
+
+    def _placed(self, lane: LaneStep) -> LaneStep:
+        """Tell a lane's self-attention how far apart queries and keys are, where it matters."""
+        if lane.mask is not None:
+            return replace(lane, mask=self.positions.bias_step(lane.mask, lane.positions))
+        assert lane.places is not None
+        bias = self.positions.by_distance(lane.places.longest)
+        return lane if bias is None else replace(lane, bias=bias)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits `(rows, vocab)`, float32."""
-        return self.output(self.precision.operand(hidden)).float()
+        logits = self.output(self._output_operand(hidden)).float()
+        return logits if self.output_bias is None else logits.add_(self.output_bias)
 
-    def likeliest(self, hidden: Tensor, keep: int, early: EarlyRows) -> tuple[Tensor, Tensor]:
+    def _output_operand(self, hidden: Tensor) -> Operand:
+        scale = self.architecture.output_scale
+        return self.precision.operand(hidden if scale == 1.0 else hidden * scale)
+
+    def likeliest(
+        self, hidden: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow]
+    ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and tokens, `(rows, keep)` each, best first.
 
-        The log-probabilities are those before `early` blocks any token.
+        The log-probabilities are those before `early` and `ruled` restrict the choice.
         """
-        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT:
-            return likeliest(self.project(hidden), keep, early)
-        x = self.precision.operand(hidden)
+        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT or ruled:
+            return likeliest(self.project(hidden), keep, early, ruled)
+        x = self._output_operand(hidden)
         blocked = torch.zeros(x.rows, dtype=torch.bool)
         blocked[list(early.rows)] = True
         ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
         for first, logits in self.output.parts(x):
+            if self.output_bias is not None:
+                logits += self.output_bias[first : first + logits.shape[1]]
             ranking.update(logits, first)
         return ranking.best()
 
-    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        return self.embedding(ids).add_(self.positions.index_select(0, positions))
+    def _embed(
+        self, stack: Stack, ids: Tensor, positions: Tensor, adapters: StepAdapters
+    ) -> Tensor:
+        hidden = self.positions.add(stack, self.embedding(ids), positions)
+        norm = self.embedding_norms.get(stack)
+        if norm is None:
+            return hidden
+        return adapters.normalise(stack, EMBEDDING_NORM, NO_LAYER, norm, hidden)
+
+
+def _last(norm: Norm | None, stack: Stack, hidden: Tensor, adapters: StepAdapters) -> Tensor:
+    """Return the output of a stack, normed where the architecture says so."""
+    if norm is None:
+        return hidden
+    return adapters.normalise(stack, FINAL_NORM, NO_LAYER, norm, hidden)
 
 
 def _store_bucket(spread: Tensor, owners: Sequence[Place], layer: int) -> None:
@@ -259,24 +306,24 @@ def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:
         CorruptBaseError: A tensor is missing, misshapen, not finite or left over.
     """
     architecture = checkpoint.architecture
-    assert architecture.norm_placement == "pre"
-    assert architecture.positions == "sinusoidal"
     builder = _Builder(checkpoint, precision)
-    embedding, output = precision.tied(checkpoint.embedding(), architecture.embedding_scale)
+    embedding, output = builder.tables()
     model = Model(
         architecture=architecture,
         precision=precision,
         embedding=embedding,
         output=output,
-        positions=sinusoids(architecture).to(precision.hidden_dtype),
+        positions=find_positions(checkpoint, precision.hidden_dtype),
         encoder=[builder.layer("encoder", i) for i in range(architecture.encoder_layers)],
         decoder=[builder.layer("decoder", i) for i in range(architecture.decoder_layers)],
         keys_values=[
             KeysValues(i, builder.fused("decoder", i, "cross_attn", "kv"))
             for i in range(architecture.decoder_layers)
         ],
-        encoder_norm=builder.norm("encoder", None),
-        decoder_norm=builder.norm("decoder", None),
+        encoder_norm=builder.norm("encoder", None) if architecture.final_norm else None,
+        decoder_norm=builder.norm("decoder", None) if architecture.final_norm else None,
+        embedding_norms=builder.embedding_norms(),
+        output_bias=checkpoint.output_bias() if architecture.output_bias else None,
     )
     checkpoint.finish()
     return model
@@ -289,8 +336,21 @@ class _Builder:
     checkpoint: Checkpoint
     precision: Precision
 
+    def tables(self) -> tuple[Embedding, Linear]:
+        architecture = self.checkpoint.architecture
+        table = self.checkpoint.embedding()
+        own = None if architecture.tied_output else self.checkpoint.output()
+        embedding, output = self.precision.tied(table, architecture.embedding_scale)
+        return embedding, output if own is None else self.precision.output(own)
+
+    def embedding_norms(self) -> dict[Stack, Norm]:
+        if not self.checkpoint.architecture.embedding_norm:
+            return {}
+        return {stack: self._norm(*self.checkpoint.embedding_norm(stack)) for stack in STACKS}
+
     def layer(self, stack: Stack, index: int) -> Layer:
         cross = stack == "decoder"
+        architecture = self.checkpoint.architecture
         return Layer(
             stack=stack,
             index=index,
@@ -302,39 +362,34 @@ class _Builder:
             feed_forward=FeedForward(
                 stack,
                 index,
-                fc1=self.precision.linear(*self.checkpoint.linear(stack, index, "fc1")),
-                fc2=self.precision.linear(*self.checkpoint.linear(stack, index, "fc2")),
-                activation=self.checkpoint.architecture.activation,
+                fc1=self._linear(stack, index, "fc1"),
+                fc2=self._linear(stack, index, "fc2"),
+                activation=architecture.activation,
+                gate=self._linear(stack, index, FEED_FORWARD_GATE)
+                if architecture.gated_feed_forward
+                else None,
             ),
+            pre_norm=architecture.norm_placement == "pre",
         )
 
     def norm(self, stack: Stack, index: int | None, name: str = "") -> Norm:
-        weight, bias = self.checkpoint.norm(stack, index, name)
-        dtype = self.precision.hidden_dtype
-        epsilon = self.checkpoint.architecture.norm_epsilon
-        return Norm(weight.to(dtype), bias.to(dtype), epsilon)
+        return self._norm(*self.checkpoint.norm(stack, index, name))
 
     def fused(self, stack: Stack, index: int, site: str, names: str) -> Linear:
         pairs = [self.checkpoint.linear(stack, index, f"{site}.{name}") for name in names]
         weight = torch.cat([weight for weight, _ in pairs])
-        return self.precision.linear(weight, torch.cat([bias for _, bias in pairs]))
+        biases = [bias for _, bias in pairs if bias is not None]
+        return self.precision.linear(weight, torch.cat(biases) if biases else None)
+
+    def _linear(self, stack: Stack, index: int, name: str) -> Linear:
+        return self.precision.linear(*self.checkpoint.linear(stack, index, name))
+
+    def _norm(self, weight: Tensor, bias: Tensor | None) -> Norm:
+        dtype = self.precision.hidden_dtype
+        shift = None if bias is None else bias.to(dtype)
+        return Norm(weight.to(dtype), shift, self.checkpoint.architecture.norm_epsilon)
 
     def _attention(self, stack: Stack, index: int, site: str, names: str) -> Attention:
-        out = self.precision.linear(*self.checkpoint.linear(stack, index, f"{site}.out"))
+        out = self._linear(stack, index, f"{site}.out")
         inputs = self.fused(stack, index, site, names)
         return Attention(stack, index, site, inputs=inputs, names=tuple(names), out=out)
-
-
-def sinusoids(architecture: Architecture) -> Tensor:
-    """Return position vectors `(max_positions, d_model)`, as fairseq lays them out.
-
-    Sines fill the first half of a row and cosines the second ("Attention Is All You Need",
-    section 3.5, interleaves them); the first token takes row `position_offset`.
-    """
-    half = architecture.d_model // 2
-    step = math.log(10000) / max(1, half - 1)
-    frequencies = torch.exp(torch.arange(half, dtype=torch.int64).float() * -step)
-    rows = torch.arange(architecture.max_positions) + architecture.position_offset
-    angles = rows.float().unsqueeze(1) * frequencies.unsqueeze(0)
-    table = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
-    return torch.nn.functional.pad(table, (0, architecture.d_model % 2))

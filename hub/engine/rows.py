@@ -15,10 +15,11 @@ from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Place
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished
+from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
 from hub.errors import HubError, NonFiniteRowError
 
-Likeliest = Callable[[Tensor, int, EarlyRows], tuple[Tensor, Tensor]]
+Likeliest = Callable[[Tensor, int, EarlyRows, Sequence[RuledRow]], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Running:
         index: Its place in the lane.
         tokens: The token each of its rows reads next.
         prefixes: What its adapter puts in front of its caches.
+        rules: What restricts its tokens; None for nothing.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
     """
@@ -40,6 +42,7 @@ class Running:
     tokens: list[int]
     search: GreedySearch | BeamSearch
     prefixes: SlotPrefixes = NO_PREFIXES
+    rules: Rules | None = None
     position: int = 0
     steps: int = 0
     encode_seconds: float = 0.0
@@ -144,6 +147,7 @@ class Rows:
             tokens=[self._architecture.decoder_start_id] * width,
             search=kind(request, self._architecture.eos_ids),
             prefixes=prefixes,
+            rules=Rules.of(request.options, self._architecture),
         )
         if prefixes.decoder_self:
             first = running.index * width
@@ -200,12 +204,28 @@ class Rows:
             if free:
                 rows = _rows_of(own, free, len(members))
                 keep = 1 if lane.width == 1 else 2 * lane.width
-                found = likeliest(rows, keep, _early(free, self._architecture.eos_ids))
+                early = _early(free, self._architecture.eos_ids)
+                found = likeliest(rows, keep, early, self._ruled(free))
                 chosen += len(rows)
                 ended += (_choose_greedy if lane.width == 1 else _choose_beams)(found, free)
                 if lane.width > 1:
                     _reorder(lane, members)
         return chosen, ended
+
+    def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
+        """Return the rows with rules among those that choose a token."""
+        start = (self._architecture.decoder_start_id,)
+        return [
+            RuledRow(
+                row=index * len(one.tokens) + beam,
+                rules=one.rules,
+                history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
+                last=one.search.generated + 1 >= one.request.options.max_new_tokens,
+            )
+            for index, one in enumerate(free)
+            if one.rules is not None
+            for beam in range(len(one.tokens))
+        ]
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -276,7 +296,7 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
     continuations = best_candidates(*found, scores)
     for one, search, candidates in zip(free, searches, continuations, strict=True):
         one.position += 1
-        if not all(math.isfinite(candidate.log_probability) for candidate in candidates):
+        if not all(_is_sound(one, candidate.log_probability) for candidate in candidates):
             one.error = _not_finite(one)
             ended.append(one)
             continue
@@ -284,6 +304,13 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
         if over:
             ended.append(one)
     return ended
+
+
+def _is_sound(one: Running, log_probability: float) -> bool:
+    """Return whether a sum of log-probabilities is a number; rules may make it minus infinity."""
+    if one.rules is not None and log_probability == -math.inf:
+        return True
+    return math.isfinite(log_probability)
 
 
 def _reorder(lane: Lane, members: Sequence[Running]) -> None:

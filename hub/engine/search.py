@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
+from hub.engine.rules import RuledRow, apply_rules
 
 _CHUNK_BYTES = 1 << 20
 """Logits that stay in the cache between the passes over them."""
@@ -49,13 +50,19 @@ class EarlyRows:
 NO_EARLY_ROWS = EarlyRows((), ())
 
 
-def likeliest(logits: Tensor, keep: int, early: EarlyRows) -> tuple[Tensor, Tensor]:
+def likeliest(
+    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and tokens of each row's likeliest tokens, best first.
 
+    Greedy search restricts logits and keeps the log-probabilities of before; beam search
+    restricts the log-probabilities themselves: so does transformers.
+
     Args:
-        logits: `(rows, vocab)` float32; blocked tokens are overwritten.
-        keep: How many.
-        early: Rows that may not end yet; their log-probabilities still count the end tokens.
+        logits: `(rows, vocab)` float32; may be overwritten.
+        keep: How many; 1 is greedy.
+        early: Rows that may not end yet.
+        ruled: Rows with rules.
 
     Returns:
         `(rows, keep)` each, fewer where the vocabulary is smaller.
@@ -63,16 +70,20 @@ def likeliest(logits: Tensor, keep: int, early: EarlyRows) -> tuple[Tensor, Tens
     values, tokens = [], []
     for start, chunk in _chunks(logits):
         log_probabilities = functional.log_softmax(chunk, dim=-1)
-        early.block(log_probabilities, start)
+        restricted = chunk if keep == 1 else log_probabilities
+        early.block(restricted, start)
+        apply_rules(restricted, start, ruled)
         if keep == 1:
-            chosen = _largest(log_probabilities).unsqueeze(1)
-            values.append(log_probabilities.gather(1, chosen))
-            tokens.append(chosen)
+            chosen = _largest(restricted).unsqueeze(1)
         else:
-            top = log_probabilities.topk(min(keep, chunk.shape[1]), dim=-1)
-            values.append(top.values)
-            tokens.append(top.indices)
-    return torch.cat(values), torch.cat(tokens)
+            chosen = restricted.topk(min(keep, chunk.shape[1]), dim=-1).indices
+        values.append(log_probabilities.gather(1, chosen))
+        tokens.append(chosen)
+    found = torch.cat(values)
+    for one in ruled if keep == 1 else ():
+        if one.forced:
+            found[one.row] *= 0  # and NaN stays NaN
+    return found, torch.cat(tokens)
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -140,6 +151,10 @@ class Search(Protocol):
         """Return what was found, best first."""
         ...
 
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that a beam has chosen so far."""
+        ...
+
 
 class GreedySearch:
     """The likeliest token at every step."""
@@ -162,6 +177,10 @@ class GreedySearch:
         if not self._ended:
             self._tokens.append(token)
         return self._ended or self.generated >= self._options.max_new_tokens
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens chosen so far."""
+        return self._tokens
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the one hypothesis."""
@@ -206,6 +225,10 @@ class BeamSearch:
         self.scores = [one.log_probability for one in keep]
         over = cut or not self._can_improve()
         return over, [one.beam for one in keep], [one.token for one in keep]
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that an open beam has chosen so far."""
+        return self._open[beam]
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the best hypotheses that ended."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from torch import Tensor
 
-from hub.engine.architecture import CROSS_INPUT, SELF_INPUT, Site
+from hub.engine.architecture import CROSS_INPUT, FEED_FORWARD_GATE, SELF_INPUT, Site
 from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, unbound
 from hub.engine.readers.target import Contents, Target, vector
 from hub.engine.vectors import VectorPart
@@ -18,6 +18,7 @@ _KEY: Final = re.compile(r"(?P<module>.+)\.(?P<part>ia3_l)")
 _SHARED: Final[Mapping[str, str]] = {
     "self_attn.q": SELF_INPUT, "self_attn.k": SELF_INPUT, "self_attn.v": SELF_INPUT,
     "cross_attn.k": CROSS_INPUT, "cross_attn.v": CROSS_INPUT,
+    "fc1": "fc1", FEED_FORWARD_GATE: "fc1",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import Tensor
 
-from hub.engine.architecture import FINAL_LAYER, Site
+from hub.engine.architecture import EMBEDDING_NORM, NO_LAYER, Site
 from hub.engine.families import Checkpoint
 from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, missing, unbound
 from hub.engine.readers.target import Contents, Target, vector
@@ -42,10 +42,12 @@ def read_ln_tuning(files: AdapterFiles, target: Target) -> Contents:
     weights = target.weights()
     vectors: list[VectorPart] = []
     for module, parts in files.by_module(_PEFT_KEY).items():
-        site = _bind(target, module, parts, ("weight", "bias"), "ln_tuning_layers.")
+        names = ("weight",) if target.architecture.norm_kind == "rms" else ("weight", "bias")
+        site = _bind(target, module, parts, names, "ln_tuning_layers.")
         weight, bias = _norm(weights, site)
         vectors.append(vector(site, "gain", parts["weight"].double() - weight.double()))
-        vectors.append(vector(site, "add", parts["bias"].double() - bias.double()))
+        if bias is not None:
+            vectors.append(vector(site, "add", parts["bias"].double() - bias.double()))
     return Contents(vectors=tuple(vectors))
 
 
@@ -64,6 +66,7 @@ def _bind(
     return target.norms[module]
 
 
-def _norm(weights: Checkpoint, site: Site) -> tuple[Tensor, Tensor]:
-    layer = None if site.layer == FINAL_LAYER else site.layer
-    return weights.norm(site.stack, layer, site.name)
+def _norm(weights: Checkpoint, site: Site) -> tuple[Tensor, Tensor | None]:
+    if site.name == EMBEDDING_NORM:
+        return weights.embedding_norm(site.stack)
+    return weights.norm(site.stack, None if site.layer == NO_LAYER else site.layer, site.name)

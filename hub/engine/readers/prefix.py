@@ -71,6 +71,12 @@ def read_prefix_tuning(files: AdapterFiles, target: Target) -> Contents:
 
 
 def _length(files: AdapterFiles, option: str, target: Target) -> int:
+    if target.architecture.relative is not None:
+        raise IncompatibleAdapterError(
+            f"prefixes are not served on {target.architecture.family}, whose attention goes by "
+            "distance, which a prefix has none of; train a bottleneck or LoRA instead",
+            field="peft_type",
+        )
     length = files.whole_number(option)
     limit = target.architecture.max_positions
     if length >= limit:

@@ -15,11 +15,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import M2M100Config, M2M100ForConditionalGeneration
+from transformers import M2M100ForConditionalGeneration
 
 from hub.bases import Base
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.engine.testing import random_model
 
 from .kinds import (
     bitfit,
@@ -33,8 +34,6 @@ from .kinds import (
     prefix_tuning,
     sublayer_bottleneck,
 )
-
-START, PAD, EOS = 2, 1, 2
 
 
 @dataclass(frozen=True)
@@ -58,32 +57,11 @@ class Lab:
         path.mkdir()
         return path
 
-    def model(self, seed: int = 0, **config: Any) -> M2M100ForConditionalGeneration:
-        """A model whose outputs differ from source to source and sometimes end."""
-        settings: dict[str, Any] = {
-            "vocab_size": 120, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3,
-            "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
-            "decoder_ffn_dim": 48, "max_position_embeddings": 96, "pad_token_id": PAD,
-        }  # fmt: skip
-        torch.manual_seed(seed)
-        model = M2M100ForConditionalGeneration(M2M100Config(**(settings | config))).eval()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                noise = torch.randn_like(parameter)
-                if parameter.dim() > 1:
-                    parameter.copy_(noise * 0.35)
-                else:
-                    parameter.copy_(noise * 0.2 + float("norm.weight" in name))
-            # A last norm of random signs keeps the tied output from repeating its input, and a
-            # bias towards the end token lets some hypotheses end early.
-            generator = torch.Generator().manual_seed(5)
-            last, end = model.model.decoder.layer_norm, model.model.shared.weight[EOS]
-            last.weight.copy_(torch.randn(last.weight.shape, generator=generator))
-            last.bias.copy_(torch.randn(last.bias.shape, generator=generator) * 0.2)
-            last.bias += 3.2 * end / end.norm()
-        return model
+    def model(self, seed: int = 0, family: str = "m2m_100", **config: Any) -> Any:
+        """A model of a family whose outputs differ from source to source and sometimes end."""
+        return random_model(family, seed, config)
 
-    def base(self, model: M2M100ForConditionalGeneration) -> Base:
+    def base(self, model: Any) -> Base:
         folder = self.fresh("base")
         model.save_pretrained(folder)
         return Base(name="random", folder=folder)
@@ -176,11 +154,22 @@ class Lab:
         ]
 
     def requests(
-        self, count: int, seed: int, options: DecodingOptions, slots: Sequence[int] = (0,)
+        self,
+        count: int,
+        seed: int,
+        options: DecodingOptions,
+        slots: Sequence[int] = (0,),
+        forced_bos: bool = True,
     ) -> list[DecodeRequest]:
-        """Requests with a forced language token each, slots taken in turn."""
+        """Requests, slots taken in turn; `forced_bos` gives each a language token."""
         return [
-            DecodeRequest(key, source, (5 + key % 7,), slots[key % len(slots)], options)
+            DecodeRequest(
+                key,
+                source,
+                (5 + key % 7,) if forced_bos else (),
+                slots[key % len(slots)],
+                options,
+            )
             for key, source in enumerate(self.sources(count, seed))
         ]
 
@@ -200,31 +189,33 @@ class Lab:
         with torch.no_grad():
             return model(
                 input_ids=torch.tensor([request.source_ids]),
-                decoder_input_ids=torch.tensor([[START, *request.prefix_ids]]),
+                decoder_input_ids=torch.tensor([[start_id(model), *request.prefix_ids]]),
             ).logits[0]
 
     def reference_output(
         self, model: Any, request: DecodeRequest
     ) -> list[tuple[tuple[int, ...], float | None]]:
         """What generate finds: tokens without specials, and scores where it has them."""
-        options = request.options
+        options, prefix = request.options, request.prefix_ids
         beams = options.beam_size > 1
+        extra = len(prefix)
         with torch.no_grad():
             found = model.generate(
                 input_ids=torch.tensor([request.source_ids]),
-                forced_bos_token_id=request.prefix_ids[0],
+                forced_bos_token_id=prefix[0] if prefix else None,
                 num_beams=options.beam_size,
-                max_new_tokens=options.max_new_tokens + 1,
-                min_new_tokens=options.min_new_tokens + 1 if options.min_new_tokens else None,
+                max_new_tokens=options.max_new_tokens + extra,
+                min_new_tokens=options.min_new_tokens + extra if options.min_new_tokens else None,
                 length_penalty=options.length_penalty if beams else None,
                 num_return_sequences=options.num_hypotheses,
                 early_stopping=False if beams else None,
                 do_sample=False,
                 return_dict_in_generate=True,
                 output_scores=True,
+                **_rules(options, model),
             )
         scores = found.sequences_scores.tolist() if beams else [None]
-        tokens = [_strip(row[2:]) for row in found.sequences.tolist()]
+        tokens = [_strip(row[1 + extra :], model) for row in found.sequences.tolist()]
         return list(zip(tokens, scores, strict=True))
 
     def engine(self, base: Base, quantization: str = "float32", **options: Any) -> Engine:
@@ -235,13 +226,29 @@ class Lab:
         return [engine.translate([request])[0] for request in requests]
 
 
-def _strip(row: Sequence[int]) -> tuple[int, ...]:
-    kept = list(row)
-    while kept and kept[-1] == PAD:
-        kept.pop()
-    if kept and kept[-1] == EOS:
-        kept.pop()
-    return tuple(kept)
+def start_id(model: Any) -> int:
+    """The decoder's first token, also of a model that PEFT wraps."""
+    return int(model.generation_config.decoder_start_token_id)
+
+
+def _rules(options: DecodingOptions, model: Any) -> dict[str, Any]:
+    """Options that a request sets in place of the base's, under transformers' names."""
+    rules: dict[str, Any] = {}
+    if options.no_repeat_ngram_size is not None:
+        rules["no_repeat_ngram_size"] = options.no_repeat_ngram_size
+    if options.repetition_penalty is not None:
+        rules["repetition_penalty"] = options.repetition_penalty
+    if options.bad_words is not None:
+        rules["bad_words_ids"] = [[word] for word in options.bad_words] or None
+    if options.forced_eos is not None:
+        eos = model.generation_config.eos_token_id
+        rules["forced_eos_token_id"] = eos if options.forced_eos else None
+    return rules
+
+
+def _strip(row: Sequence[int], model: Any) -> tuple[int, ...]:
+    end = model.generation_config.eos_token_id
+    return tuple(row[: row.index(end)] if end in row else row)
 
 
 def _all_layers(model: M2M100ForConditionalGeneration) -> list[tuple[str, int]]:
@@ -303,6 +310,8 @@ def zoo(lab: Lab, model: M2M100ForConditionalGeneration, base: Base) -> Zoo:
             lab.lora(model, 2),
             lab.bottleneck(model, 3, replace(shape, width=11, activation="gelu", norm=False)),
             lab.lora(model, 4, targets=everything, rank=3, magnitude=0.25),
+            # Larger weights sharpen attention until float32 is 1e-4 away from float64, whoever
+            # computes it.
             lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.15),
             lab.bottleneck(model, 6, replace(shape, layers=(("decoder", 1), ("encoder", 0)))),
             lab.bottleneck(model, 7),

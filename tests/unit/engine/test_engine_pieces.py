@@ -214,8 +214,8 @@ NORM = "model.encoder.layers.0.final_layer_norm.weight"
         (lambda t: t, {"encoder_ffn_dim": 65}, CorruptBaseError, r"fc1.weight.*\(65, 32\)"),
         (lambda t: t.pop("model.shared.weight"), {}, CorruptBaseError, "model.shared.weight"),
         (lambda t: t, {"d_model": "wide"}, CorruptBaseError, "d_model is 'wide'"),
-        (lambda t: t, {"model_type": "t5"}, BaseNotFoundError, "'t5'"),
-        (lambda t: t, {"activation_function": "swish"}, BaseNotFoundError, "'swish'"),
+        (lambda t: t, {"model_type": "gpt2"}, BaseNotFoundError, "'gpt2'"),
+        (lambda t: t, {"activation_function": "mish"}, BaseNotFoundError, "'mish'"),
         (lambda t: t, {"tie_word_embeddings": False}, BaseNotFoundError, "tie_word_embeddings"),
     ],
 )
