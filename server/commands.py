@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from hub.settings import Settings
     from server.application import Application
+
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long another thread may keep the engine's from running Python; the default is 0.005."""
 
 
 def register(app: typer.Typer) -> None:
@@ -80,9 +84,11 @@ def serve(
 def _run(settings: Settings, *, announce_json: bool) -> int:
     import asyncio
     import logging
+    import sys
 
     from prometheus_client import disable_created_metrics
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     disable_created_metrics()  # type: ignore[no-untyped-call]
     return asyncio.run(_serve(settings, announce_json=announce_json))
