@@ -1,4 +1,4 @@
-"""`hub serve`."""
+"""`hub serve` and `hub bench`: wiring only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SWITCH_SECONDS: Final = 0.0005
 
 def register(app: typer.Typer) -> None:
     """Mount the server's commands."""
+    from server.bench.commands import register_bench
+
     app.command("serve")(serve)
+    register_bench(app)
 
 
 def serve(
