@@ -1,6 +1,7 @@
 """The engines that ours is measured against, on the same random weights, at exact lengths.
 
-None of them is imported before it is asked for.
+None of them is imported before it is asked for. CTranslate2 is no dependency of this package, and
+so is imported by name.
 """
 
 from __future__ import annotations
@@ -46,8 +47,7 @@ def ctranslate2_runner(
     base: Path, scratch: Path, work: Workload, quantization: str, threads: int
 ) -> Runner:
     """CTranslate2 with one merged model, in its own precision of the same name."""
-    import ctranslate2
-
+    ctranslate2: Any = importlib.import_module("ctranslate2")
     tokens = _convert(base, scratch / "ctranslate2", quantization)
     translator = ctranslate2.Translator(
         str(scratch / "ctranslate2"), device="cpu", compute_type=_CT2_TYPES[quantization],
@@ -67,10 +67,9 @@ def ctranslate2_runner(
 
 
 def _convert(base: Path, folder: Path, quantization: str) -> list[str]:
-    from ctranslate2.converters.transformers import M2M100Loader
-
     model = _load(base, "float32")
-    spec = M2M100Loader().get_model_spec(model)
+    converters: Any = importlib.import_module("ctranslate2.converters.transformers")
+    spec = converters.M2M100Loader().get_model_spec(model)
     tokens = ["<s>", "<pad>", "</s>", "<unk>"]
     tokens += [f"t{index}" for index in range(4, model.config.vocab_size)]
     spec.register_source_vocabulary(tokens)
