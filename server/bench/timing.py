@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from server.bench.peers import Runner
 
-
 SETTLE_SECONDS: Final = 0.5
 
 
