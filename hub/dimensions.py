@@ -17,6 +17,10 @@ class ModelDimensions:
         max_positions: Longest sequence the positions allow.
         parameters: Unique parameters of the unquantized model, ties once.
         embedding_norms: Layer norms directly after embeddings (mBART has two).
+        final_norms: Layer norms behind the last layer of a stack.
+        inner_width: Heads × head width of an attention where that is not d_model; else 0.
+        biased: Whether linears and norms have biases.
+        gated: Whether a feed-forward has two projections into its width.
     """
 
     d_model: int
@@ -28,6 +32,10 @@ class ModelDimensions:
     max_positions: int
     parameters: int
     embedding_norms: int = 0
+    final_norms: int = 2
+    inner_width: int = 0
+    biased: bool = True
+    gated: bool = False
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelDimensions:
@@ -72,6 +80,21 @@ class ModelDimensions:
     def sublayers(self) -> int:
         """Return the number of residual blocks: two a encoder layer, three a decoder layer."""
         return 2 * self.encoder_layers + 3 * self.decoder_layers
+
+    @property
+    def norms(self) -> int:
+        """Return the number of layer norms."""
+        return self.sublayers + self.final_norms + self.embedding_norms
+
+    @property
+    def attention_width(self) -> int:
+        """Return heads × head width: the width of queries, keys and values."""
+        return self.inner_width or self.d_model
+
+    @property
+    def feed_forward_inputs(self) -> int:
+        """Return how many projections lead into a feed-forward."""
+        return 2 if self.gated else 1
 
     @property
     def ffn_total(self) -> int:

@@ -118,7 +118,7 @@ def attach(model: PreTrainedModel, spec: MethodSpec, recipe: Recipe) -> PeftMode
     The base's own parameters are frozen; the adapter's are float32 and the only trainable ones.
     """
     with quiet_libraries():
-        config = spec.build(recipe.size, recipe.options)
+        config = spec.build(recipe.size, recipe.options, str(model.config.model_type))
     return attach_config(model, config, seed=recipe.seed)
 
 
