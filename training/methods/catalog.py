@@ -189,7 +189,10 @@ _SPECS: Final = (
     MethodSpec(
         name="lora",
         summary="low-rank change of the linear layers",
-        formula="qv: 2r(d+i)(E+2D); attention: twice that; all-linear: and 2r(d+f)(E+D)",
+        formula=(
+            "qv: 2r(d+i)(E+2D); attention: twice that; all-linear: and 2r(d+f)(E+D); "
+            "dora: and one for each output"
+        ),
         serving="mixed batches",
         exports=True,
         start=EXACT,
