@@ -13,9 +13,8 @@ Quantization = Literal["float32", "bfloat16", "int8"]
 def register(app: typer.Typer) -> None:
     """Mount the training side's commands on the `hub` app."""
     from training.corpora.commands import corpus_app
-    from training.pretrain.commands import bases_app
-
     from training.methods.commands import methods
+    from training.pretrain.commands import bases_app
 
     app.command("train")(train)
     app.command("methods")(methods)

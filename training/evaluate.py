@@ -38,6 +38,7 @@ class Decoder:
         """
         self.quantization = quantization
         self._tokenizer = tokenizer
+        self._parameters = base.parameters
         self._engine = self.load_engine(base)
 
     def load_engine(self, base: Base) -> Engine:
@@ -52,8 +53,13 @@ class Decoder:
         Raises:
             AdapterBindingError: A tensor does not bind to a site of the base.
             WrongBaseError: The manifest names another base.
+            CorruptBlobError: The manifest's counts or budget do not hold.
+            IncompatibleAdapterError: The engine does not serve this kind.
         """
-        self._engine.place(ADAPTER_SLOT, self._engine.read_adapter(folder, manifest))
+        adapter = self._engine.read_adapter(folder, manifest)
+        if manifest is not None:
+            manifest.verify(parameters=adapter.parameters, base_parameters=self._parameters)
+        self._engine.place(ADAPTER_SLOT, adapter)
 
     def translate(self, pair: LanguagePair, sources: Sequence[str], slot: int) -> list[str]:
         """Return each source's greedy translation, by the base (slot 0) or the adapter (1)."""

@@ -29,7 +29,8 @@ class Recipe:
     Attributes:
         pair: Language pair in canonical spelling.
         method: Adapter method, and `options` its options, complete with the defaults.
-        size: Width, rank or length, 0 where the method has none; solved from `budget` where that is given.
+        size: Width, rank or length, solved from `budget` where that is given; 0 where the method
+            has none.
         budget: Asked fraction of the base's parameters; None where the size was asked.
         base: Name of the base model, without a folder, and `base_digest` its identity.
         corpus: Name of the corpus, and `train`, `dev`, `test` the segments taken of it.

@@ -137,9 +137,11 @@ def output_width(module: nn.Module) -> int:
     """
     for path in ("out_proj", "o", "wo", "final_layer_norm", "layer.0.layer_norm"):
         try:
-            return int(module.get_submodule(path).weight.shape[0])  # type: ignore[union-attr, operator, index]
+            maker = module.get_submodule(path)
         except AttributeError:
             continue
+        assert isinstance(maker.weight, Tensor)
+        return int(maker.weight.shape[0])
     assert isinstance(module, nn.Linear), type(module)
     return module.out_features
 

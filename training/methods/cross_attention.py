@@ -57,10 +57,14 @@ class CrossAttentionLayer(plugin.MergeableLayer):
     def add_parameters(self, adapter_name: str, config: PeftConfig) -> None:
         """Start the changes at zero."""
         module = self.get_base_layer()
-        self.cross_weight[adapter_name] = nn.Parameter(torch.zeros(module.weight.shape))
+        self.cross_weight[adapter_name] = nn.Parameter(
+            torch.zeros_like(self.weight, dtype=torch.float32)
+        )
         bias = getattr(module, "bias", None)
         if bias is not None:
-            self.cross_bias[adapter_name] = nn.Parameter(torch.zeros(bias.shape))
+            self.cross_bias[adapter_name] = nn.Parameter(
+                torch.zeros_like(bias, dtype=torch.float32)
+            )
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the module's output with the changed weight and bias."""

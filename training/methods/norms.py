@@ -61,10 +61,12 @@ class NormLayer(plugin.MergeableLayer):
         """Start the changes at zero."""
         assert isinstance(config, NormsConfig)
         norm = self.get_base_layer()
-        self.norm_weight[adapter_name] = nn.Parameter(torch.zeros(norm.weight.shape))
+        self.norm_weight[adapter_name] = nn.Parameter(
+            torch.zeros_like(self.weight, dtype=torch.float32)
+        )
         bias = getattr(norm, "bias", None)
         if config.train == "both" and bias is not None:
-            self.norm_bias[adapter_name] = nn.Parameter(torch.zeros(bias.shape))
+            self.norm_bias[adapter_name] = nn.Parameter(torch.zeros_like(bias, dtype=torch.float32))
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Normalise ``(…, d_model)`` with the changed weight and bias."""

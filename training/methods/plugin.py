@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from peft import PeftConfig
@@ -19,9 +19,7 @@ from peft.utils import PeftType, register_peft_method
 from torch import Tensor, nn
 
 
-def register(
-    name: str, config_class: type[PeftConfig], model_class: type[BaseTuner]
-) -> None:
+def register(name: str, config_class: type[PeftConfig], model_class: type[BaseTuner]) -> None:
     """Make PEFT know a method by its name in lower case; a second call does nothing."""
     if name.upper() in PeftType.__members__:
         return
@@ -125,8 +123,8 @@ class MergeableLayer(PluginLayer):
 class PluginModel(BaseTuner):
     """Puts a layer class around every targeted module of a base model."""
 
-    tuner_layer_cls: ClassVar[type[PluginLayer]]
-    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
+    tuner_layer_cls: type[PluginLayer]
+    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  # peft's declaration
 
     def _create_and_replace(
         self,

@@ -7,9 +7,9 @@ prefix is put in front of the *projected* keys and values, takes no positions, i
 has a relative position bias of zero where the family has one (T5). PEFT's own prefix tuning reaches
 the decoder's self-attention alone.
 
-An untrained prefix is NOT the base model: whatever its keys are, they take a share of the attention.
-Values start at zero and keys near zero, so that a prefix of p tokens before n others starts by
-shrinking an attention's output to about n / (n + p) of itself.
+An untrained prefix is NOT the base model: whatever its keys are, they take a share of the
+attention. Values start at zero and keys near zero, so that a prefix of p tokens before n others
+starts by shrinking an attention's output to about n / (n + p) of itself.
 
 Reparametrised, keys and values are made by a small network while training, one for each attention
 (Li & Liang share one over the layers):
@@ -18,9 +18,9 @@ Reparametrised, keys and values are made by a small network while training, one 
 
 Only the final keys and values are saved; once they are loaded, the network is gone.
 
-In transformers the attention itself is a function that is looked up by name. A wrapped module looks
-up ours, which adds the prefix where the wrapper has passed one and is the original otherwise; caches,
-masks and position biases never see the prefix.
+In transformers the attention itself is a function that is looked up by name. A wrapped module
+looks up ours, which adds the prefix where the wrapper has passed one and is the original otherwise;
+caches, masks and position biases never see the prefix.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class PrefixLayer(plugin.PluginLayer):
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: PeftConfig) -> None:
         _use_our_attention(base_layer)
         super().__init__(base_layer, adapter_name, config)
-        self.register_load_state_dict_pre_hook(_drop_networks)
+        self.register_load_state_dict_pre_hook(_drop_networks)  # type: ignore[no-untyped-call]
 
     def make_containers(self) -> None:
         """Create what holds prefixes, and the networks that make them, by adapter name."""

@@ -1,4 +1,4 @@
-"""Every method on a tiny random model of every family: counts, identity, gradients, files, beams."""
+"""Every method on a tiny random model of every family: counts, start, gradients, files, beams."""
 
 from __future__ import annotations
 
@@ -96,8 +96,12 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "marian": {"final_norms": 0},
     "t5": {"inner_width": 12, "biased": False, "decoder_ffn": F, "encoder_layers": DEC},
     "mt5": {
-        "inner_width": 12, "biased": False, "decoder_ffn": F, "encoder_layers": DEC, "gated": True
-    },  # fmt: skip
+        "inner_width": 12,
+        "biased": False,
+        "decoder_ffn": F,
+        "encoder_layers": DEC,
+        "gated": True,
+    },
 }
 CASES = [
     pytest.param(family, name, options, id="-".join([family, name, *map(str, options.values())]))
@@ -285,9 +289,7 @@ def test_the_table_of_names_leaves_out_no_norm_and_no_bias(family: str) -> None:
     norms = {n for n, m in base.named_modules() if "norm" in type(m).__name__.lower()}
     assert norms == {n for n, _ in base.named_modules() if re.fullmatch(names.norms, n)}
     biased = {n.removesuffix(".bias") for n, _ in base.named_parameters() if n.endswith(".bias")}
-    matched = {
-        n for n, _ in base.named_modules() if names.biased and re.fullmatch(names.biased, n)
-    }
+    matched = {n for n, _ in base.named_modules() if names.biased and re.fullmatch(names.biased, n)}
     assert biased == matched
 
 
