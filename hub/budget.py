@@ -70,33 +70,33 @@ def _bottlenecks(sites: int, d: int, *, norm: bool) -> Line:
 
 def _queries_and_values(dims: ModelDimensions) -> Line:
     """Count A (r,d) and B (i,r) on q and v; a DoRA magnitude is as long as the output."""
-    width = dims.d_model + dims.attention_width
-    return Line(2 * width * dims.attentions, 2 * dims.attention_width * dims.attentions)
+    width = dims.d_model + dims.inner
+    return Line(2 * width * dims.attentions, 2 * dims.inner * dims.attentions)
 
 
 def _attention_linears(dims: ModelDimensions) -> Line:
     """Count q, k, v (d→i) and the output (i→d) of every attention."""
-    width = dims.d_model + dims.attention_width
-    outputs = 3 * dims.attention_width + dims.d_model
+    width = dims.d_model + dims.inner
+    outputs = 3 * dims.inner + dims.d_model
     return Line(4 * width * dims.attentions, outputs * dims.attentions)
 
 
 def _all_linears(dims: ModelDimensions) -> Line:
     """Count attention, the projections into the feed-forward (d→f) and out of it (f→d)."""
     attention = _attention_linears(dims)
-    linears = dims.feed_forward_inputs + 1
+    linears = dims.feed_forward_linears
     slope = linears * (dims.d_model * dims.layers + dims.ffn_total)
-    outputs = dims.feed_forward_inputs * dims.ffn_total + dims.d_model * dims.layers
+    outputs = (linears - 1) * dims.ffn_total + dims.d_model * dims.layers
     return Line(attention.slope + slope, attention.intercept + outputs)
 
 
 def _biases(dims: ModelDimensions) -> int:
     """Count every bias: attention 3i + d, fc1 f, fc2 d, layer norms d each."""
-    if not dims.biased:
+    if not dims.biases:
         return 0
     d = dims.d_model
-    attention = (3 * dims.attention_width + d) * dims.attentions
-    feed_forward = dims.feed_forward_inputs * dims.ffn_total + d * dims.layers
+    attention = (3 * dims.inner + d) * dims.attentions
+    feed_forward = (dims.feed_forward_linears - 1) * dims.ffn_total + d * dims.layers
     return attention + feed_forward + d * dims.norms
 
 
@@ -106,20 +106,20 @@ def _norm_weights(dims: ModelDimensions) -> int:
 
 
 def _norms(dims: ModelDimensions) -> int:
-    """Count weight and bias of every layer norm."""
-    return _norm_weights(dims) * (2 if dims.biased else 1)
+    """Count weight and bias of every layer norm, the weight alone of RMS norms."""
+    return _norm_weights(dims) * dims.norm_parameters
 
 
 def _cross_attention(dims: ModelDimensions) -> int:
-    """Count the four projections and the layer norm of every cross-attention."""
-    d, inner = dims.d_model, dims.attention_width
-    biases = 3 * inner + 2 * d if dims.biased else 0
-    return dims.decoder_layers * (4 * d * inner + d + biases)
+    """Count four projections with their biases and the norm of every cross-attention."""
+    d, inner = dims.d_model, dims.inner
+    biases = 3 * inner + d if dims.biases else 0
+    return dims.decoder_layers * (4 * d * inner + biases + dims.norm_parameters * d)
 
 
 def _ia3(dims: ModelDimensions) -> int:
     """Count one vector on keys, on values and on fc2's input (arXiv 2205.05638, §3.3)."""
-    return 2 * dims.attention_width * dims.attentions + dims.ffn_total
+    return 2 * dims.inner * dims.attentions + dims.ffn_total
 
 
 def _narrower(dims: ModelDimensions) -> int:
@@ -140,13 +140,13 @@ def _dora(line: Callable[[ModelDimensions], Line], *, ffn: bool = False) -> Meth
 
 def _prefix(attentions: Callable[[ModelDimensions], int]) -> MethodSpec:
     def line(dims: ModelDimensions) -> Line:
-        return Line(2 * dims.attention_width * attentions(dims), 0)
+        return Line(2 * dims.inner * attentions(dims), 0)
 
     return MethodSpec("length", line, _positions)
 
 
 def _width(dims: ModelDimensions) -> int:
-    return min(dims.d_model, dims.attention_width)
+    return min(dims.d_model, dims.inner)
 
 
 def _positions(dims: ModelDimensions) -> int:
@@ -328,8 +328,8 @@ def _trained_line(method: str, spec: MethodSpec, dims: ModelDimensions) -> Line:
     line = spec.line(dims)
     if line.slope + line.intercept == 0:
         raise BudgetError(
-            f"method {method} trains nothing on this base: it has no biases; choose norms or "
-            "another method",
+            f"{method} trains biases and this base has none (T5, mT5); choose norms or another "
+            "method",
             field="method",
         )
     return line
