@@ -81,7 +81,7 @@ def open_core(
     except BaseException:
         registry.close()
         raise
-    worker = _worker(engine, registry, settings, metrics, on_broken)
+    worker = _worker(engine, base.parameters, registry, settings, metrics, on_broken)
     translator = Translator(
         router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
         tokenizer=tokenizer,
@@ -112,13 +112,16 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
 
 def _worker(
     engine: Engine,
+    base_parameters: int,
     registry: Registry,
     settings: Settings,
     metrics: Metrics,
     on_broken: Callable[[], None],
 ) -> Worker[HostAdapter]:
     def read(version: AdapterVersion) -> HostAdapter:
-        return engine.read_adapter(registry.folder(version), version.manifest)
+        adapter = engine.read_adapter(registry.folder(version), version.manifest)
+        version.manifest.verify(parameters=adapter.parameters, base_parameters=base_parameters)
+        return adapter
 
     stock = Stock(
         engine,
