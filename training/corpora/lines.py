@@ -19,8 +19,8 @@ from hub.errors import CorpusError, CorpusNotFoundError
 BLOCK: Final = 1 << 18
 LINE_LIMIT: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
-# A piece of a Zstandard stream may unpack to 128 KiB for every 4 bytes: at most 32 MiB.
-_ZST_PIECE: Final = 1 << 10
+# A piece of a Zstandard stream may unpack to 128 KiB for every 4 bytes: at most 4 MiB.
+_ZST_PIECE: Final = 1 << 7
 _MAGIC: Final = (
     (b"\x1f\x8b", "gzip data; name it ….gz"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data; name it ….zst"),
@@ -42,7 +42,7 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
         if path.suffix == ".gz":
             yield from _gunzip(path, file, size)
         elif path.suffix == ".zst":
-            yield from _unzstd(path, file)
+            yield from _unzstd(path, file, size)
         else:
             while block := file.read(size):
                 yield block
@@ -160,7 +160,18 @@ def _gunzip(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
             yield block
 
 
-def _unzstd(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+def _unzstd(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
+    ready = bytearray()
+    for block in _unzstd_pieces(path, file):
+        ready += block
+        if len(ready) >= size:
+            yield bytes(ready)
+            ready.clear()
+    if ready:
+        yield bytes(ready)
+
+
+def _unzstd_pieces(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     import zstandard
 
     frame = None
@@ -168,11 +179,9 @@ def _unzstd(path: Path, file: IO[bytes]) -> Iterator[bytes]:
         while piece:
             frame = frame or zstandard.ZstdDecompressor().decompressobj()
             try:
-                block = frame.decompress(piece)
+                yield frame.decompress(piece)
             except zstandard.ZstdError as error:
                 raise _damaged(path, f"holds damaged Zstandard data: {error}") from None
-            if block:
-                yield block
             piece = frame.unused_data if frame.eof else b""
             frame = None if frame.eof else frame
     if frame is not None:
