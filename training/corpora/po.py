@@ -59,8 +59,9 @@ def _read(path: Path) -> Catalog:
     try:
         return pofile.read_po(_bounded(path), abort_invalid=True)
     except pofile.PoFileError as error:
+        why = str(error).removesuffix(f" on {error.lineno}")
         raise CorpusError(
-            f"{path}:{error.lineno + 1}: not a PO catalogue: {error.args[0]}", field="data"
+            f"{path}:{error.lineno + 1}: not a PO catalogue: {why}", field="data"
         ) from None
     except (ValueError, LookupError, IndexError, AttributeError, TypeError) as error:
         raise CorpusError(f"{path}: not a PO catalogue: {error}", field="data") from None

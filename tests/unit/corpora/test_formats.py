@@ -338,7 +338,7 @@ def test_a_folder_of_parquet_files(read, rows, tmp_path) -> None:
 
 def test_a_dataset_out_of_reach(read, tmp_path) -> None:
     pytest.importorskip("datasets")
-    with pytest.raises(CorpusNotFoundError, match="hf:nobody/nothing.*cannot be reached"):
+    with pytest.raises(CorpusNotFoundError, match=r"hf:nobody/nothing.*cannot be reached"):
         read("hf:nobody/nothing")
     with pytest.raises(CorpusNotFoundError, match="there is no file"):
         read(tmp_path / "none.parquet")
