@@ -35,7 +35,9 @@ Reader = Callable[[DataSource, LanguagePair, Skipped], Iterator[Segment]]
 
 def one_line(text: str) -> str:
     """Return a text with its line ends and tabs, and the blanks around them, as single spaces."""
-    return _BREAKS.sub(" ", text).strip(" ") if text else text
+    if "\n" in text or "\t" in text or "\r" in text:
+        text = _BREAKS.sub(" ", text)
+    return text.strip(" ")
 
 
 def refuse_long(place: str, text: str) -> None:
