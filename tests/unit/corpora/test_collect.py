@@ -56,10 +56,8 @@ def test_every_line_is_in_one_split_whatever_else_there_is(put) -> None:
 
 
 def test_translations_of_one_text_never_straddle(put) -> None:
-    text = "\n".join(
-        f"{'A  ' if i % 2 else 'a '}house {i // 3}\tein Haus {i}" for i in range(3000)
-    )
-    found = corpus(put("a.tsv", text), dev=999, test=999)
+    text = "\n".join(f"{'A  ' if i % 2 else 'a '}house {i // 3}\tein Haus {i}" for i in range(3000))
+    found = corpus(put("a.tsv", text), dev=999, test=999, clean=("numerals=off",))
     sources = [
         {normal(source) for source, _ in pairs(s)} for s in (found.train, found.dev, found.test)
     ]
@@ -113,7 +111,7 @@ def test_one_changed_letter_changes_the_fingerprint(put) -> None:
 def test_every_removal_is_counted_with_an_example(put) -> None:
     bad = [
         "\tleer", "x" * 1001 + "\tlang", "same\tSame", "привет мир\thallo Welt",
-        "10 houses\t12 Häuser", "a\x01b\tSteuerzeichen", "short\t" + "lang " * 40,
+        "10 houses\t57 Häuser", "a\x01b\tSteuerzeichen", "short\t" + "lang " * 40,
         "the red house 0\tdas Haus 0 ist rot", "The  RED house 0\tDas Haus 0 ist rot",
     ]  # fmt: skip
     found = corpus(put("a.tsv", "\n".join([*lines(300), *bad])))
@@ -124,7 +122,7 @@ def test_every_removal_is_counted_with_an_example(put) -> None:
         "ratio": 1, "duplicate": 2,
     }  # fmt: skip
     assert report.sources[0].kept == 300
-    assert report.examples("numerals") == ["a.tsv:305: 10 houses ||| 12 Häuser"]
+    assert report.examples("numerals") == ["a.tsv:305: 10 houses ||| 57 Häuser"]
     assert len(report.examples("duplicate")) == 2
     kept = corpus(put("a.tsv", "\n".join([*lines(300), *bad])), no_clean=True)
     assert kept.report.removed == {"empty": 1}

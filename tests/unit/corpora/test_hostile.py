@@ -55,7 +55,10 @@ BAD = {
     "cut.tmx": (TMX.format(TU.format("a"))[:-20], ":3: not well-formed XML: unclosed token"),
     "unclosed.tmx": (TMX.format(TU.format("a"))[:-7], ":4: not well-formed XML: unclosed token"),
     "crossed.tmx": (TMX.format("<tu></tuv>"), ":3: not well-formed XML: mismatched tag"),
-    "latin1.tmx": (TMX.format(TU.format("@")).encode().replace(b"@", b"\xe9"), ":3: not well-formed XML"),
+    "latin1.tmx": (
+        TMX.format(TU.format("@")).encode().replace(b"@", b"\xe9"),
+        ":3: not well-formed XML",
+    ),
     "deep.tmx": (TMX.format("<a>" * 1000), f":3: elements nested deeper than {MAX_DEPTH}"),
     "html.tmx": ("<html><p>no</p></html>", ":1: not TMX"),
     "empty.tmx": ("", ":1: not well-formed XML: no element found"),
@@ -63,7 +66,10 @@ BAD = {
     "tmx.xlf": (TMX.format(""), ":1: not XLIFF"),
     "no-target.xlf": (XLF.format("", ""), ":2: the file does not say its target language"),
     "broken.po": ('msgid "a"\nmsgstr "나"\n\nnonsense here\n', ":4: not a PO catalogue"),
-    "no-str.po": ('msgid "a"\n\nmsgid "b"\nmsgstr "c"\n', ":1: not a PO catalogue: missing msgstr for"),
+    "no-str.po": (
+        'msgid "a"\n\nmsgid "b"\nmsgstr "c"\n',
+        ":1: not a PO catalogue: missing msgstr for",
+    ),
     "charset.po": (
         'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=EUC-KR\\n"\n',
         ":3: the catalogue says it is in EUC-KR, which is not UTF-8",
