@@ -85,7 +85,8 @@ def test_scripts_of_characters(characters: str, name: str) -> None:
     [
         ("en", "LATIN"), ("ko", "HANGUL CJK"), ("ja", "HIRAGANA KATAKANA CJK"), ("ru", "CYRILLIC"),
         ("sr", "CYRILLIC LATIN"), ("sr-Latn", "LATIN"), ("zh", "CJK BOPOMOFO"),
-        ("zh-Hant", "CJK BOPOMOFO"), ("crh", "LATIN CYRILLIC"), ("ar", "ARABIC"), ("hi", "DEVANAGARI"),
+        ("zh-Hant", "CJK BOPOMOFO"), ("crh", "LATIN CYRILLIC"), ("ar", "ARABIC"),
+        ("hi", "DEVANAGARI"),
     ],
 )  # fmt: skip
 def test_scripts_of_languages(language: str, names: str) -> None:

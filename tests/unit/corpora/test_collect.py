@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hub.errors import CorpusError, CorpusNotFoundError
 from hub.languages import LanguagePair
 from training.corpora.clean import normal
-from training.corpora.collect import collect
 from training.corpora.digests import BottomSample, SeenDigests, digests_of
 from training.corpora.plan import CorpusRequest, plan_corpus
 
@@ -33,7 +32,6 @@ def lines(count: int, start: int = 0) -> list[str]:
 
 
 def corpus(*specs, train=10_000, dev=50, test=50, seed=1, **told):
-    told = {"dev": "", "test": "", **{k: v for k, v in told.items()}}
     request = CorpusRequest(data=tuple(str(spec) for spec in specs), **told)
     return plan_corpus(request, EN_DE).collect(seed=seed, train=train, dev=dev, test=test)
 
@@ -133,9 +131,8 @@ def test_dev_and_test_files_are_kept_apart_from_training(put) -> None:
     path = put("a.tsv", "\n".join(lines(1000)))
     dev = put("dev.tsv", "the red house 0\tetwas\nfresh\tfrisch\nboth\tbeide\n\tleer\n")
     test = put("test.tsv", "unseen\tDas Haus 1 ist ALT\nboth\tbeides\n")
-    found = corpus(path, dev=0, test=0) if False else plan_corpus(
-        CorpusRequest(data=(str(path),), dev=str(dev), test=str(test)), EN_DE
-    ).collect(seed=1, train=5000, dev=9, test=9)  # fmt: skip
+    request = CorpusRequest(data=(str(path),), dev=str(dev), test=str(test))
+    found = plan_corpus(request, EN_DE).collect(seed=1, train=5000, dev=9, test=9)
     assert [s.source for s in found.test] == ["unseen", "both"]
     assert [s.source for s in found.dev] == ["the red house 0", "fresh"]  # "both" is in test
     assert len(found.train) == 998
@@ -230,8 +227,8 @@ def test_an_empty_split_is_refused_with_the_counts(put) -> None:
     )
     with pytest.raises(CorpusError, match="none of 1 segments read is left"):
         plan.load(seed=1, train=9, dev=9, test=9)
+    plan = plan_corpus(CorpusRequest(data=(str(dev),), test=str(put("e.tsv", ""))), EN_DE)
     with pytest.raises(CorpusError, match="no segment for en-de"):
-        plan = plan_corpus(CorpusRequest(data=(str(dev),), test=str(put("e.tsv", ""))), EN_DE)
         plan.load(seed=1, train=9, dev=9, test=9)
 
 
@@ -265,12 +262,14 @@ def test_digests_are_blake2b() -> None:
 
 
 MEASURE = """
-import json, resource, sys
+import json, sys
 from hub.languages import LanguagePair
 from training.corpora.plan import CorpusRequest, plan_corpus
 plan = plan_corpus(CorpusRequest(data=(sys.argv[1],)), LanguagePair.parse("en-de"))
 found = plan.collect(seed=1, train=int(sys.argv[2]), dev=500, test=500)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss, which begins with what the parent process had when it forked.
+status = open("/proc/self/status").read()
+peak = int(status.split("VmHWM:")[1].split()[0])
 print(json.dumps({"read": found.report.read, "train": len(found.train), "kilobytes": peak}))
 """
 
