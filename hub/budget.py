@@ -150,7 +150,8 @@ def _width(dims: ModelDimensions) -> int:
 
 
 def _positions(dims: ModelDimensions) -> int:
-    return dims.max_positions
+    """Leave a prefix one position to stand in front of."""
+    return max(1, dims.max_positions - 1)
 
 
 # Method → variant → arithmetic; a method's first variant is its default.

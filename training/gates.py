@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import AdapterBindingError, BudgetError, EqualityGateError, QualityGateError
@@ -49,6 +50,22 @@ class EqualityEvidence:
     rows: int
     tokens: int
     ties: int
+
+
+def check_served(files: Mapping[str, bytes], decoder: Decoder) -> None:
+    """Refuse before training what the serving engine would refuse after it.
+
+    Args:
+        files: The untrained adapter's, by name.
+        decoder: Its slot is overwritten.
+
+    Raises:
+        IncompatibleAdapterError: The engine does not serve such an adapter on this base.
+    """
+    with TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        decoder.place(Path(folder))
 
 
 def check_finite(folder: Path) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.batching import Example
+
+T5_FAMILIES: Final = ("mt5", "t5")
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,37 @@ def transformer(model: nn.Module) -> Any:
 def logits_at_predicted(model: nn.Module, batch: Batch) -> Tensor:
     """Return float32 logits (predicted positions, vocabulary)."""
     base = transformer(model)
-    states = base.model(
+    states = _decoder_states(base, batch)[batch.predicted]
+    logits: Tensor = base.get_output_embeddings()(states)
+    bias = getattr(base, "final_logits_bias", None)
+    logits = logits.float()
+    return logits if bias is None else logits + bias
+
+
+def _decoder_states(base: Any, batch: Batch) -> Tensor:
+    """Return what the vocabulary projection reads, (rows, tgt_len, d_model)."""
+    if base.config.model_type in T5_FAMILIES:
+        return _t5_states(base, batch)
+    found: Tensor = base.model(
         input_ids=batch.source,
         attention_mask=batch.source_mask,
         decoder_input_ids=batch.decoder_input,
         use_cache=False,
-    ).last_hidden_state  # (rows, tgt_len, d_model)
-    logits: Tensor = base.get_output_embeddings()(states[batch.predicted])
-    bias = getattr(base, "final_logits_bias", None)
-    logits = logits.float()
-    return logits if bias is None else logits + bias
+    ).last_hidden_state
+    return found
+
+
+def _t5_states(base: Any, batch: Batch) -> Tensor:
+    """Run T5's two stacks, which no module of their own holds; tied tables are scaled down."""
+    encoded = base.encoder(input_ids=batch.source, attention_mask=batch.source_mask)
+    states: Tensor = base.decoder(
+        input_ids=batch.decoder_input,
+        encoder_hidden_states=encoded.last_hidden_state,
+        encoder_attention_mask=batch.source_mask,
+        use_cache=False,
+    ).last_hidden_state
+    scaled = getattr(base.config, "scale_decoder_outputs", False)
+    return states * base.config.d_model**-0.5 if scaled else states
 
 
 def smoothed_loss(model: nn.Module, batch: Batch, smoothing: float) -> Tensor:

@@ -19,7 +19,7 @@ from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
 from training.data import encode_corpus, fitting
 from training.defaults import Overrides, make_recipe
 from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
-from training.gates import check_quality
+from training.gates import check_quality, check_served
 from training.interrupt import stop_on_interrupt
 from training.methods.catalog import MethodSpec, method
 from training.model import adapter_files, attach, count_trainable, load_adapter, load_base_model
@@ -159,6 +159,8 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
     with clock.stage("load", "loading the base"):
         model = _adapted_model(work)
         decoder = _decoder(work, request.quantization)
+        if work.spec.in_slots:
+            check_served(_snapshot(work, model)(), decoder)
     with clock.stage("train", f"training {work.recipe.method} for {work.pair}"):
         judge = DevJudge(decoder, work.pair, dev, work.recipe.dev_lines)
         training = _train(work, model, encoded.examples, judge, progress)
@@ -169,7 +171,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         decoder.place(work.run.best, manifest)
         manifest = with_scores(manifest, _scores(decoder, work.pair, test))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
-    if not work.spec.in_slots:
+    if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
     version = None
     if work.registry is not None:

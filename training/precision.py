@@ -15,7 +15,7 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional
 
-ATTENTION_INPUTS: Final = frozenset({"q_proj", "k_proj", "v_proj"})
+ATTENTION_INPUTS: Final = frozenset({"q_proj", "k_proj", "v_proj", "q", "k", "v"})
 
 
 class FrozenLinear(nn.Linear):

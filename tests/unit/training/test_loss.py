@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from hub.bases import Base
+from hub.engine.testing import random_model
 from training.batching import Example
 from training.loss import Layout, collate, logits_at_predicted, smoothed_loss
 from training.model import load_base_model
@@ -33,7 +34,13 @@ def test_shifts_pads_and_leaves_out_forced_tokens() -> None:
     assert batch.tokens == 3 + 3 + 5 + 6
 
 
-def test_equals_transformers_own_loss(model: Any) -> None:
+@pytest.mark.parametrize(
+    "family",
+    ["", "mbart", "bart", "marian", "t5", "t5_gated", "mt5"],
+    ids=lambda name: name or "base",
+)
+def test_equals_transformers_own_loss(model: Any, family: str) -> None:
+    model = random_model(family, 0, {}) if family else model
     batch = collate([SHORT, LONG], LAYOUT)
     labels = torch.full(batch.decoder_input.shape, -100)
     labels[batch.predicted] = batch.labels
