@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
-from hub.engine.native import AdapterRows
+from hub.engine.native import AdapterRows, AdapterWeights
 from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
 from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
@@ -96,10 +96,18 @@ class Page:
         """Reserve `capacity` rank rows, shaped like a first part."""
         self.capacity = capacity
         self.used: dict[int, tuple[int, int]] = {}
+        self._layers: list[AdapterWeights] = []
         self.tensors = {
             name: torch.empty(_page_shape(name, tensor, capacity), dtype=tensor.dtype)
             for name, tensor in like.tensors.items()
         }
+
+    def layer(self, index: int) -> AdapterWeights:
+        """Return where one layer lies, for the compiled kernels; pages never move."""
+        if not self._layers:
+            layers = len(self.tensors["down"])
+            self._layers = [AdapterWeights.of(self.tensors, one) for one in range(layers)]
+        return self._layers[index]
 
     def find_room(self, rank: int) -> int | None:
         """Return the first free offset that takes `rank` rows, None if there is none."""
