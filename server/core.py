@@ -159,6 +159,7 @@ def quiet_loader(
     def compute_alone() -> None:
         """Take one core, and leave it to the engine's threads when they want it."""
         torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the common number at its first look; so look now
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
 
     everyone = torch.get_num_threads()
