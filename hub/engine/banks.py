@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
+from hub.engine.devices import CPU, upload
 
 RANK_MULTIPLE = 8
 PAGE_RANKS = 2048
@@ -87,12 +88,15 @@ _PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias")
 class Page:
     """Rank rows of one bank, allocated once, shared by neighbouring slots."""
 
-    def __init__(self, like: BankPart, capacity: int) -> None:
+    def __init__(self, like: BankPart, capacity: int, device: torch.device = CPU) -> None:
         """Reserve `capacity` rank rows, shaped like a first part."""
         self.capacity = capacity
+        self.device = device
         self.used: dict[int, tuple[int, int]] = {}
         self.tensors = {
-            name: torch.empty(_page_shape(name, tensor, capacity), dtype=tensor.dtype)
+            name: torch.empty(
+                _page_shape(name, tensor, capacity), dtype=tensor.dtype, device=device
+            )
             for name, tensor in like.tensors.items()
         }
 
@@ -127,6 +131,7 @@ class Bank:
 
     key: BankKey
     pages: list[Page] = field(default_factory=list)
+    device: torch.device = CPU
 
     def place(self, slot: int, part: BankPart) -> None:
         """Copy a part into the first page with room, or into a new page."""
@@ -135,7 +140,7 @@ class Bank:
             if offset is not None:
                 page.write(slot, offset, part)
                 return
-        page = Page(part, max(part.rank, PAGE_RANKS))
+        page = Page(part, max(part.rank, PAGE_RANKS), self.device)
         page.write(slot, 0, part)
         self.pages.append(page)
 
@@ -190,7 +195,13 @@ EMPTY_PLAN = Plan({})
 class Banks:
     """Every bank of an engine, and which adapter lies in which slot."""
 
-    def __init__(self, architecture: Architecture, slots: int, merge_macs: int) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        slots: int,
+        merge_macs: int,
+        device: torch.device = CPU,
+    ) -> None:
         """Make room for slots 1 to `slots`.
 
         Args:
@@ -198,11 +209,13 @@ class Banks:
             slots: Number of slots; slot 0 is the plain base and takes no room.
             merge_macs: Neighbouring slots share one product while `rows * ranks * width`
                 stays under this; 0 where rows of different slots must not share.
+            device: Where the pages lie.
         """
         self.slots = slots
         self.version = 0
         self._width = architecture.d_model
         self._merge_macs = merge_macs
+        self._device = device
         self._banks: dict[BankKey, Bank] = {}
         self._placed: dict[int, tuple[BankKey, ...]] = {}
         self._bytes: dict[int, int] = {}
@@ -222,7 +235,7 @@ class Banks:
         self.clear(slot)
         placed = list(parts)
         for part in placed:
-            self._banks.setdefault(part.key, Bank(part.key)).place(slot, part)
+            self._banks.setdefault(part.key, Bank(part.key, device=self._device)).place(slot, part)
         self._placed[slot] = tuple(part.key for part in placed)
         self._bytes[slot] = sum(part.nbytes for part in placed)
         self.version += 1
@@ -236,6 +249,17 @@ class Banks:
             if not bank.pages:
                 del self._banks[key]
         self.version += 1
+
+    def pages(self, slots: Iterable[int]) -> list[tuple[BankKey, Page]]:
+        """Return every page that holds weights of any of the slots, in a fixed order."""
+        wanted = set(slots) - {0}
+        keys = sorted({key for slot in wanted for key in self._placed[slot]})
+        return [
+            (key, page)
+            for key in keys
+            for page in self._banks[key].pages
+            if not wanted.isdisjoint(page.used)
+        ]
 
     def plan(self, slot_of_row: Sequence[int]) -> Plan:
         """Group rows by adapter for every bank that any of them needs."""
@@ -280,6 +304,9 @@ def _group(page: Page, members: list[int], rows_of_slot: dict[int, list[int]], t
     if len(members) > 1:
         columns = torch.arange(low, high)
         mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
-    rows = None if len(pairs) == total else torch.tensor([row for row, _ in pairs])
-    bias_index = intervals[:, 0] // RANK_MULTIPLE
+        mask = upload(mask, page.device)
+    rows = None
+    if len(pairs) != total:
+        rows = upload(torch.tensor([row for row, _ in pairs]), page.device)
+    bias_index = upload(intervals[:, 0] // RANK_MULTIPLE, page.device)
     return Group(page, low, high, rows, len(pairs), mask, bias_index)

@@ -14,9 +14,12 @@ from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
 from hub.engine.deltas import StepAdapters, find_deltas
+from hub.engine.devices import CPU, find_device
 from hub.engine.families import Checkpoint, find_family
-from hub.engine.linear import find_precision
-from hub.engine.model import Model, SourceBatch, build_model
+from hub.engine.graphs import Capture, GraphRunner, find_capture
+from hub.engine.linear import Quantization
+from hub.engine.model import DecoderStep, Model, SourceBatch, build_model
+from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
 from hub.errors import (
@@ -41,7 +44,14 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, banks: Banks, reader: AdapterReader, digest: str, max_rows: int
+        self,
+        model: Model,
+        banks: Banks,
+        reader: AdapterReader,
+        digest: str,
+        max_rows: int,
+        device: torch.device = CPU,
+        capture: Capture | None = None,
     ) -> None:
         """Assemble; `Engine.load` is the way in."""
         self._model = model
@@ -51,7 +61,9 @@ class Engine:
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._waiting: list[DecodeRequest] = []
-        self._rows = Rows(model.architecture, model.precision.hidden_dtype)
+        self._device = device
+        self._graphs = GraphRunner(model, banks, capture, device) if capture else None
+        self._rows = Rows(model.architecture, model.precision.hidden_dtype, device)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -63,37 +75,55 @@ class Engine:
         slots: int,
         max_rows: int,
         threads: int | None = None,
+        device: str = "cpu",
+        capture: Capture | None = None,
     ) -> Engine:
         """Read and pack a base.
 
         Args:
             base: An opened base of a served family.
-            quantization: "float32", "bfloat16" or "int8".
+            quantization: "auto" or one of `hub.engine.linear.Quantization`.
             slots: Adapter slots, numbered from 1; slot 0 is the plain base.
             max_rows: Most decoder rows, beams counted one by one.
             threads: Threads of each product, for the whole process; None leaves them alone.
+            device: "auto", "cpu", "cuda" or "cuda:n".
+            capture: How decode steps are recorded; by default CUDA graphs on a GPU, and nothing
+                on a CPU. Only for precisions that keep adapters in floats.
 
         Raises:
             BaseNotFoundError: The family is not served.
             CorruptBaseError: The weights do not fit the config.
-            SettingsError: The quantization is unknown.
+            SettingsError: The quantization or the device is unknown, not there, or they do not
+                go together.
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        precision = find_precision(quantization)
+        place = find_device(device)
+        precision = find_precision(quantization, place)
         family = find_family(base.config)
         architecture = family.architecture(base.config)
         with torch.inference_mode():
-            model = build_model(Checkpoint(base.folder, family, architecture), precision)
+            model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
         deltas = find_deltas(precision)
         reader = AdapterReader(family, architecture, deltas, base.digest)
-        return cls(model, Banks(architecture, slots, deltas.merge_macs), reader,
-                   base.digest, max_rows)  # fmt: skip
+        banks = Banks(architecture, slots, deltas.merge_macs, place)
+        capture = capture or find_capture(precision, place)
+        return cls(model, banks, reader, base.digest, max_rows, place, capture)
 
     @property
     def architecture(self) -> Architecture:
         """Return the shape of the base."""
         return self._model.architecture
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights, adapters and caches are."""
+        return self._device
+
+    @property
+    def quantization(self) -> Quantization:
+        """Return the numbers that the base is kept in."""
+        return self._model.precision.name
 
     @property
     def slots(self) -> int:
@@ -207,7 +237,7 @@ class Engine:
         finished: list[Finished] = []
         tokens = 0
         if rows:
-            hidden = self._model.decode(self._rows.step(), self._adapters())
+            hidden = self._decode(self._rows.step())
             tokens, ended = self._rows.advance(hidden, self._model.project)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
@@ -247,7 +277,7 @@ class Engine:
         for request in requests:
             self._check(request)
         model = self._model
-        rows = Rows(self.architecture, model.precision.hidden_dtype)
+        rows = Rows(self.architecture, model.precision.hidden_dtype, self._device)
         self._encode(list(requests), rows)
         plan = self._banks.plan(rows.slot_of_row())
         adapters = StepAdapters(plan, self._deltas, model.precision)
@@ -304,7 +334,9 @@ class Engine:
         started = time.perf_counter()
         model = self._model
         batch = SourceBatch.build(
-            [request.source_ids for request in requests], model.precision.hidden_dtype
+            [request.source_ids for request in requests],
+            model.precision.hidden_dtype,
+            self._device,
         )
         slots = [
             requests[index].slot
@@ -318,6 +350,13 @@ class Engine:
         seconds = time.perf_counter() - started
         for one in added:
             one.encode_seconds = seconds
+
+    def _decode(self, step: DecoderStep) -> Tensor:
+        if self._graphs is not None:
+            hidden = self._graphs.decode(step, self._rows.slot_of_row())
+            if hidden is not None:
+                return hidden
+        return self._model.decode(step, self._adapters())
 
     def _adapters(self) -> StepAdapters:
         key = (self._rows.version, self._banks.version)

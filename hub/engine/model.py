@@ -12,6 +12,7 @@ from torch import Tensor
 from hub.engine.architecture import Architecture, Stack
 from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
+from hub.engine.devices import CPU, moved, upload
 from hub.engine.families import Checkpoint
 from hub.engine.layers import (
     Attention,
@@ -45,20 +46,29 @@ class SourceBatch:
     buckets: list[SourceBucket]
 
     @classmethod
-    def build(cls, sources: Sequence[Sequence[int]], dtype: torch.dtype) -> SourceBatch:
+    def build(
+        cls,
+        sources: Sequence[Sequence[int]],
+        dtype: torch.dtype,
+        device: torch.device = CPU,
+    ) -> SourceBatch:
         """Sort and concatenate sources, none of them empty."""
         order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
         lengths = [len(sources[index]) for index in order]
         return cls(
             order=order,
             lengths=lengths,
-            ids=torch.tensor([token for index in order for token in sources[index]]),
-            positions=torch.cat([torch.arange(length) for length in lengths]),
-            buckets=_buckets(lengths, dtype),
+            ids=upload(
+                torch.tensor([token for index in order for token in sources[index]]), device
+            ),
+            positions=upload(torch.cat([torch.arange(length) for length in lengths]), device),
+            buckets=_buckets(lengths, dtype, device),
         )
 
 
-def _buckets(lengths: Sequence[int], dtype: torch.dtype) -> list[SourceBucket]:
+def _buckets(
+    lengths: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> list[SourceBucket]:
     buckets: list[SourceBucket] = []
     start = token = 0
     while start < len(lengths):
@@ -66,13 +76,13 @@ def _buckets(lengths: Sequence[int], dtype: torch.dtype) -> list[SourceBucket]:
         members = [own for own in lengths[start:] if round_length(own) == length]
         places = [i * length + j for i, own in enumerate(members) for j in range(own)]
         full = len(places) == len(members) * length
-        mask = length_mask(torch.tensor(members), dtype)
+        mask = upload(length_mask(torch.tensor(members), dtype), device)
         buckets.append(
             SourceBucket(
                 tokens=slice(token, token + len(places)),
                 count=len(members),
                 length=length,
-                places=None if full else torch.tensor(places),
+                places=None if full else upload(torch.tensor(places), device),
                 mask=mask,
             )
         )
@@ -96,19 +106,23 @@ class DecoderStep:
 
     @classmethod
     def build(
-        cls, parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]], dtype: torch.dtype
+        cls,
+        parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]],
+        dtype: torch.dtype,
+        device: torch.device = CPU,
     ) -> DecoderStep:
         """Lay lanes end to end; each comes with its rows' tokens and positions."""
         tokens = torch.tensor([token for _, row_tokens, _ in parts for token in row_tokens])
         positions = torch.tensor([place for _, _, places in parts for place in places])
+        placed = upload(positions, device)
         lanes, start = [], 0
         for lane, row_tokens, _ in parts:
             rows = slice(start, start + len(row_tokens))
-            own = positions[rows]
-            index = torch.arange(len(row_tokens))
-            lanes.append(LaneStep(lane, rows, index, own, length_mask(own + 1, dtype)))
+            mask = upload(length_mask(positions[rows] + 1, dtype), device)
+            index = torch.arange(len(row_tokens), device=device)
+            lanes.append(LaneStep(lane, rows, index, placed[rows], mask))
             start = rows.stop
-        return cls(tokens, positions, lanes)
+        return cls(upload(tokens, device), placed, lanes)
 
 
 @dataclass(frozen=True)
@@ -181,14 +195,17 @@ def _store_bucket(spread: Tensor, owners: Sequence[tuple[Lane, int]], layer: int
     for lane in {id(lane): lane for lane, _ in owners}.values():
         cache = lane.cross_kv[layer]
         rows = [row for row, (owner, _) in enumerate(owners) if owner is lane]
-        index = torch.tensor([place for owner, place in owners if owner is lane])
-        own = spread if len(rows) == len(owners) else spread[torch.tensor(rows)]
+        places = torch.tensor([place for owner, place in owners if owner is lane])
+        index = upload(places, cache.device)
+        own = spread
+        if len(rows) != len(owners):
+            own = spread[upload(torch.tensor(rows), cache.device)]
         split = own.view(len(rows), own.shape[1], 2, cache.shape[2], cache.shape[4])
         cache[:, index, :, : own.shape[1]] = split.permute(2, 0, 3, 1, 4)
 
 
-def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:
-    """Read and pack every weight.
+def build_model(checkpoint: Checkpoint, precision: Precision, device: torch.device = CPU) -> Model:
+    """Read and pack every weight, and bring it to a device.
 
     Raises:
         CorruptBaseError: A tensor is missing, misshapen, not finite or left over.
@@ -214,7 +231,7 @@ def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:
         decoder_norm=builder.norm("decoder", None),
     )
     checkpoint.finish()
-    return model
+    return model if device.type == "cpu" else moved(model, device)
 
 
 @dataclass(frozen=True)

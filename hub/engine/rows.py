@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
+from hub.engine.devices import CPU, upload
 from hub.engine.model import DecoderStep
 from hub.engine.requests import DecodeRequest, Finished
 from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates, best_tokens
@@ -80,10 +81,13 @@ class Running:
 class Rows:
     """All running requests, in lanes by beam width."""
 
-    def __init__(self, architecture: Architecture, dtype: torch.dtype) -> None:
+    def __init__(
+        self, architecture: Architecture, dtype: torch.dtype, device: torch.device = CPU
+    ) -> None:
         """Start without rows."""
         self._architecture = architecture
         self._dtype = dtype
+        self._device = device
         self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
         self.version = 0
 
@@ -115,7 +119,8 @@ class Rows:
         """Give a request its rows."""
         width = request.options.beam_size
         if width not in self._lanes:
-            self._lanes[width] = (Lane(self._architecture, width, self._dtype), [])
+            lane = Lane(self._architecture, width, self._dtype, self._device)
+            self._lanes[width] = (lane, [])
         lane, members = self._lanes[width]
         target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
         kind = GreedySearch if width == 1 else BeamSearch
@@ -138,7 +143,7 @@ class Rows:
         if last is not running:
             members[running.index] = last
             last.index = running.index
-        if not members and lane.width > 1:
+        if not members and lane.width > 1 and self._device.type == "cpu":
             del self._lanes[lane.width]
         self.version += 1
 
@@ -150,7 +155,7 @@ class Rows:
                 tokens = [token for one in members for token in one.tokens]
                 places = [one.position for one in members for _ in one.tokens]
                 parts.append((lane, tokens, places))
-        return DecoderStep.build(parts, self._dtype)
+        return DecoderStep.build(parts, self._dtype, self._device)
 
     def advance(
         self, hidden: Tensor, project: Callable[[Tensor], Tensor]
@@ -211,7 +216,8 @@ def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
     if len(free) == members:
         return own
     width = len(free[0].tokens)
-    return own[torch.tensor([one.index * width + beam for one in free for beam in range(width)])]
+    rows = torch.tensor([one.index * width + beam for one in free for beam in range(width)])
+    return own[upload(rows, own.device)]
 
 
 def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:

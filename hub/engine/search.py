@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hub.engine.devices import upload
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
 
 _CHUNK_BYTES = 1 << 20
@@ -43,7 +44,7 @@ class EarlyRows:
         """Set those tokens to -inf, in place, in rows `start` and on of `(rows, vocab)`."""
         inside = [row - start for row in self.rows if start <= row < start + len(values)]
         for eos in self.eos_ids if inside else ():
-            values[torch.tensor(inside), eos] = -math.inf
+            values[upload(torch.tensor(inside), values.device), eos] = -math.inf
 
 
 NO_EARLY_ROWS = EarlyRows((), ())
@@ -56,6 +57,8 @@ def best_tokens(logits: Tensor, early: EarlyRows = NO_EARLY_ROWS) -> tuple[list[
         logits: `(rows, vocab)` float32; blocked tokens are overwritten.
         early: Rows that may not end yet.
     """
+    if logits.device.type != "cpu":
+        return best_tokens_at_once(logits, early)
     tokens: list[int] = []
     values: list[float] = []
     for start, chunk in _chunks(logits):
@@ -105,6 +108,8 @@ def best_candidates(
     """
     requests, width = scores.shape
     keep = min(2 * width, logits.shape[1])
+    if logits.device.type != "cpu":
+        return best_candidates_at_once(logits, scores, early)
     values, tokens = [], []
     for start, chunk in _chunks(logits):
         log_probabilities = functional.log_softmax(chunk, dim=-1)
@@ -119,6 +124,37 @@ def best_candidates(
     return [
         [Candidate(*row) for row in zip(*columns, strict=True)]
         for columns in zip(beams.tolist(), chosen.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def best_tokens_at_once(
+    logits: Tensor, early: EarlyRows = NO_EARLY_ROWS
+) -> tuple[list[int], list[float]]:
+    """Do what `best_tokens` does, reading back once: for logits that are not on the host."""
+    log_probabilities = functional.log_softmax(logits, dim=-1)
+    early.block(logits, 0)
+    chosen = logits.argmax(-1, keepdim=True)
+    values = log_probabilities.gather(1, chosen)
+    # Tokens are exact in float64, and so are float32 values: both travel in one copy.
+    tokens, read = torch.cat([chosen.double(), values.double()], dim=1).t().tolist()
+    return [int(token) for token in tokens], read
+
+
+def best_candidates_at_once(
+    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
+) -> list[list[Candidate]]:
+    """Do what `best_candidates` does, reading back once: for logits that are not on the host."""
+    requests, width = scores.shape
+    vocab = logits.shape[1]
+    log_probabilities = functional.log_softmax(logits, dim=-1)
+    early.block(log_probabilities, 0)
+    totals = log_probabilities.view(requests, width, vocab)
+    totals = totals + upload(scores, logits.device).unsqueeze(2)
+    best = totals.flatten(1).topk(min(2 * width, width * min(2 * width, vocab)), dim=-1)
+    found = torch.stack([best.indices.double(), best.values.double()], dim=-1).tolist()
+    return [
+        [Candidate(int(index) // vocab, int(index) % vocab, value) for index, value in request]
+        for request in found
     ]
 
 

@@ -1,0 +1,240 @@
+"""Devices, the precisions that go with them, and the way to them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hub.engine.cache import Lane
+from hub.engine.devices import CPU, find_device, moved, upload
+from hub.engine.linear import FloatPrecision, Int8Precision, Operand
+from hub.engine.precisions import (
+    BLOCK_ROWS,
+    FixedFloatPrecision,
+    find_precision,
+    fixed_blocks,
+    fixed_product,
+)
+from hub.engine.search import (
+    EarlyRows,
+    best_candidates,
+    best_candidates_at_once,
+    best_tokens,
+    best_tokens_at_once,
+)
+from hub.errors import SettingsError
+from hub.settings import Settings, load_settings
+
+GPU = torch.device("cuda", 0)
+META = torch.device("meta")
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA GPU, and PyTorch finds none"
+)
+
+
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_gpu(monkeypatch)
+    assert find_device("auto") == find_device("cpu") == CPU
+    with_gpus(monkeypatch, 2)
+    assert find_device("auto") == find_device("cuda") == GPU
+    assert find_device("cuda:1") == torch.device("cuda", 1)
+    assert find_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "", "mps"])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"auto, cpu, cuda or cuda:n"):
+        find_device(name)
+
+
+def test_a_missing_gpu_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_gpu(monkeypatch)
+    with pytest.raises(SettingsError, match=r"'cuda'.*no GPU to use.*--device cpu") as caught:
+        find_device("cuda")
+    assert caught.value.field == "device"
+    with_gpus(monkeypatch, 2)
+    with pytest.raises(SettingsError, match=r"'cuda:2'.*GPUs 0 to 1"):
+        find_device("cuda:2")
+
+
+def test_auto_quantization_goes_with_the_device() -> None:
+    assert isinstance(find_precision("auto"), Int8Precision)
+    assert find_precision("auto", GPU) == FixedFloatPrecision("bfloat16", torch.bfloat16)
+    assert find_precision("float16", GPU).hidden_dtype is torch.float16
+    assert find_precision("float16") == FloatPrecision("float16", torch.float16)
+
+
+def test_wrong_combinations_name_value_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"'int8' on 'cuda:0'.*CPUs only.*bfloat16"):
+        find_precision("int8", GPU)
+    with pytest.raises(SettingsError, match=r"'int4'.*nf4"):
+        find_precision("int4")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    for name in ("nf4", "bnb-int8"):
+        with pytest.raises(SettingsError, match=rf"'{name}'.*pip install bitsandbytes.*bfloat16"):
+            find_precision(name, GPU)
+
+
+def test_settings_know_devices_and_precisions(tmp_path: Any) -> None:
+    defaults = Settings()
+    assert (defaults.device, defaults.quantization) == ("auto", "auto")
+    found = load_settings({"device": "cuda:1", "quantization": "nf4"}, environ={}, folder=tmp_path)
+    assert (found.device, found.quantization) == ("cuda:1", "nf4")
+    with pytest.raises(SettingsError, match=r"device = 'tpu' \(from HUB_DEVICE\)"):
+        load_settings(environ={"HUB_DEVICE": "tpu"}, folder=tmp_path)
+
+
+def test_int8_llm_says_at_start_what_it_lacks(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("bitsandbytes")
+    with caplog.at_level(logging.WARNING, "adapterhub.engine"):
+        find_precision("nf4", GPU)
+        assert not caplog.records
+        find_precision("bnb-int8", GPU)
+    assert "depends on the rows beside it" in caplog.text
+
+
+def test_an_engine_refuses_a_gpu_that_is_not_there(
+    lab: Any, base: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_gpu(monkeypatch)
+    with pytest.raises(SettingsError, match=r"'cuda'"):
+        lab.engine(base, device="cuda")
+    engine = lab.engine(base, "auto", device="auto")
+    assert (engine.quantization, engine.device) == ("int8", CPU)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    weight: Tensor
+    name: str = "leaf"
+
+
+@dataclass(frozen=True)
+class Tree:
+    table: Tensor
+    tied: Leaf
+    layers: list[Leaf]
+    both: tuple[Tensor, None]
+
+
+def test_a_tree_moves_whole_and_keeps_what_it_shares() -> None:
+    table = torch.ones(2, 3)
+    tree = Tree(table, Leaf(table), [Leaf(torch.zeros(1)), Leaf(torch.zeros(2))], (table, None))
+    found = moved(tree, META)
+    tensors = [found.table, found.tied.weight, *(leaf.weight for leaf in found.layers)]
+    assert all(tensor.device.type == "meta" for tensor in tensors)
+    assert found.table is found.tied.weight is found.both[0]
+    assert (found.tied.name, found.both[1]) == ("leaf", None)
+    assert tree.table.device == CPU
+
+
+def test_a_whole_model_moves(lab: Any, base: Any) -> None:
+    model = lab.engine(base)._model
+    there = moved(model, META)
+    assert there.embedding.weight is there.output.weight
+    assert there.decoder[1].feed_forward.fc1.weight.device.type == "meta"
+    assert there.encoder_norm.bias.device.type == there.positions.device.type == "meta"
+    assert model.positions.device == CPU
+
+
+def test_on_the_cpu_nothing_is_copied() -> None:
+    tensor = torch.ones(3)
+    assert upload(tensor, CPU) is tensor
+    assert upload(tensor, META).device.type == "meta"
+
+
+def test_caches_lie_on_the_device_and_grow_for_padded_steps(lab: Any, base: Any) -> None:
+    architecture = lab.engine(base).architecture
+    lane = Lane(architecture, 2, torch.float32, META)
+    lane.add(5, 7)
+    assert lane.self_kv.device.type == lane.cross_kv.device.type == "meta"
+    lane = Lane(architecture, 2, torch.float32)
+    lane.add(5, 7)
+    lane.self_kv[:, :, :2] = 3.0
+    lane.ensure(4, 70, 20)
+    assert lane.self_kv.shape[2] >= 8
+    assert lane.self_kv.shape[4] >= 70
+    assert lane.cross_kv.shape[2] >= 4
+    assert lane.self_kv[0, 0, :2, 0, :7].eq(3.0).all()
+    before = lane.self_kv
+    lane.ensure(2, 16, 16)
+    assert lane.self_kv is before
+
+
+@pytest.mark.parametrize("rows", [1, 5, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS])
+def test_products_have_one_number_of_rows(rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    x, weight = (torch.randn(n, 24, generator=generator) for n in (rows, 10))
+    bias = torch.randn(10, generator=generator)
+    assert {block.shape[0] for block in fixed_blocks(x)} == {BLOCK_ROWS}
+    found = fixed_product(x, weight, bias)
+    assert found.shape == (rows, 10)
+    torch.testing.assert_close(found, functional.linear(x, weight, bias))
+
+
+def test_a_fixed_product_is_the_same_bits_in_any_company() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, weight = (torch.randn(n, 128, generator=generator) for n in (100, 96))
+    for dtype in (torch.float32, torch.bfloat16):
+        linear = FixedFloatPrecision("float32", dtype).linear(weight, None)
+        rows = x.to(dtype)
+        together = linear(Operand(rows, None, 100))
+        for row in (0, 17, 63, 64, 99):
+            assert torch.equal(linear(Operand(rows[row : row + 1], None, 1))[0], together[row])
+
+
+def test_one_read_finds_the_same_tokens_as_many() -> None:
+    generator = torch.Generator().manual_seed(7)
+    logits = torch.randn(6, 5000, generator=generator)
+    likely = logits.argmax(-1)
+    early = EarlyRows([0, 4], (int(likely[0]), int(likely[4])))
+    free, values = best_tokens(logits.clone(), early)
+    assert free != likely.tolist()
+    found, read = best_tokens_at_once(logits.clone(), early)
+    assert found == free
+    assert read == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.parametrize("vocab", [5, 3000])
+def test_one_read_finds_the_same_candidates_as_many(vocab: int) -> None:
+    generator = torch.Generator().manual_seed(8)
+    logits = torch.randn(6, vocab, generator=generator)
+    scores = torch.randn(2, 3, generator=generator)
+    early = EarlyRows([1], (int(logits[1].argmax()),))
+    expected = best_candidates(logits.clone(), scores, early)
+    assert expected != best_candidates(logits.clone(), scores)
+    found = best_candidates_at_once(logits.clone(), scores, early)
+    for one, other in zip(found, expected, strict=True):
+        assert [(c.beam, c.token) for c in one] == [(c.beam, c.token) for c in other]
+        assert [c.log_probability for c in one] == pytest.approx(
+            [c.log_probability for c in other], abs=1e-5
+        )
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("quantization", ["float32", "bfloat16", "float16", "nf4", "bnb-int8"])
+def test_logits_on_a_gpu_stay_close_to_the_cpu(lab: Any, zoo: Any, quantization: str) -> None:
+    requests = lab.forced(12, seed=40, slots=zoo.slots)
+    exact = zoo.engine(lab, "float32").forced_logits(requests)
+    near = zoo.engine(lab, quantization, device="cuda").forced_logits(requests)
+    bound = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02, "nf4": 0.3, "bnb-int8": 0.1}
+    for one, other in zip(near, exact, strict=True):
+        difference = (one.cpu() - other).norm() / other.norm()
+        assert float(difference) < bound[quantization]
