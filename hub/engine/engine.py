@@ -352,14 +352,16 @@ class Engine:
             one.encode_seconds = seconds
 
     def _decode(self, step: DecoderStep) -> Tensor:
+        plan = self._current_plan()
         if self._graphs is not None:
-            hidden = self._graphs.decode(step, self._rows.slot_of_row())
+            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan)
             if hidden is not None:
                 return hidden
-        return self._model.decode(step, self._adapters())
+        adapters = StepAdapters(plan, self._deltas, self._model.precision)
+        return self._model.decode(step, adapters)
 
-    def _adapters(self) -> StepAdapters:
+    def _current_plan(self) -> Plan:
         key = (self._rows.version, self._banks.version)
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, self._banks.plan(self._rows.slot_of_row()))
-        return StepAdapters(self._plan[1], self._deltas, self._model.precision)
+        return self._plan[1]

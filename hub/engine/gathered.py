@@ -17,7 +17,8 @@ is the price for a step without branches. `FloatDeltas` does the same with one p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -28,6 +29,34 @@ from hub.engine.banks import RANK_MULTIPLE, BankKey, Banks, Group, Page, Plan
 from hub.engine.deltas import FloatDeltas
 from hub.engine.devices import CPU, upload
 from hub.engine.linear import Operand
+
+_ACTIVATIONS: Final = frozenset({"", "relu", "gelu"})
+_TENSORS: Final = frozenset({"down", "up", "down_bias", "up_bias"})
+
+
+def gatherable(plan: Plan) -> bool:
+    """Return whether all that a plan does can be gathered.
+
+    Whatever is not known here must run as the engine runs it without graphs: an adapter that is
+    silently left out would be the worst of errors.
+    """
+    if any(getattr(plan, each.name) for each in fields(plan) if each.name != "sites"):
+        return False
+    return all(
+        _known(key, group)
+        for work in plan.sites.values()
+        for key, groups in work
+        for group in groups
+    )
+
+
+def _known(key: BankKey, group: Group) -> bool:
+    return (
+        type(key) is BankKey
+        and type(group) is Group
+        and key.activation in _ACTIVATIONS
+        and group.page.tensors.keys() <= _TENSORS
+    )
 
 
 class GatheredDeltas(FloatDeltas):

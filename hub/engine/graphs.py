@@ -6,8 +6,8 @@ positions and source positions, its adapters are gathered (`gathered.py`), and w
 lies in fixed buffers.
 
 A shape that was seen a few times is captured. Until then the same padded step runs uncaptured: a
-row's result must not depend on how often a shape was seen. Steps of several lanes run as the
-engine runs them without graphs.
+row's result must not depend on how often a shape was seen. Steps of several lanes, and those with
+adapters that cannot be gathered, run as the engine runs them without graphs.
 
 What can be captured and replayed is a `Capture`. `CudaCapture` is the real one; nothing here has
 been seen running on a GPU yet, and docs/gpu.md says so. The rest of this file knows no CUDA.
@@ -23,11 +23,11 @@ from typing import Any, Final, Protocol, cast
 import torch
 from torch import Tensor
 
-from hub.engine.banks import Banks
+from hub.engine.banks import EMPTY_PLAN, Banks, Plan
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU
-from hub.engine.gathered import AdapterBuffers, AdapterShape, GatheredDeltas
+from hub.engine.gathered import AdapterBuffers, AdapterShape, GatheredDeltas, gatherable
 from hub.engine.layers import LaneStep
 from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Model
@@ -284,12 +284,19 @@ class GraphRunner:
         """Return the shapes held, the one used last at the end."""
         return tuple(self._entries)
 
-    def decode(self, step: DecoderStep, slot_of_row: Sequence[int]) -> Tensor | None:
+    def decode(
+        self, step: DecoderStep, slot_of_row: Sequence[int], plan: Plan = EMPTY_PLAN
+    ) -> Tensor | None:
         """Return the decoder's output `(rows, d_model)`, or None where the engine must run it.
 
         The output is overwritten by the next step.
+
+        Args:
+            step: Tokens, positions and lanes.
+            slot_of_row: Adapter slot of each row.
+            plan: The same, as the engine would run it.
         """
-        if len(step.lanes) != 1:
+        if len(step.lanes) != 1 or not gatherable(plan):
             return None
         shape = StepShape.of(step, AdapterShape.of(self._banks, slot_of_row))
         entry = self._entry(shape, step.lanes[0].lane)

@@ -11,9 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from hub.engine.banks import Banks
 from hub.engine.cache import Lane
+from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, find_device, moved, upload
+from hub.engine.engine import Engine
 from hub.engine.linear import FloatPrecision, Int8Precision, Operand
 from hub.engine.precisions import (
     BLOCK_ROWS,
@@ -22,6 +27,8 @@ from hub.engine.precisions import (
     fixed_blocks,
     fixed_product,
 )
+from hub.engine.requests import DecodingOptions
+from hub.engine.rows import _rows_of
 from hub.engine.search import (
     EarlyRows,
     best_candidates,
@@ -225,6 +232,62 @@ def test_one_read_finds_the_same_candidates_as_many(vocab: int) -> None:
         assert [c.log_probability for c in one] == pytest.approx(
             [c.log_probability for c in other], abs=1e-5
         )
+
+
+class OneDevice(TorchDispatchMode):
+    """Collects operations that read tensors of two devices; copies between them are no such."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = tree_leaves((args, kwargs or {}))
+        devices = {leaf.device for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim()}
+        if len(devices) > 1 and func.overloadpacket not in (torch.ops.aten.copy_,):
+            self.mixed.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def meta_engine(lab: Any, zoo: Any) -> Engine:
+    """An engine whose weights, adapters and caches are on a device without memory."""
+    host = zoo.engine(lab, "float32")
+    banks = Banks(host.architecture, 16, 0, META)
+    model = moved(host._model, META)
+    engine = Engine(model, banks, host._reader, host._digest, 64, META, lambda run: run)
+    for slot, folder in enumerate(zoo.folders, start=1):
+        engine.place(slot, engine.read_adapter(folder))
+    return engine
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_no_operation_mixes_devices(lab: Any, zoo: Any, beam: int) -> None:
+    """Encoder, decoder with and without fixed shapes, projection, reordering, leaving."""
+    engine = meta_engine(lab, zoo)
+    options = DecodingOptions(beam_size=beam, max_new_tokens=9, min_new_tokens=2)
+    requests = lab.requests(9, 3, options, zoo.slots)
+    with torch.inference_mode(), OneDevice() as seen:
+        engine._encode(requests, engine._rows)
+        plan = engine._current_plan()
+        adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
+        hidden = engine._model.decode(engine._rows.step(), adapters)
+        fixed = engine._decode(engine._rows.step())
+        logits = engine._model.project(_rows_of(fixed, engine._rows.running[::2], 9))
+        EarlyRows([0, 2], (2, 3)).block(logits, 0)
+        lane = engine._rows.running[0].lane
+        lane.reorder(list(reversed(range(9 * beam))), 4)
+        lane.remove(0, wipe=True)
+    assert engine._graphs is not None
+    assert len(engine._graphs.shapes) == 1
+    assert hidden.device == fixed.device == logits.device == META
+    assert seen.mixed == []
+
+
+def test_that_check_sees_a_tensor_left_behind(lab: Any, zoo: Any) -> None:
+    engine = meta_engine(lab, zoo)
+    with torch.inference_mode(), OneDevice() as seen:
+        engine._model.embedding(torch.tensor([3, 4]))
+    assert seen.mixed == ["aten.index_select.default"]
 
 
 @pytest.mark.gpu

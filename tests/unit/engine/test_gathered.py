@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hub.engine.banks import BankKey, BankPart, Banks
+from hub.engine.banks import EMPTY_PLAN, BankKey, BankPart, Banks, Plan
 from hub.engine.deltas import FloatDeltas, StepAdapters
-from hub.engine.gathered import AdapterBuffers, AdapterShape, GatheredDeltas
+from hub.engine.gathered import AdapterBuffers, AdapterShape, GatheredDeltas, gatherable
 from hub.engine.linear import FloatPrecision
 
 LAYERS, WIDTH, SLOTS = 2, 16, 9
@@ -160,3 +161,23 @@ def test_the_common_rank_is_a_power_of_two(ranks: Sequence[int], rank: int) -> N
     banks.place(9, [part(LOW_RANK, 400, 9)])
     (use,) = AdapterShape.of(banks, [0, 1, len(ranks)]).uses
     assert use.rank == rank
+
+
+@dataclass(frozen=True)
+class LaterPlan(Plan):
+    """A plan of an engine that has learned another kind of adapter."""
+
+    vectors: dict[str, int] = field(default_factory=dict)
+
+
+def test_what_is_not_known_is_not_gathered() -> None:
+    plan = banks_of(dict.fromkeys(range(1, SLOTS + 1), 1)).plan([1, 2, 3, 4])
+    assert gatherable(plan)
+    assert gatherable(EMPTY_PLAN)
+    assert gatherable(LaterPlan(plan.sites))
+    assert not gatherable(LaterPlan(plan.sites, {"ia3": 1}))
+    ((key, groups),) = plan.at("decoder", "fc1")
+    other = replace(key, activation="silu")
+    assert not gatherable(Plan({("decoder", "fc1"): [(other, groups)]}))
+    groups[0].page.tensors["magnitude"] = torch.ones(1)
+    assert not gatherable(plan)
