@@ -108,7 +108,7 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
         threads=settings.threads,
         device=settings.device,
     )
-    metrics.base_bytes.set(max(0, resident_bytes() - before))
+    metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
 
 

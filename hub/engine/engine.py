@@ -121,6 +121,12 @@ class Engine:
         return self._device
 
     @property
+    def device_bytes(self) -> int:
+        """Return the bytes that this process has on the engine's GPU; 0 on a CPU."""
+        on_gpu = self._device.type == "cuda"
+        return torch.cuda.memory_allocated(self._device) if on_gpu else 0
+
+    @property
     def quantization(self) -> Quantization:
         """Return the numbers that the base is kept in."""
         return self._model.precision.name
