@@ -10,7 +10,7 @@ would add nothing. Only dimensions go in; whether a method can be trained or
 served is not decided here.
 
 Letters: d = d_model, f = feed-forward width, E and D = encoder and decoder
-layers. Attention heads cancel out.
+layers. Attention heads cancel out, but for T5, whose attention has a width of its own.
 """
 
 from __future__ import annotations
@@ -70,39 +70,45 @@ def _bottlenecks(sites: int, d: int, *, norm: bool) -> Line:
 
 def _lora_attention(dims: ModelDimensions, projections: int) -> int:
     """Count r=1 of A (r,d) and B (d,r) on some projections of every attention."""
-    return projections * 2 * dims.d_model * dims.attentions
+    return projections * (dims.d_model + dims.inner) * dims.attentions
 
 
 def _lora_ffn(dims: ModelDimensions) -> int:
-    """Count r=1 of A and B on fc1 (d→f) and fc2 (f→d) of every layer."""
-    return 2 * (dims.d_model * dims.layers + dims.ffn_total)
+    """Count r=1 of A and B on fc1 (d→f), a gate beside it, and fc2 (f→d) of every layer."""
+    return dims.feed_forward_linears * (dims.d_model * dims.layers + dims.ffn_total)
 
 
 def _biases(dims: ModelDimensions) -> int:
     """Count every bias: attention 4d, fc1 f, fc2 d, layer norms d each."""
+    if not dims.biases:
+        raise BudgetError(
+            "bitfit trains biases and this base has none (T5, mT5); choose another method",
+            field="method",
+        )
     d = dims.d_model
     attention_and_fc2 = 4 * d * dims.attentions + d * dims.layers
-    norms = d * (dims.sublayers + 2 + dims.embedding_norms)
-    return attention_and_fc2 + dims.ffn_total + norms
+    return attention_and_fc2 + dims.ffn_total + d * dims.norms
 
 
 def _norms(dims: ModelDimensions) -> int:
-    """Count weight and bias of every layer norm."""
-    return 2 * dims.d_model * (dims.sublayers + 2 + dims.embedding_norms)
+    """Count weight and bias of every layer norm, the weight alone of RMS norms."""
+    return dims.norm_parameters * dims.d_model * dims.norms
 
 
 def _cross_attention(dims: ModelDimensions) -> int:
-    """Count four biased projections and the layer norm of every cross-attention."""
-    return dims.decoder_layers * (4 * dims.d_model**2 + 6 * dims.d_model)
+    """Count four projections with their biases and the norm of every cross-attention."""
+    d = dims.d_model
+    biases = 3 * dims.inner + d if dims.biases else 0
+    return dims.decoder_layers * (4 * d * dims.inner + biases + dims.norm_parameters * d)
 
 
 def _ia3(dims: ModelDimensions) -> int:
     """Count one vector on keys, on values and on fc2's input (arXiv 2205.05638, §3.3)."""
-    return 2 * dims.d_model * dims.attentions + dims.ffn_total
+    return 2 * dims.inner * dims.attentions + dims.ffn_total
 
 
 def _narrower(dims: ModelDimensions) -> int:
-    return min(dims.d_model, dims.encoder_ffn, dims.decoder_ffn)
+    return min(_width(dims), dims.encoder_ffn, dims.decoder_ffn)
 
 
 def _fixed(count: Callable[[ModelDimensions], int]) -> MethodSpec:
@@ -114,7 +120,7 @@ def _lora(slope: Callable[[ModelDimensions], int], *, ffn: bool = False) -> Meth
 
 
 def _width(dims: ModelDimensions) -> int:
-    return dims.d_model
+    return min(dims.d_model, dims.inner)
 
 
 def _positions(dims: ModelDimensions) -> int:
@@ -154,10 +160,10 @@ METHODS: Final[Mapping[str, Mapping[str, MethodSpec]]] = MappingProxyType(
         "prefix": MappingProxyType(
             {
                 "decoder": MethodSpec(
-                    "length", lambda m: Line(2 * m.d_model * m.decoder_layers, 0), _positions
+                    "length", lambda m: Line(2 * m.inner * m.decoder_layers, 0), _positions
                 ),
                 "all": MethodSpec(
-                    "length", lambda m: Line(2 * m.d_model * m.attentions, 0), _positions
+                    "length", lambda m: Line(2 * m.inner * m.attentions, 0), _positions
                 ),
             }
         ),

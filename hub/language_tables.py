@@ -47,3 +47,21 @@ MBART_50: Final = """
     my_MM ne_NP nl_XX pl_PL ps_AF pt_XX ro_RO ru_RU si_LK sl_SI sv_SE sw_KE ta_IN te_IN th_TH
     tl_XX tr_TR uk_UA ur_PK vi_VN xh_ZA zh_CN
 """
+
+# mBART's 25, in the order of their ids (arXiv 2001.08210); mBART-50 puts the others behind them.
+MBART_25: Final = """
+    ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT
+    lv_LV my_MM ne_NP nl_XX ro_RO ru_RU si_LK tr_TR vi_VN zh_CN
+"""
+MBART_50_ADDED: Final = """
+    af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF
+    pt_XX sv_SE sw_KE ta_IN te_IN th_TH tl_XX uk_UA ur_PK xh_ZA gl_ES sl_SI
+"""
+
+# mC4, the data of mT5: languages in their usual script (arXiv 2010.11934, table 6).
+MC4: Final = """
+    af am ar az be bg bn ca ceb co cs cy da de el en eo es et eu fa fi fil fr fy ga gd gl gu ha
+    haw he hi hmn ht hu hy id ig is it ja jv ka kk km kn ko ku ky la lb lo lt lv mg mi mk ml mn
+    mr ms mt my ne nl no ny pa pl ps pt ro ru sd si sk sl sm sn so sq sr st su sv sw ta te tg th
+    tr uk ur uz vi xh yi yo zh zu
+"""

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic
 
-from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished, StepReport
 from hub.errors import EngineError, HubError
 from server.faults import as_hub_error
 from server.ledger import Entry, Ledger
 from server.messages import Candidate
 from server.metrics import Metrics
+from server.pace import Pace
 from server.ports import Adapter, EnginePort
 from server.recovery import Recovery
+from server.residency import Placement
 from server.scheduler import Admission
 from server.stock import Stock
 
@@ -42,6 +44,9 @@ class Batch(Generic[Adapter]):
         self._clock = clock
         self._recovery = Recovery()
         self._running: dict[int, Entry] = {}
+        self.pace = Pace()
+        self._joined_tokens = 0  # source tokens that the next step encodes
+        self._idle_since: float | None = None  # since when running rows wait for their next step
         self._moved = False  # whether a reply since the last step may let others in
 
     @property
@@ -64,7 +69,7 @@ class Batch(Generic[Adapter]):
         failed: dict[str, HubError] = {}
         joining: list[Entry] = []
         for job, seat in ((a.job, a.seat) for a in admissions):
-            error = self._stock.place(seat.placement) if seat.placement else None
+            error = self._place(seat.placement) if seat.placement else None
             if error is not None:
                 failed[job.digest] = error
             elif job.digest and not seat.placement and job.digest not in failed:
@@ -80,6 +85,13 @@ class Batch(Generic[Adapter]):
             self._stock.device.drop(digest)
         self._moved = bool(failed)
         self._join(joining)
+
+    def _place(self, placement: Placement) -> HubError | None:
+        size, began = self._stock.host.size(placement.digest), time.perf_counter()
+        error = self._stock.place(placement)
+        if error is None:
+            self.pace.note_placement(size, time.perf_counter() - began)
+        return error
 
     def retry(self) -> None:
         """Let the next suspected group run, once the one before has ended."""
@@ -100,13 +112,12 @@ class Batch(Generic[Adapter]):
         except Exception as error:
             self._suspect(error)
             return
-        self._metrics.step_seconds.observe(time.perf_counter() - began)
-        self._metrics.batch_size.observe(report.rows)
-        self._metrics.batch_adapters.observe(report.distinct_adapters)
+        self._observe(report, began)
         for entry in self._running.values():
             entry.join_step(report.rows, report.distinct_adapters)
         for finished in report.finished:
             self._finish(finished)
+        self._idle_since = time.perf_counter() if self._running else None
 
     def remove(self, keys: Sequence[int], error: HubError) -> None:
         """Take requests out, running or suspected, and reply to them with an error."""
@@ -120,10 +131,23 @@ class Batch(Generic[Adapter]):
                 self._leave(key)
                 self._ledger.settle(key, self._clock(), error=error)
 
+    def _observe(self, report: StepReport, began: float) -> None:
+        self.pace.note_step(self._joined_tokens, report.encode_seconds, report.decode_seconds)
+        self._joined_tokens = 0
+        self._metrics.step_seconds.observe(time.perf_counter() - began)
+        self._metrics.batch_size.observe(report.rows)
+        self._metrics.batch_adapters.observe(report.distinct_adapters)
+        if self._idle_since is not None:
+            delay = began - self._idle_since + report.encode_seconds
+            self._metrics.step_delay.observe(delay)
+
     def _join(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
+        if not self._running:
+            self._idle_since = None
         self._running.update((entry.job.key, entry) for entry in entries)
+        self._joined_tokens += sum(entry.job.tokens for entry in entries)
         try:
             self._engine.admit([_decode_request(entry) for entry in entries])
         except Exception as error:
@@ -168,6 +192,7 @@ class Batch(Generic[Adapter]):
         _log.warning("a step of %d requests failed: %r", len(keys), error)
         self._engine.cancel(keys)
         self._running.clear()
+        self._joined_tokens, self._idle_since = 0, None
         for key in self._recovery.suspect(keys):
             self._leave(key)
             fault = as_hub_error(error, f"running request {key} alone")

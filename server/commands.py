@@ -1,8 +1,8 @@
-"""`hub serve`."""
+"""`hub serve` and `hub bench`: wiring only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     from server.application import Application
 
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long another thread may keep the engine's from running Python; the default is 0.005."""
+
+
 def register(app: typer.Typer) -> None:
     """Mount the server's commands."""
+    from server.bench.commands import register_bench
+
     app.command("serve")(serve)
+    register_bench(app)
 
 
 def serve(
@@ -87,9 +94,11 @@ def serve(
 def _run(settings: Settings, *, announce_json: bool) -> int:
     import asyncio
     import logging
+    import sys
 
     from prometheus_client import disable_created_metrics
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     disable_created_metrics()  # type: ignore[no-untyped-call]
     return asyncio.run(_serve(settings, announce_json=announce_json))

@@ -136,13 +136,35 @@ def _worker(
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
     return Worker(
         engine,
-        PoolLoader(registry.resolve, read, LOADER_THREADS),
+        quiet_loader(registry.resolve, read),
         Scheduler(limits),
         stock,
         metrics,
         queue_limit=settings.queue,
         on_broken=on_broken,
     )
+
+
+def quiet_loader(
+    resolve: Callable[[str], AdapterVersion], read: Callable[[AdapterVersion], HostAdapter]
+) -> PoolLoader[HostAdapter]:
+    """Start loader threads that compute on one core each, not all on all cores.
+
+    Else a load would take turns with the engine's threads at every product, and products wait
+    for their slowest thread. torch keeps the number per thread, and as the number of threads to
+    come; only the latter is put back.
+    """
+    import torch
+
+    def compute_alone() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the common number at its first look; so look now
+
+    everyone = torch.get_num_threads()
+    try:
+        return PoolLoader(resolve, read, LOADER_THREADS, prepare=compute_alone)
+    finally:
+        torch.set_num_threads(everyone)
 
 
 def limits_of(settings: Settings, base: Base, tokenizer: BaseTokenizer) -> Limits:

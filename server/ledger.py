@@ -6,7 +6,7 @@ out, so there is no way to reply twice, and `close` replies to whatever is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hub.errors import HubError
@@ -85,6 +85,19 @@ class Ledger:
         timings = entry.timings(now, encode_seconds, decode_seconds)
         entry.deliver(Outcome(key, tuple(candidates), error, timings))
         return entry
+
+    def expired(self, now: float) -> list[int]:
+        """Return the keys of those whose deadline has passed."""
+        return [key for key, deadline in self._deadlines() if deadline <= now]
+
+    def next_deadline(self) -> float | None:
+        """Return the earliest deadline, None when there is none."""
+        return min((deadline for _, deadline in self._deadlines()), default=None)
+
+    def _deadlines(self) -> Iterator[tuple[int, float]]:
+        for key, entry in self._entries.items():
+            if entry.job.deadline is not None:
+                yield key, entry.job.deadline
 
     def close(self, error: HubError, now: float) -> int:
         """Reply to all that are left with an error; return how many there were."""

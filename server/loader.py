@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Generic, Protocol
 
 from hub.errors import HubError
@@ -46,17 +47,29 @@ class PoolLoader(Generic[Adapter]):
         resolve: Callable[[str], AdapterVersion],
         read: Callable[[AdapterVersion], Adapter],
         threads: int,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare the pool.
+        """Start the pool; when this returns, all its threads are there and prepared.
 
         Args:
             resolve: Digest → version, as `Registry.resolve`.
             read: Version → checked adapter in host memory.
             threads: Loads that run at once.
+            prepare: Called once in each thread, such as to keep it from taking every core.
         """
         self._resolve = resolve
         self._read = read
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="adapter-loader")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="adapter-loader", initializer=prepare
+        )
+        self._await_threads(threads)
+
+    def _await_threads(self, threads: int) -> None:
+        """Give every thread of the pool one task, none of which ends before all have begun."""
+        everyone = Barrier(threads + 1)
+        for _ in range(threads):
+            self._pool.submit(everyone.wait)
+        everyone.wait()
 
     def start(self, digest: str, report: Callable[[Loaded[Adapter]], None]) -> None:
         """Begin to load an adapter; `report` is called from a thread of the pool."""

@@ -91,6 +91,11 @@ class Metrics:
         self.step_seconds = self._histogram(
             "hub_step_seconds", "Duration of one step of the engine.", _SHORT_SECONDS
         )
+        self.step_delay = self._histogram(
+            "hub_step_delay_seconds",
+            "What running rows waited between two decoder steps: placing, encoding, all else.",
+            _SHORT_SECONDS,
+        )
         self.batch_size = self._histogram("hub_batch_size", "Rows of a step.", _ROWS)
         self.batch_adapters = self._histogram(
             "hub_batch_distinct_adapters",

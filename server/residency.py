@@ -5,6 +5,7 @@ in uses, not in time.
 
 `SlotTable` is the device tier. Adapters of running requests are *pinned*; a placement may evict
 unpinned ones only, the least recently used first, those that nobody waits for before all others.
+Where none is unpinned, `to_drain` says which ones to stop using.
 
 `HostTier` is the memory in front of the slots. There are no pins here: what must stay is derived
 from the queue. Going through the waiting adapters in order of arrival, those that fit the budget
@@ -77,22 +78,26 @@ class SlotTable:
         order = sorted(self._residents.items(), key=lambda item: -item[1].used)
         return [(digest, r.slot, r.size, r.pins) for digest, r in order]
 
-    def acquire(self, digest: str, size: int, wanted: Set[str] = frozenset()) -> Seat | None:
+    def acquire(
+        self, digest: str, size: int, wanted: Set[str] = frozenset(), *, spare: bool = False
+    ) -> Seat | None:
         """Pin an adapter's slot for one request, making room for it where needed.
 
         Args:
             digest: The adapter, or BASE.
             size: Its bytes on the device; used only when it is not resident.
             wanted: Adapters that other requests wait for; evicted only after all others.
+            spare: Do not evict those at all.
 
         Returns:
-            The seat, or None when room cannot be made without evicting a pinned adapter.
+            The seat, or None when room cannot be made without evicting an adapter that is pinned
+            or to be spared.
         """
         if digest == BASE:
             return Seat(0)
         resident = self._residents.get(digest)
         if resident is None:
-            return self._place(digest, size, wanted)
+            return self._place(digest, size, self._evictable(wanted, spare))
         resident.pins += 1
         resident.used = next(self._uses)
         return Seat(resident.slot)
@@ -113,8 +118,22 @@ class SlotTable:
         self._free.append(resident.slot)
         return resident.slot
 
-    def _place(self, digest: str, size: int, wanted: Set[str]) -> Seat | None:
-        victims = self._victims(size, wanted)
+    def to_drain(self, size: int, before: Set[str] = frozenset()) -> frozenset[str]:
+        """Choose pinned adapters whose release makes room for `size` bytes and a slot.
+
+        Args:
+            size: At most the budget.
+            before: What was chosen last time, which is chosen again.
+        """
+        order = sorted(
+            self._residents, key=lambda d: (self._residents[d].pins > 0, d not in before,
+                                            self._residents[d].pins, self._residents[d].used)
+        )  # fmt: skip
+        victims = self._victims(size, order)
+        return frozenset(d for d in victims or () if self._residents[d].pins)
+
+    def _place(self, digest: str, size: int, order: list[str]) -> Seat | None:
+        victims = self._victims(size, order)
         if victims is None:
             return None
         evicted = tuple((victim, self.drop(victim)) for victim in victims)
@@ -122,11 +141,11 @@ class SlotTable:
         self._residents[digest] = _Resident(slot, size, next(self._uses), pins=1)
         return Seat(slot, Placement(digest, slot, evicted))
 
-    def _victims(self, size: int, wanted: Set[str]) -> list[str] | None:
-        """Return whom to evict for `size` bytes and a slot, None when that is impossible."""
+    def _victims(self, size: int, order: list[str]) -> list[str] | None:
+        """Return who has to go for `size` bytes and a slot, None when all would not do."""
         room, seats = self.budget_bytes - self.used_bytes, len(self._free)
         victims: list[str] = []
-        for digest in self._evictable(wanted):
+        for digest in order:
             if room >= size and seats:
                 break
             victims.append(digest)
@@ -134,8 +153,12 @@ class SlotTable:
             seats += 1
         return victims if room >= size and seats else None
 
-    def _evictable(self, wanted: Set[str]) -> list[str]:
-        idle = [(d in wanted, r.used, d) for d, r in self._residents.items() if not r.pins]
+    def _evictable(self, wanted: Set[str], spare: bool) -> list[str]:
+        idle = [
+            (digest in wanted, resident.used, digest)
+            for digest, resident in self._residents.items()
+            if not resident.pins and not (spare and digest in wanted)
+        ]
         return [digest for _, _, digest in sorted(idle)]
 
     def check_integrity(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Generic
+from typing import Final, Generic
 
 from hub.errors import HubError, IncompatibleAdapterError
 from server.faults import as_hub_error
@@ -16,6 +16,9 @@ from server.messages import LoadedAdapter
 from server.metrics import Metrics
 from server.ports import Adapter, EnginePort
 from server.residency import HostTier, Placement, SlotTable
+
+_SHRINKAGE: Final = 4
+"""An adapter in memory takes at least a fourth of its files: 8 bits of 32."""
 
 
 class Stock(Generic[Adapter]):
@@ -45,6 +48,10 @@ class Stock(Generic[Adapter]):
                 )
         return None
 
+    def refusal_by_files(self, digest: str, size: int) -> HubError | None:
+        """Return why an adapter whose files have this size can never be served, if that is sure."""
+        return self.refusal(digest, size // _SHRINKAGE)
+
     def plan(self, wanted: Mapping[str, int]) -> Iterable[str]:
         """Return the adapters to start loading, having made room for them.
 
@@ -53,7 +60,8 @@ class Stock(Generic[Adapter]):
         """
         if not wanted:
             return ()
-        plan = self.host.plan(wanted.items())
+        most = self.host.budget_bytes  # a file may be larger than what it becomes in memory
+        plan = self.host.plan((digest, min(size, most)) for digest, size in wanted.items())
         self._forget(plan.evict)
         if plan.load:
             self._metrics.cache_misses.labels("host").inc(len(plan.load))

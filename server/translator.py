@@ -95,7 +95,7 @@ class Translator:
         error = check_text(text, self.limits)
         if error is not None:
             return error
-        source = tuple(self.tokenizer.encode_source(text, route.pair.source))
+        source = tuple(self.tokenizer.encode_source(text, route.pair.source, route.pair.target))
         error = check_source(len(source), self.limits)
         if error is not None:
             return error

@@ -175,15 +175,21 @@ class Worker(Generic[Adapter]):
 
     def _receive(self, *, wait: bool) -> bool:
         """Handle everything in the inbox; return False when told to stop."""
+        timeout = self._patience() if wait else None
         try:
             while True:
-                message = self._inbox.get(block=wait)
+                message = self._inbox.get(block=wait, timeout=timeout)
                 wait = False
                 if isinstance(message, _Stop):
                     return False
                 self._handle(message)
         except Empty:
             return True
+
+    def _patience(self) -> float | None:
+        """Return how long it may sleep: until the first deadline, for ever where there is none."""
+        deadline = self._ledger.next_deadline()
+        return None if deadline is None else max(0.0, deadline - self._clock())
 
     def _handle(self, message: _Submit | _Withdraw | _Inspect | Loaded[Adapter]) -> None:
         match message:
@@ -199,7 +205,7 @@ class Worker(Generic[Adapter]):
     def _accept(self, message: _Submit) -> None:
         for job in message.jobs:
             self._ledger.enter(job, message.deliver, message.accepted_at)
-            error = self._stock.refusal(job.digest, job.adapter_bytes)
+            error = self._stock.refusal_by_files(job.digest, job.adapter_bytes)
             if error is None:
                 self._scheduler.enqueue(job)
             else:
@@ -219,8 +225,10 @@ class Worker(Generic[Adapter]):
         self._left_queue(len(keys))
 
     def _expire(self) -> None:
-        expired = self._scheduler.expired(self._clock())
-        self._fail_waiting(expired, DeadlineError("the deadline passed while the request waited"))
+        """Reply to those whose deadline has passed, waiting or running, and free their rows."""
+        expired = self._ledger.expired(self._clock())
+        if expired:
+            self._drop(expired, DeadlineError("the deadline passed before the text was translated"))
 
     def _note_load(self, load: Loaded[Adapter]) -> None:
         error = self._stock.note_load(load)
@@ -237,6 +245,7 @@ class Worker(Generic[Adapter]):
             self._scheduler.limits.max_rows - self._batch.rows,
             self._stock.device,
             self._stock.host,
+            self._batch.pace.allowance() if self._batch.rows else None,
         )
         self._left_queue(len(admissions))
         self._batch.admit(admissions)

@@ -38,7 +38,7 @@ def fitting(
     kept = tuple(
         segment
         for segment in segments
-        if len(tokenizer.encode_source(segment.source, pair.source)) <= max_positions
+        if len(tokenizer.encode_source(segment.source, pair.source, pair.target)) <= max_positions
     )
     if not kept:
         raise CorpusError(f"none of {len(segments)} segments fits {max_positions} positions")
@@ -59,7 +59,7 @@ def encode_corpus(
     """
     encoded = (
         Example(
-            source=tuple(tokenizer.encode_source(segment.source, pair.source)),
+            source=tuple(tokenizer.encode_source(segment.source, pair.source, pair.target)),
             target=tuple(tokenizer.encode_target(segment.target, pair.target)),
             line=line,
         )

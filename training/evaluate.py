@@ -80,7 +80,7 @@ class Decoder:
 
         return DecodeRequest(
             key=key,
-            source_ids=tuple(self._tokenizer.encode_source(text, pair.source)),
+            source_ids=tuple(self._tokenizer.encode_source(text, pair.source, pair.target)),
             prefix_ids=tuple(self._tokenizer.target_prefix(pair.target)),
             slot=slot,
             options=options,

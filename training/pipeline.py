@@ -301,7 +301,10 @@ def _pass_gates(
     exact.place(work.run.best, manifest)
     prefix = tuple(work.tokenizer.target_prefix(work.pair.target))
     lines = [
-        GateLine(tuple(work.tokenizer.encode_source(segment.source, work.pair.source)), prefix)
+        GateLine(
+            tuple(work.tokenizer.encode_source(segment.source, work.pair.source, work.pair.target)),
+            prefix,
+        )
         for segment in spread(dev, EQUALITY_LINES)
     ]
     return check_equality(model, exact, lines)

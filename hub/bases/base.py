@@ -24,6 +24,14 @@ _IDENTITY_PATTERNS = (
     "*.model",
     "*.spm",
 )
+_DECODING_RULES = (
+    "forced_eos_token_id",
+    "bad_words_ids",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+)
+_LONGEST_HEADER = 100_000_000  # the format's own limit
+_OUTPUT_TABLE = "lm_head.weight"
 _WEIGHTS_MISSING = "has no *.safetensors weights"
 
 
@@ -49,9 +57,36 @@ class Base:
         return _read_json(self.folder / "config.json")
 
     @cached_property
+    def decoding_config(self) -> Mapping[str, Any]:
+        """The config with what generation_config.json says about decoding over it.
+
+        As in transformers, that file alone decides where it is present; where it is not, older
+        checkpoints have the same keys in config.json. Beam widths and lengths are the requests'.
+
+        Raises:
+            CorruptBaseError: A file is not JSON.
+        """
+        path = self.folder / "generation_config.json"
+        if not path.is_file():
+            return self.config
+        generation = _read_json(path)
+        kept = {key: value for key, value in self.config.items() if key not in _DECODING_RULES}
+        keys = (*_DECODING_RULES, "eos_token_id", "decoder_start_token_id")
+        return kept | {key: generation[key] for key in keys if generation.get(key) is not None}
+
+    @cached_property
     def dimensions(self) -> ModelDimensions:
-        """Sizes of the model, from config.json alone."""
-        return ModelDimensions.from_config(self.config)
+        """Sizes of the model, from config.json; of T5's tables, from the names in the weights.
+
+        Raises:
+            BaseNotFoundError: The family is unknown or a dimension is missing.
+        """
+        if self.family not in ("t5", "mt5"):
+            return ModelDimensions.from_config(self.config)
+        # transformers 5 writes tie_word_embeddings=true whether the output has its own table or
+        # not; it writes that table only if it has.
+        tied = _OUTPUT_TABLE not in _tensor_names(self.folder)
+        return ModelDimensions.from_config({**self.config, "tie_word_embeddings": tied})
 
     @property
     def family(self) -> str:
@@ -138,6 +173,21 @@ def _download(ref: str) -> Path:
             "check the name and the network, or give a local folder",
             field="base",
         ) from error
+
+
+def _tensor_names(folder: Path) -> frozenset[str]:
+    """Return the names in the headers of a folder's safetensors files."""
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        try:
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                if length > _LONGEST_HEADER:
+                    raise ValueError(f"a header of {length} bytes")
+                names |= json.loads(stream.read(length)).keys()
+        except (OSError, ValueError, AttributeError) as error:
+            raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error
+    return frozenset(names - {"__metadata__"})
 
 
 def _identity_files(folder: Path) -> list[Path]:

@@ -35,8 +35,14 @@ class BaseTokenizer(Protocol):
     def languages(self) -> frozenset[str]:
         """BCP-47 codes of the languages it has."""
 
-    def encode_source(self, text: str, language: str) -> list[int]:
-        """Return encoder input ids, language and end tokens included."""
+    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
+        """Return encoder input ids, language and end tokens included.
+
+        Args:
+            text: One segment.
+            language: What it is written in.
+            target: What it shall become; families that say so in the source must be told.
+        """
 
     def target_prefix(self, language: str) -> list[int]:
         """Return the ids that every translation into the language begins with."""
@@ -103,8 +109,8 @@ class M2M100Tokenizer:
         """BCP-47 codes of the languages it has."""
         return frozenset(self._language_ids)
 
-    def encode_source(self, text: str, language: str) -> list[int]:
-        """Return `[language] pieces </s>`."""
+    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
+        """Return `[language] pieces </s>`; the target is said by the decoder's prefix."""
         return [self._language_id(language), *self._encode(text), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
@@ -146,15 +152,33 @@ def load_tokenizer(base: Base) -> BaseTokenizer:
     all hundred.
 
     Raises:
-        CorruptBaseError: Its files are missing or unreadable, or of a family not supported yet.
+        CorruptBaseError: Its files are missing or unreadable, or of a family without languages.
     """
+    from hub.bases.tokenizers import loading
+
+    loaders = {
+        "m2m_100": _load_m2m_100,
+        "mbart": loading.load_mbart,
+        "marian": loading.load_marian,
+        "t5": loading.load_t5,
+        "mt5": loading.load_t5,
+    }
+    loader = loaders.get(base.family)
+    if loader is None:
+        raise CorruptBaseError(
+            f"base {base.name!r}: model_type {base.family!r} has no tokenizer for translation; "
+            f"these have: {', '.join(sorted(loaders))}"
+        )
+    return loader(base)
+
+
+def _load_m2m_100(base: Base) -> BaseTokenizer:
+    """M2M-100 ships a vocab.json, NLLB-200 of the same architecture does not."""
+    from hub.bases.tokenizers.loading import load_nllb
     from hub.language_tables import M2M_100
 
-    if base.family != "m2m_100" or not (base.folder / "vocab.json").is_file():
-        raise CorruptBaseError(
-            f"base {base.name!r} (model_type {base.family!r}) has no M2M-100 tokenizer "
-            "(vocab.json and sentencepiece.bpe.model); this family is not supported yet"
-        )
+    if not (base.folder / "vocab.json").is_file():
+        return load_nllb(base)
     codes = M2M_100.split()
     languages = {canonical(code) for code in base.record.get("languages") or codes}
     return M2M100Tokenizer(base.folder, codes, {tag: m2m_code(tag) for tag in languages})

@@ -18,7 +18,10 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
-from hub.engine.devices import CPU, upload
+from hub.engine.devices import CPU, moved, upload
+from hub.engine.native import AdapterRows
+from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
+from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
 RANK_MULTIPLE = 8
 PAGE_RANKS = 2048
@@ -55,6 +58,7 @@ class BankPart:
         up_scale: `(layers, rank)` float32, int8 banks with an activation.
         down_bias: `(layers, rank)` where biased.
         up_bias: `(layers, out)` where biased.
+        down_sum: `(layers, rank)` int32, int8 banks only: sums of down over its input.
     """
 
     key: BankKey
@@ -64,6 +68,7 @@ class BankPart:
     up_scale: Tensor | None = None
     down_bias: Tensor | None = None
     up_bias: Tensor | None = None
+    down_sum: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -82,7 +87,7 @@ class BankPart:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-_PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias")
+_PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias", "down_sum")
 
 
 class Page:
@@ -163,6 +168,7 @@ class Group:
         mask: `(n, high - low)` True where a row must not see a rank row; None where the
             interval belongs to one slot.
         bias_index: `(n,)` each row's entry in the page's up_bias.
+        adapted: Each row with its own interval; None where no compiled kernel reads it.
     """
 
     page: Page
@@ -172,6 +178,7 @@ class Group:
     count: int
     mask: Tensor | None
     bias_index: Tensor
+    adapted: AdapterRows | None = None
 
 
 @dataclass(frozen=True)
@@ -180,9 +187,11 @@ class Plan:
 
     Attributes:
         sites: Groups of every bank that has work, by stack and site.
+        vectors: Rows of every vector table that has work.
     """
 
     sites: dict[tuple[Stack, str], list[tuple[BankKey, list[Group]]]]
+    vectors: VectorPlan = EMPTY_VECTORS
 
     def at(self, stack: Stack, site: str) -> Sequence[tuple[BankKey, list[Group]]]:
         """Return the work at a site."""
@@ -199,7 +208,7 @@ class Banks:
         self,
         architecture: Architecture,
         slots: int,
-        merge_macs: int,
+        merge_macs: int | None,
         device: torch.device = CPU,
     ) -> None:
         """Make room for slots 1 to `slots`.
@@ -208,8 +217,9 @@ class Banks:
             architecture: Shape of the base.
             slots: Number of slots; slot 0 is the plain base and takes no room.
             merge_macs: Neighbouring slots share one product while `rows * ranks * width`
-                stays under this; 0 where rows of different slots must not share.
-            device: Where the pages lie.
+                stays under this; 0 where rows of different slots must not share; None where
+                every row finds its own interval and all of a page go together.
+            device: Where pages, vectors and prefixes lie.
         """
         self.slots = slots
         self.version = 0
@@ -219,6 +229,8 @@ class Banks:
         self._banks: dict[BankKey, Bank] = {}
         self._placed: dict[int, tuple[BankKey, ...]] = {}
         self._bytes: dict[int, int] = {}
+        self._vectors = VectorTables(slots, device)
+        self._prefixes: dict[int, SlotPrefixes] = {}
 
     @property
     def placed(self) -> frozenset[int]:
@@ -230,19 +242,35 @@ class Banks:
         """Return the bytes that the placed adapters take."""
         return sum(self._bytes.values())
 
-    def place(self, slot: int, parts: Iterable[BankPart]) -> None:
+    def prefixes(self, slot: int) -> SlotPrefixes:
+        """Return the prefixes of a slot's adapter."""
+        return self._prefixes.get(slot, NO_PREFIXES)
+
+    def place(
+        self,
+        slot: int,
+        parts: Iterable[BankPart],
+        vectors: Sequence[VectorPart] = (),
+        prefixes: Sequence[Prefix] = (),
+    ) -> None:
         """Copy an adapter's parts into a slot, in place of what it held."""
         self.clear(slot)
         placed = list(parts)
         for part in placed:
             self._banks.setdefault(part.key, Bank(part.key, device=self._device)).place(slot, part)
         self._placed[slot] = tuple(part.key for part in placed)
-        self._bytes[slot] = sum(part.nbytes for part in placed)
+        self._vectors.place(slot, vectors)
+        if prefixes:
+            self._prefixes[slot] = SlotPrefixes.of(moved(list(prefixes), self._device))
+        copied: list[BankPart | VectorPart | Prefix] = [*placed, *vectors, *prefixes]
+        self._bytes[slot] = sum(part.nbytes for part in copied)
         self.version += 1
 
     def clear(self, slot: int) -> None:
         """Free a slot; nothing happens if it is free already."""
         self._bytes.pop(slot, None)
+        self._prefixes.pop(slot, None)
+        self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
             bank = self._banks[key]
             bank.clear(slot)
@@ -269,7 +297,7 @@ class Banks:
                 rows_of_slot.setdefault(slot, []).append(row)
         if not rows_of_slot:
             return EMPTY_PLAN
-        plan = Plan({})
+        plan = Plan({}, self._vectors.plan(slot_of_row))
         for key in sorted({key for slot in rows_of_slot for key in self._placed[slot]}):
             groups = list(self._groups(self._banks[key], rows_of_slot, len(slot_of_row)))
             plan.sites.setdefault((key.stack, key.site), []).append((key, groups))
@@ -282,31 +310,45 @@ class Banks:
             members: list[int] = []
             for slot in sorted(page.used.keys() & rows_of_slot.keys(), key=page.used.__getitem__):
                 if members and not self._worth_merging(page, [*members, slot], rows_of_slot):
-                    yield _group(page, members, rows_of_slot, total)
+                    yield self._group(page, members, rows_of_slot, total)
                     members = []
                 members.append(slot)
             if members:
-                yield _group(page, members, rows_of_slot, total)
+                yield self._group(page, members, rows_of_slot, total)
 
     def _worth_merging(
         self, page: Page, members: list[int], rows_of_slot: dict[int, list[int]]
     ) -> bool:
+        if self._merge_macs is None:
+            return True
         rows = sum(len(rows_of_slot[slot]) for slot in members)
         ranks = page.used[members[-1]][1] - page.used[members[0]][0]
         return rows * ranks * self._width <= self._merge_macs
 
-
-def _group(page: Page, members: list[int], rows_of_slot: dict[int, list[int]], total: int) -> Group:
-    low, high = page.used[members[0]][0], page.used[members[-1]][1]
-    pairs = sorted((row, slot) for slot in members for row in rows_of_slot[slot])
-    intervals = torch.tensor([page.used[slot] for _, slot in pairs])
-    mask = None
-    if len(members) > 1:
-        columns = torch.arange(low, high)
-        mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
-        mask = upload(mask, page.device)
-    rows = None
-    if len(pairs) != total:
-        rows = upload(torch.tensor([row for row, _ in pairs]), page.device)
-    bias_index = upload(intervals[:, 0] // RANK_MULTIPLE, page.device)
-    return Group(page, low, high, rows, len(pairs), mask, bias_index)
+    def _group(
+        self, page: Page, members: list[int], rows_of_slot: dict[int, list[int]], total: int
+    ) -> Group:
+        low, high = page.used[members[0]][0], page.used[members[-1]][1]
+        pairs = sorted((row, slot) for slot in members for row in rows_of_slot[slot])
+        intervals = torch.tensor([page.used[slot] for _, slot in pairs])
+        mask = None
+        if len(members) > 1 and self._merge_macs is not None:
+            columns = torch.arange(low, high)
+            mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
+            mask = upload(mask, page.device)
+        index = torch.tensor([row for row, _ in pairs])
+        offsets, ends = intervals.t().contiguous()
+        adapted = None
+        if self._merge_macs is None:
+            ranks = ends - offsets
+            adapted = AdapterRows(index, offsets, ranks, int(ranks.max()))
+        return Group(
+            page=page,
+            low=low,
+            high=high,
+            rows=None if len(pairs) == total else upload(index, page.device),
+            count=len(pairs),
+            mask=mask,
+            bias_index=upload(offsets // RANK_MULTIPLE, page.device),
+            adapted=adapted,
+        )

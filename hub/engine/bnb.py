@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.linear import Embedding, Linear, Operand, Quantization
+from hub.engine.linear import Embedding, Linear, Operand, Quantization, RowNorm
 from hub.engine.precisions import FixedLinear, FloatEmbedding, fixed_blocks
 from hub.errors import SettingsError
 
@@ -69,9 +69,18 @@ class Nf4Precision:
     name: Quantization = "nf4"
     hidden_dtype: torch.dtype = torch.bfloat16
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return self.hidden_dtype
+
     def operand(self, x: Tensor) -> Operand:
         """Pass rows through."""
         return Operand(x, None, x.shape[0])
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise rows."""
+        return self.operand(norm(x))
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize a weight on the device."""
@@ -87,6 +96,10 @@ class Nf4Precision:
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Keep a token table in the hidden dtype."""
         return _tied(self, weight, scale)
+
+    def output(self, weight: Tensor) -> Linear:
+        """Keep an output projection in the hidden dtype."""
+        return _table(self, weight)
 
 
 class Nf4Linear:
@@ -107,6 +120,10 @@ class Nf4Linear:
         ]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[: x.rows]
 
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add the product to `hidden (rows, out)`, in place."""
+        hidden += self(x)
+
 
 def _whole_blocks(rows: Tensor) -> Tensor:
     """Return rows padded with zeros to a multiple of the block size."""
@@ -122,9 +139,18 @@ class BnbInt8Precision:
     name: Quantization = "bnb-int8"
     hidden_dtype: torch.dtype = torch.bfloat16
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return self.hidden_dtype
+
     def operand(self, x: Tensor) -> Operand:
         """Pass rows through; adapters read them in the hidden dtype."""
         return Operand(x, None, x.shape[0])
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise rows."""
+        return self.operand(norm(x))
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize a weight on the device, one scale per output."""
@@ -137,6 +163,10 @@ class BnbInt8Precision:
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Keep a token table in the hidden dtype."""
         return _tied(self, weight, scale)
+
+    def output(self, weight: Tensor) -> Linear:
+        """Keep an output projection in the hidden dtype."""
+        return _table(self, weight)
 
 
 class BnbInt8Linear:
@@ -160,12 +190,20 @@ class BnbInt8Linear:
         )
         return product.to(x.values.dtype)  # type: ignore[no-any-return]
 
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add the product to `hidden (rows, out)`, in place."""
+        hidden += self(x)
+
 
 def _tied(
     precision: Nf4Precision | BnbInt8Precision, weight: Tensor, scale: float
 ) -> tuple[Embedding, Linear]:
-    table = weight.to(precision.device, precision.hidden_dtype)
-    return FloatEmbedding(table, scale), FixedLinear(table, None)
+    output = _table(precision, weight)
+    return FloatEmbedding(output.weight, scale), output
+
+
+def _table(precision: Nf4Precision | BnbInt8Precision, weight: Tensor) -> FixedLinear:
+    return FixedLinear(weight.to(precision.device, precision.hidden_dtype), None)
 
 
 def _moved_bias(precision: Nf4Precision, bias: Tensor | None) -> Tensor | None:

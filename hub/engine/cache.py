@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture
 from hub.engine.devices import CPU, upload
+from hub.engine.native import Places
 
 LENGTH_MULTIPLE = 16
 _RESERVE_MULTIPLE = 64
@@ -49,13 +50,15 @@ class Lane:
         self.count = 0
         self._layers = architecture.decoder_layers
         self._heads = architecture.decoder_heads
-        self._head_dim = architecture.d_model // architecture.decoder_heads
+        self._head_dim = architecture.attention_width("decoder") // architecture.decoder_heads
+        self.scale = architecture.attention_scale("decoder")
         self._dtype = dtype
         self._device = device
         self.self_kv = self._reserve(0, 0)
         self.cross_kv = self._reserve(0, 0)
         self._source_lengths: list[int] = []
         self._cross_mask: Tensor | None = None
+        self._cross_places: Places | None = None
 
     @property
     def nbytes(self) -> int:
@@ -67,7 +70,7 @@ class Lane:
         index = self.count
         self.count += 1
         self._source_lengths.append(source_length)
-        self._cross_mask = None
+        self._cross_mask = self._cross_places = None
         self.self_kv = self._grown(self.self_kv, self.count * self.width, target_length)
         self.cross_kv = self._grown(self.cross_kv, self.count, source_length)
         return index
@@ -94,7 +97,7 @@ class Lane:
         self._source_lengths[index] = self._source_lengths[last]
         self._source_lengths.pop()
         self.count = last
-        self._cross_mask = None
+        self._cross_mask = self._cross_places = None
 
     def reorder(self, sources: Sequence[int], length: int) -> None:
         """Let row i continue from row `sources[i]`, for the first `length` positions."""
@@ -112,6 +115,14 @@ class Lane:
             mask = length_mask(torch.tensor(self._source_lengths), self._dtype)
             self._cross_mask = upload(mask, self._device)
         return self._cross_mask
+
+    def cross_places(self) -> Places:
+        """Return each row's request and the length of its source."""
+        if self._cross_places is None:
+            lengths = torch.tensor(self._source_lengths).repeat_interleave(self.width)
+            owners = torch.arange(self.count).repeat_interleave(self.width)
+            self._cross_places = Places(owners, lengths, max(self._source_lengths))
+        return self._cross_places
 
     def _grown(self, kv: Tensor, rows: int, length: int) -> Tensor:
         old_rows, old_length = kv.shape[2], kv.shape[4]

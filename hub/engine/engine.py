@@ -63,7 +63,7 @@ class Engine:
         self._waiting: list[DecodeRequest] = []
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
-        self._rows = Rows(model.architecture, model.precision.hidden_dtype, device)
+        self._rows = Rows(model.architecture, model.precision, device)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -101,11 +101,18 @@ class Engine:
         place = find_device(device)
         precision = find_precision(quantization, place)
         family = find_family(base.config)
-        architecture = family.architecture(base.config)
+        architecture = family.architecture(base.decoding_config)
         with torch.inference_mode():
             model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
         deltas = find_deltas(precision)
-        reader = AdapterReader(family, architecture, deltas, base.digest)
+        reader = AdapterReader(
+            family,
+            architecture,
+            deltas,
+            base.digest,
+            weights=lambda: Checkpoint(base.folder, family, architecture),
+            dtype=precision.cache_dtype,
+        )
         banks = Banks(architecture, slots, deltas.merge_macs, place)
         capture = capture or find_capture(precision, place)
         return cls(model, banks, reader, base.digest, max_rows, place, capture)
@@ -187,7 +194,7 @@ class Engine:
             raise WrongBaseError(
                 f"the adapter was read for base {adapter.digest}, this engine serves {self._digest}"
             )
-        self._banks.place(slot, adapter.parts)
+        self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes)
 
     def clear(self, slot: int) -> None:
         """Free a slot.
@@ -244,7 +251,7 @@ class Engine:
         tokens = 0
         if rows:
             hidden = self._decode(self._rows.step())
-            tokens, ended = self._rows.advance(hidden, self._model.project)
+            tokens, ended = self._rows.advance(hidden, self._model.likeliest)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
         return StepReport(
@@ -283,7 +290,7 @@ class Engine:
         for request in requests:
             self._check(request)
         model = self._model
-        rows = Rows(self.architecture, model.precision.hidden_dtype, self._device)
+        rows = Rows(self.architecture, model.precision, self._device)
         self._encode(list(requests), rows)
         plan = self._banks.plan(rows.slot_of_row())
         adapters = StepAdapters(plan, self._deltas, model.precision)
@@ -299,14 +306,16 @@ class Engine:
                 f"the source has {len(request.source_ids)} tokens, the base takes 1 to {limit}",
                 field="contents",
             )
-        target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
-        if target > limit + 1:
+        shift = self._banks.prefixes(request.slot).position_shift
+        ahead = f"the adapter's prefix of {shift} and " if shift else ""
+        room = limit - shift - len(request.prefix_ids)
+        if request.options.max_new_tokens > room:
             raise DecodingError(
-                f"max_new_tokens is {request.options.max_new_tokens}, with the forced prefix the "
-                f"base takes at most {limit - len(request.prefix_ids)}",
+                f"max_new_tokens is {request.options.max_new_tokens}, with {ahead}the forced "
+                f"prefix the base takes at most {room}",
                 field="max_new_tokens",
             )
-        tokens = (*request.source_ids, *request.prefix_ids)
+        tokens = (*request.source_ids, *request.prefix_ids, *(request.options.bad_words or ()))
         if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
         if request.options.beam_size > self._max_rows:
@@ -342,6 +351,7 @@ class Engine:
         batch = SourceBatch.build(
             [request.source_ids for request in requests],
             model.precision.hidden_dtype,
+            [self._banks.prefixes(request.slot).encoder_self for request in requests],
             self._device,
         )
         slots = [
@@ -351,7 +361,8 @@ class Engine:
         ]
         adapters = StepAdapters(self._banks.plan(slots), self._deltas, model.precision)
         encoded = model.encode(batch, adapters)
-        added = [rows.add(requests[index]) for index in batch.order]
+        waiting = [requests[index] for index in batch.order]
+        added = [rows.add(request, self._banks.prefixes(request.slot)) for request in waiting]
         model.store(encoded, batch, [one.place for one in added], adapters)
         seconds = time.perf_counter() - started
         for one in added:

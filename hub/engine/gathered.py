@@ -38,9 +38,11 @@ def gatherable(plan: Plan) -> bool:
     """Return whether all that a plan does can be gathered.
 
     Whatever is not known here must run as the engine runs it without graphs: an adapter that is
-    silently left out would be the worst of errors.
+    silently left out would be the worst of errors. Vectors are not known here. Prefixes are in the
+    rows' caches, no part of a plan.
     """
-    if any(getattr(plan, each.name) for each in fields(plan) if each.name != "sites"):
+    plain = type(plan)(plan.sites)
+    if any(getattr(plan, each.name) != getattr(plain, each.name) for each in fields(plan)):
         return False
     return all(
         _known(key, group)
@@ -67,8 +69,11 @@ class GatheredDeltas(FloatDeltas):
     run on the same banks.
     """
 
-    def delta(self, key: BankKey, layer: int, group: Group, x: Operand) -> Tensor:
-        """Return `(rows, out)`, zeros for rows without an adapter in the group's page."""
+    def add(self, key: BankKey, layer: int, group: Group, x: Operand, out: Tensor) -> None:
+        """Add to every row; zeros to rows without an adapter in the group's page."""
+        out += self._gathered(key, layer, group, x)
+
+    def _gathered(self, key: BankKey, layer: int, group: Group, x: Operand) -> Tensor:
         assert group.mask is not None
         weights, rank = group.page.tensors, group.high
         places = rank_places(group.bias_index, group.mask)  # (rows, R)

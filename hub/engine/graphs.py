@@ -7,7 +7,8 @@ lies in fixed buffers.
 
 A shape that was seen a few times is captured. Until then the same padded step runs uncaptured: a
 row's result must not depend on how often a shape was seen. Steps of several lanes, and those with
-adapters that cannot be gathered, run as the engine runs them without graphs.
+adapters that cannot be gathered, run as the engine runs them without graphs. Prefixes are entries
+of the caches; relative positions are computed from the buffers, inside the graph.
 
 What can be captured and replayed is a `Capture`. `CudaCapture` is the real one; nothing here has
 been seen running on a GPU yet, and docs/gpu.md says so. The rest of this file knows no CUDA.
@@ -134,6 +135,7 @@ class StepShape:
         """Return the shape of a step of one lane."""
         (part,) = step.lanes
         lane = part.lane
+        assert part.mask is not None
         return cls(
             width=lane.width,
             requests=bucket(lane.count),
@@ -152,6 +154,7 @@ class FixedLane:
     self_kv: Tensor
     cross_kv: Tensor
     mask: Tensor
+    scale: float
 
     def cross_mask(self) -> Tensor:
         """Return the additive mask `(requests, 1, 1, source positions)`."""
@@ -172,16 +175,21 @@ class StepBuffers:
         self._shape = shape
         self.adapters = AdapterBuffers(shape.adapters, shape.rows, device)
         cross = _hidden(shape.requests, shape.source_positions, dtype, device)
-        fixed = FixedLane(shape.width, shape.requests, lane.self_kv, lane.cross_kv, cross)
+        fixed = FixedLane(
+            shape.width, shape.requests, lane.self_kv, lane.cross_kv, cross, lane.scale
+        )
+        tokens, positions, entries = (
+            torch.zeros(shape.rows, dtype=torch.int64, device=device) for _ in range(3)
+        )
         part = LaneStep(
             lane=cast(Lane, fixed),
             rows=slice(0, shape.rows),
             index=torch.arange(shape.rows, device=device),
-            positions=torch.zeros(shape.rows, dtype=torch.int64, device=device),
+            positions=entries,
             mask=_hidden(shape.rows, shape.positions, dtype, device),
+            places=None,
         )
-        tokens = torch.zeros(shape.rows, dtype=torch.int64, device=device)
-        self.step = DecoderStep(tokens, part.positions, [part])
+        self.step = DecoderStep(tokens, positions, [part])
         self._cross = cross
         self._composition: object = None
 
@@ -195,8 +203,11 @@ class StepBuffers:
         """
         (part,) = step.lanes
         (own,) = self.step.lanes
+        assert own.mask is not None
+        assert part.mask is not None
         _overwrite(self.step.tokens, step.tokens)
-        _overwrite(own.positions, step.positions)
+        _overwrite(self.step.positions, step.positions)
+        _overwrite(own.positions, part.positions)
         _cover(own.mask, part.mask)
         _cover(self._cross, part.lane.cross_mask())
         composition = (version, tuple(slot_of_row))
@@ -296,7 +307,7 @@ class GraphRunner:
             slot_of_row: Adapter slot of each row.
             plan: The same, as the engine would run it.
         """
-        if len(step.lanes) != 1 or not gatherable(plan):
+        if len(step.lanes) != 1 or step.lanes[0].mask is None or not gatherable(plan):
             return None
         shape = StepShape.of(step, AdapterShape.of(self._banks, slot_of_row))
         entry = self._entry(shape, step.lanes[0].lane)

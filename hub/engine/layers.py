@@ -14,43 +14,117 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.architecture import LAYER_OUTPUT, Stack
+from hub.engine.architecture import FEED_FORWARD_GATE, LAYER_OUTPUT, SELF_INPUT, Stack
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.linear import Linear, Operand, Precision
+from hub.engine.native import NormKind, NormStep, Places, attend
+from hub.engine.prefixes import PrefixedKeys
+from hub.engine.vectors import NormSites
+
+_SELF = NormSites("self_attn_norm", SELF_INPUT)
+_CROSS = NormSites("cross_attn_norm", "cross_attn.q")
+_FEED_FORWARD = NormSites("feed_forward_norm", "fc1")
 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Layer norm over the last dimension."""
+    """Norm over the last dimension.
+
+    Attributes:
+        bias: None for an RMS norm, which neither centres nor shifts (arXiv 1910.07467).
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
     epsilon: float
 
+    @property
+    def step(self) -> NormStep:
+        """The norm as the compiled kernels take it."""
+        kind: NormKind = "rms" if self.bias is None else "layer"
+        return NormStep(kind, self.epsilon, self.weight, self.bias)
+
     def __call__(self, x: Tensor) -> Tensor:
-        """Return `x` normalised, scaled and shifted."""
+        """Return `x` normalised and scaled, and shifted by a layer norm."""
+        if self.bias is None:
+            return functional.rms_norm(x, x.shape[-1:], self.weight, self.epsilon)
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.epsilon)
+
+    def unit(self, x: Tensor) -> Tensor:
+        """Return `x` normalised, neither scaled nor shifted."""
+        if self.bias is None:
+            return functional.rms_norm(x, x.shape[-1:], eps=self.epsilon)
+        return functional.layer_norm(x, x.shape[-1:], eps=self.epsilon)
+
+
+_VECTOR = 64
+_SERIAL = 32768
+"""Elements up to which torch keeps an operation on one thread."""
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """Return an activation of `(rows, width)` by its name in `Architecture`; may overwrite `x`.
+
+    Torch computes what does not fill a vector, at the end of a thread's share, by another
+    formula. Rows are therefore padded to whole vectors, and where the shares of threads could
+    end inside one, they run in blocks that torch does not share out. All of that is for CPUs.
+    """
+    if activation == "relu":
+        return x.relu_()
+    if x.device.type != "cpu":
+        return _smooth(x, activation)
+    width = x.shape[1]
+    padded = functional.pad(x, (0, -width % _VECTOR)) if width % _VECTOR else x
+    if torch.get_num_threads() <= 2:
+        return _smooth(padded, activation)[:, :width]
+    blocks = torch.split(padded, max(1, _SERIAL // padded.shape[1]))
+    return torch.cat([_smooth(block, activation) for block in blocks])[:, :width]
+
+
+def _smooth(x: Tensor, activation: str) -> Tensor:
+    if activation == "silu":
+        return functional.silu(x)
+    return functional.gelu(x, approximate="tanh" if activation == "gelu_new" else "none")
 
 
 @dataclass(frozen=True, slots=True)
 class FeedForward:
-    """`fc2(activation(fc1(x)))`."""
+    """`fc2(activation(fc1(x)))`, or gated: `fc2(activation(gate(x)) * fc1(x))`.
+
+    The gated form is that of arXiv 2002.05202, equation 6.
+    """
 
     stack: Stack
     layer: int
     fc1: Linear
     fc2: Linear
     activation: str
+    gate: Linear | None = None
 
-    def __call__(self, x: Operand, precision: Precision, adapters: StepAdapters) -> Tensor:
-        """Return `(rows, d_model)`."""
-        inner = self.fc1(x)
-        adapters.add_low_rank(self.stack, "fc1", self.layer, x, inner)
-        active = inner.relu_() if self.activation == "relu" else functional.gelu(inner)
+    def add_to(
+        self, hidden: Tensor, x: Operand, precision: Precision, adapters: StepAdapters
+    ) -> None:
+        """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
+        inner = self._adapted(self.fc1, "fc1", x, adapters)
+        if self.gate is None:
+            active = activate(inner, self.activation)
+        else:
+            gate = self._adapted(self.gate, FEED_FORWARD_GATE, x, adapters)
+            active = activate(gate, self.activation).mul_(inner)
         prepared = precision.operand(active)
-        out = self.fc2(prepared)
-        adapters.add_low_rank(self.stack, "fc2", self.layer, prepared, out)
+        prepared = adapters.scale_input(self.stack, "fc2", self.layer, active, prepared)
+        if adapters.leaves_alone(self.stack, "fc2", self.layer, "feed_forward"):
+            self.fc2.add_to(hidden, prepared)
+            return
+        out = self._adapted(self.fc2, "fc2", prepared, adapters)
+        adapters.add_bottleneck(self.stack, "feed_forward", self.layer, out)
+        hidden += out
+
+    def _adapted(self, linear: Linear, site: str, x: Operand, adapters: StepAdapters) -> Tensor:
+        out = linear(x)
+        adapters.adjust(self.stack, site, self.layer, out)
+        adapters.add_low_rank(self.stack, site, self.layer, x, out)
         return out
 
 
@@ -58,7 +132,7 @@ class Attend(Protocol):
     """Attention of flat rows over whatever keys and values belong to them."""
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
-        """Return `(rows, d_model)` from a layer's projections."""
+        """Return `(rows, heads * head_dim)` from a layer's projections."""
         ...
 
 
@@ -79,21 +153,35 @@ class Attention:
     names: Sequence[str]
     out: Linear
 
-    def __call__(
-        self, x: Operand, attend: Attend, precision: Precision, adapters: StepAdapters
-    ) -> Tensor:
-        """Return `(rows, d_model)`."""
-        mixed = precision.operand(attend(self.layer, self.project(x, adapters)))
+    def add_to(
+        self,
+        hidden: Tensor,
+        x: Operand,
+        attend: Attend,
+        precision: Precision,
+        adapters: StepAdapters,
+    ) -> None:
+        """Add the sub-layer's output to `hidden (rows, d_model)`, in place."""
+        site = f"{self.site}.out"
+        attended = attend(self.layer, self.project(x, adapters))
+        mixed = precision.operand(attended)
+        mixed = adapters.scale_input(self.stack, site, self.layer, attended, mixed)
+        if adapters.leaves_alone(self.stack, site, self.layer, self.site):
+            self.out.add_to(hidden, mixed)
+            return
         out = self.out(mixed)
-        adapters.add_low_rank(self.stack, f"{self.site}.out", self.layer, mixed, out)
-        return out
+        adapters.adjust(self.stack, site, self.layer, out)
+        adapters.add_low_rank(self.stack, site, self.layer, mixed, out)
+        adapters.add_bottleneck(self.stack, self.site, self.layer, out)
+        hidden += out
 
     def project(self, x: Operand, adapters: StepAdapters) -> Tensor:
-        """Return `(rows, len(names) * d_model)`, adapters included."""
+        """Return `(rows, len(names) * heads * head_dim)`, adapters included."""
         projected = self.inputs(x)
         width = projected.shape[1] // len(self.names)
         for index, name in enumerate(self.names):
             columns = projected[:, index * width : (index + 1) * width]
+            adapters.adjust(self.stack, f"{self.site}.{name}", self.layer, columns)
             adapters.add_low_rank(self.stack, f"{self.site}.{name}", self.layer, x, columns)
         return projected
 
@@ -106,17 +194,22 @@ class KeysValues:
     inputs: Linear
 
     def __call__(self, x: Operand, adapters: StepAdapters) -> Tensor:
-        """Return `(tokens, 2 * d_model)` from prepared encoder output."""
+        """Return `(tokens, 2 * heads * head_dim)` from prepared encoder output."""
         projected = self.inputs(x)
-        keys, values = projected.chunk(2, dim=1)
-        adapters.add_low_rank("decoder", "cross_attn.k", self.layer, x, keys)
-        adapters.add_low_rank("decoder", "cross_attn.v", self.layer, x, values)
+        columns = projected.chunk(2, dim=1)
+        for site, own in zip(("cross_attn.k", "cross_attn.v"), columns, strict=True):
+            adapters.adjust("decoder", site, self.layer, own)
+            adapters.add_low_rank("decoder", site, self.layer, x, own)
         return projected
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A pre-norm layer of either stack; `cross` is None in the encoder."""
+    """A layer of either stack; `cross` is None in the encoder.
+
+    Attributes:
+        pre_norm: Norms come before the sub-layers, and not behind their residuals.
+    """
 
     stack: Stack
     index: int
@@ -126,6 +219,7 @@ class Layer:
     cross_attention: Attention | None
     feed_forward_norm: Norm
     feed_forward: FeedForward
+    pre_norm: bool = True
 
     def __call__(
         self,
@@ -135,18 +229,44 @@ class Layer:
         precision: Precision,
         adapters: StepAdapters,
     ) -> Tensor:
-        """Update `hidden (rows, d_model)` in place and return it."""
-        x = precision.operand(self.self_norm(hidden))
-        hidden += self.self_attention(x, attend, precision, adapters)
+        """Return the new `hidden (rows, d_model)`; the old one is overwritten."""
+        x = self._read(self.self_norm, _SELF, hidden, precision, adapters)
+        self.self_attention.add_to(hidden, x, attend, precision, adapters)
+        hidden = self._behind(self.self_norm, _SELF, hidden, adapters)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
             assert attend_cross is not None
-            x = precision.operand(self.cross_norm(hidden))
-            hidden += self.cross_attention(x, attend_cross, precision, adapters)
-        x = precision.operand(self.feed_forward_norm(hidden))
-        hidden += self.feed_forward(x, precision, adapters)
+            x = self._read(self.cross_norm, _CROSS, hidden, precision, adapters)
+            self.cross_attention.add_to(hidden, x, attend_cross, precision, adapters)
+            hidden = self._behind(self.cross_norm, _CROSS, hidden, adapters)
+        x = self._read(self.feed_forward_norm, _FEED_FORWARD, hidden, precision, adapters)
+        self.feed_forward.add_to(hidden, x, precision, adapters)
+        hidden = self._behind(self.feed_forward_norm, _FEED_FORWARD, hidden, adapters)
         adapters.add_bottleneck(self.stack, LAYER_OUTPUT, self.index, hidden)
         return hidden
+
+    def _read(
+        self,
+        norm: Norm,
+        sites: NormSites,
+        hidden: Tensor,
+        precision: Precision,
+        adapters: StepAdapters,
+    ) -> Operand:
+        """Return what a sub-layer's first linears read from `hidden`."""
+        if self.pre_norm:
+            prepared = precision.normed(norm, hidden)
+            return adapters.amend(self.stack, sites, self.index, norm, hidden, prepared)
+        prepared = precision.operand(hidden)
+        return adapters.scale_input(self.stack, sites.readers, self.index, hidden, prepared)
+
+    def _behind(
+        self, norm: Norm, sites: NormSites, hidden: Tensor, adapters: StepAdapters
+    ) -> Tensor:
+        """Return what stands behind a residual."""
+        if self.pre_norm:
+            return hidden
+        return adapters.normalise(self.stack, sites.norm, self.index, norm, hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +281,9 @@ class SourceBucket:
         count: Number of sources.
         length: Rounded length.
         places: `(tokens,)` where each flat row goes in `(count * length)`; None if all fit.
-        mask: `(count, 1, 1, length)`, additive.
+        mask: `(count, 1, 1, entries)`, additive; with relative positions
+            `(count, heads, length, entries)`.
+        prefixed: How keys and values lie where the sources have prefixes.
     """
 
     tokens: slice
@@ -169,6 +291,7 @@ class SourceBucket:
     length: int
     places: Tensor | None
     mask: Tensor
+    prefixed: PrefixedKeys | None = None
 
     def spread(self, rows: Tensor) -> Tensor:
         """Return flat rows `(tokens, width)` as `(count, length, width)`, zeros between."""
@@ -182,24 +305,38 @@ class SourceBucket:
 
 @dataclass(frozen=True, slots=True)
 class SourceAttention:
-    """Self-attention inside each source of an encoder batch."""
+    """Self-attention inside each source of an encoder batch.
+
+    Attributes:
+        scale: Factor on the products of queries and keys.
+    """
 
     buckets: Sequence[SourceBucket]
     heads: int
+    scale: float
 
     def __call__(self, layer: int, projected: Tensor) -> Tensor:
-        """Attend from fused `(tokens, 3 * d_model)`."""
-        parts = [self._bucket(bucket, projected[bucket.tokens]) for bucket in self.buckets]
+        """Attend from fused `(tokens, 3 * heads * head_dim)`."""
+        parts = [self._bucket(layer, bucket, projected[bucket.tokens]) for bucket in self.buckets]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _bucket(self, bucket: SourceBucket, projected: Tensor) -> Tensor:
-        spread = bucket.spread(projected)
-        split = spread.view(bucket.count, bucket.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+    def _bucket(self, layer: int, bucket: SourceBucket, projected: Tensor) -> Tensor:
+        if bucket.prefixed is None:
+            queries, keys, values = self._heads(bucket.spread(projected), 3)
+        else:
+            width = projected.shape[1] // 3
+            [queries] = self._heads(bucket.spread(projected[:, :width]), 1)
+            keys, values = self._heads(bucket.prefixed.spread(layer, projected[:, width:]), 2)
         mixed = functional.scaled_dot_product_attention(
-            split[0], split[1], split[2], attn_mask=bucket.mask
+            queries, keys, values, attn_mask=bucket.mask, scale=self.scale
         )  # (count, heads, length, head_dim)
         flat = mixed.transpose(1, 2).reshape(bucket.count * bucket.length, -1)
         return flat if bucket.places is None else flat.index_select(0, bucket.places)
+
+    def _heads(self, spread: Tensor, parts: int) -> Tensor:
+        """Split `(count, length, parts * inner)` into `(parts, count, heads, length, head_dim)`."""
+        count, length, _ = spread.shape
+        return spread.view(count, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,36 +347,57 @@ class LaneStep:
         rows: Slice of the step's flat rows.
         index: `(rows,)` row numbers inside the lane.
         positions: `(rows,)` the position each row writes.
-        mask: `(rows, 1, 1, positions)`, additive.
+        mask: `(rows, 1, 1, positions)`, additive, one a head with relative positions; None
+            where the kernels read lengths.
+        places: Where the kernels find each row's own positions.
+        bias: `(heads, distances)` of relative positions, for the kernels.
     """
 
     lane: Lane
     rows: slice
     index: Tensor
     positions: Tensor
-    mask: Tensor
+    mask: Tensor | None
+    places: Places | None
+    bias: Tensor | None = None
 
     def attend_self(self, layer: int, projected: Tensor) -> Tensor:
-        """Write keys and values, then attend from `(rows, 3 * d_model)`."""
+        """Write keys and values, then attend from `(rows, 3 * heads * head_dim)`."""
         cache = self.lane.self_kv[layer]
         rows, heads, head_dim = projected.shape[0], cache.shape[2], cache.shape[4]
+        if self.places is not None:
+            out = projected.new_empty(rows, heads * head_dim)
+            attend(
+                projected, cache, self.places, out, append=True, scale=self.lane.scale,
+                bias=self.bias,
+            )  # fmt: skip
+            return out
+        assert self.mask is not None
         split = projected.view(rows, 3, heads, head_dim)
         written = split[:, 1:].transpose(0, 1)  # (2, rows, heads, head_dim)
         cache.transpose(2, 3)[:, self.index, self.positions] = written
         keys, values = cache[:, :rows, :, : self.mask.shape[-1]]
         mixed = functional.scaled_dot_product_attention(
-            split[:, 0].unsqueeze(2), keys, values, attn_mask=self.mask
+            split[:, 0].unsqueeze(2), keys, values, attn_mask=self.mask, scale=self.lane.scale
         )  # (rows, heads, 1, head_dim)
         return mixed.reshape(rows, heads * head_dim)
 
     def attend_cross(self, layer: int, projected: Tensor) -> Tensor:
-        """Attend from `(rows, d_model)` queries; the beams of a request share its source."""
-        lane, mask = self.lane, self.lane.cross_mask()
+        """Attend from queries `(rows, heads * head_dim)`; beams share their source."""
+        lane = self.lane
         cache = lane.cross_kv[layer]
         heads, head_dim = cache.shape[2], cache.shape[4]
+        if self.places is not None:
+            out = torch.empty_like(projected)
+            places = lane.cross_places()
+            attend(projected, cache, places, out, append=False, scale=lane.scale)
+            return out
+        mask = lane.cross_mask()
         queries = projected.view(lane.count, lane.width, heads, head_dim).transpose(1, 2)
         keys, values = cache[:, : lane.count, :, : mask.shape[-1]]
-        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        mixed = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=lane.scale
+        )
         return mixed.transpose(1, 2).reshape(projected.shape)
 
 

@@ -4,7 +4,8 @@ A row's result must not depend on the rows beside it. Each precision keeps that
 in its own way:
 
 - int8: activations are scaled by their own row's largest magnitude, and products
-  are summed as integers, which is exact in any order.
+  are summed as integers, which is exact in any order. The rest of the way runs in
+  compiled kernels where they could be built (`hub.engine.native`).
 - float32, bfloat16: BLAS picks another summation order for another number of
   rows. Rows therefore run in blocks of at most 64, padded to a multiple of 16,
   inside which the order was measured to be the same (docs/engine.md).
@@ -12,13 +13,15 @@ in its own way:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hub.engine import native
 from hub.errors import SettingsError
 
 Quantization = Literal["float32", "bfloat16", "float16", "int8", "bnb-int8", "nf4"]
@@ -28,6 +31,7 @@ _ROW_MULTIPLE = 16
 _FEWEST_ROWS = 4
 _LEVELS = 127
 _TINY = 1e-30
+_PART_TOKENS = 8192
 
 ZERO_POINT = 128
 """Value that stands for 0 in quantized activations. They are unsigned because oneDNN has fast
@@ -57,6 +61,23 @@ class Linear(Protocol):
         """Return `(rows, out_features)` in the hidden dtype."""
         ...
 
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add the product to `hidden (rows, out_features)`, in place."""
+        ...
+
+
+class RowNorm(Protocol):
+    """A norm over the last dimension."""
+
+    @property
+    def step(self) -> native.NormStep:
+        """The norm as the compiled kernels take it."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `x` normalised."""
+        ...
+
 
 class Embedding(Protocol):
     """A scaled token table."""
@@ -76,11 +97,20 @@ class Precision(Protocol):
 
     @property
     def hidden_dtype(self) -> torch.dtype:
-        """Dtype between products: residuals, norms, attention, caches."""
+        """Dtype between products: residuals, norms, attention."""
+        ...
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
         ...
 
     def operand(self, x: Tensor) -> Operand:
         """Prepare rows `(rows, width)`."""
+        ...
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Prepare normalised rows."""
         ...
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
@@ -89,6 +119,10 @@ class Precision(Protocol):
 
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Pack a float32 token table `(vocab, d_model)` that also projects the output."""
+        ...
+
+    def output(self, weight: Tensor) -> Linear:
+        """Pack a float32 output projection `(vocab, d_model)` of its own."""
         ...
 
 
@@ -133,9 +167,18 @@ class FloatPrecision:
     name: Quantization
     hidden_dtype: torch.dtype
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return self.hidden_dtype
+
     def operand(self, x: Tensor) -> Operand:
         """Pass rows through."""
         return Operand(x, None, x.shape[0])
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise rows."""
+        return self.operand(norm(x))
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Convert a weight."""
@@ -148,6 +191,10 @@ class FloatPrecision:
         table = weight.to(self.hidden_dtype)
         return _FloatEmbedding(table, scale), _FloatLinear(table, None)
 
+    def output(self, weight: Tensor) -> Linear:
+        """Convert an output projection."""
+        return self.linear(weight, None)
+
 
 @dataclass(frozen=True, slots=True)
 class _FloatLinear:
@@ -156,6 +203,9 @@ class _FloatLinear:
 
     def __call__(self, x: Operand) -> Tensor:
         return float_product(x.values, self.weight, self.bias)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        hidden += self(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,54 +259,166 @@ def padded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
+def _arena() -> native.WeightArena | None:
+    return native.WeightArena() if native.multiplies() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Int8Precision:
-    """8-bit weights, one scale per output; 8-bit activations, one scale per row."""
+    """8-bit weights, one scale per output; 8-bit activations, one scale per row.
+
+    Attributes:
+        compiled: Use the compiled kernels. They keep cached keys and values in bfloat16, whose
+            error is smaller than that of 8-bit activations.
+        arena: Where weights are laid out for our own products; None for oneDNN's.
+    """
 
     name: Quantization = "int8"
     hidden_dtype: torch.dtype = torch.float32
+    compiled: bool = field(default_factory=native.available)
+    arena: native.WeightArena | None = field(default_factory=_arena)
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return torch.bfloat16 if self.compiled else self.hidden_dtype
 
     def operand(self, x: Tensor) -> Operand:
         """Quantize rows, each by its own largest magnitude."""
         rows, width = x.shape
-        scale = row_magnitude(x)
         values = torch.empty((padded_rows(rows), width), dtype=torch.uint8)
+        if self.compiled:
+            return Operand(values, native.quantize(x, values), rows)
+        scale = row_magnitude(x)
         values[:rows].copy_((x * (_LEVELS / scale)).round_().add_(ZERO_POINT))
         return Operand(values, scale, rows)
 
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise and quantize rows."""
+        if not self.compiled:
+            return self.operand(norm(x))
+        values = torch.empty((padded_rows(x.shape[0]), x.shape[1]), dtype=torch.uint8)
+        return Operand(values, native.quantize(x, values, norm.step), x.shape[0])
+
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize and pack a weight."""
-        return _pack(*quantize_weight(weight), bias)
+        return self._pack(*quantize_weight(weight), bias)
 
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Quantize a table, one scale per token."""
         quantized, scales = quantize_weight(weight)
-        embedding = _Int8Embedding(quantized, (scales * (_LEVELS * scale)).unsqueeze(1))
-        return embedding, _pack(quantized, scales, None)
+        output = self._vocabulary(quantized, scales)
+        scales = (scales * (_LEVELS * scale)).unsqueeze(1)
+        if self.arena is None or quantized.shape[1] % 4:
+            return _Int8Embedding(quantized, scales), output
+        return _PackedEmbedding(output, scales, quantized.shape[1]), output
 
+    def output(self, weight: Tensor) -> Linear:
+        """Quantize an output projection."""
+        return self._vocabulary(*quantize_weight(weight))
 
-def _pack(quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
-    zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
-    packed = torch.ops.onednn.qlinear_prepack(quantized, None)
-    return _Int8Linear(packed, scale, zeros, bias)
+    def _vocabulary(self, quantized: Tensor, scales: Tensor) -> Int8Vocabulary:
+        starts = range(0, len(quantized), _PART_TOKENS)
+        parts = [slice(start, start + _PART_TOKENS) for start in starts]
+        return Int8Vocabulary([self._pack(quantized[part], scales[part], None) for part in parts])
+
+    def _pack(self, quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
+        if self.arena is not None and quantized.shape[1] % 4 == 0:
+            return _PackedLinear(native.PackedWeight.pack(quantized, scale, bias, self.arena))
+        zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
+        packed = torch.ops.onednn.qlinear_prepack(quantized, None)
+        return _OneDnnLinear(packed, scale.contiguous(), zeros, bias, self.compiled)
 
 
 @dataclass(frozen=True, slots=True)
-class _Int8Linear:
+class _PackedLinear:
+    weight: native.PackedWeight
+
+    def __call__(self, x: Operand) -> Tensor:
+        assert x.scale is not None
+        out = torch.empty(x.rows, len(self.weight.scale))
+        native.multiply(x.values, x.scale, self.weight, out)
+        return out
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        assert x.scale is not None
+        native.multiply(x.values, x.scale, self.weight, hidden, add=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneDnnLinear:
     packed: Tensor
     scale: Tensor
     zeros: Tensor
     bias: Tensor | None
+    compiled: bool
 
     def __call__(self, x: Operand) -> Tensor:
         assert x.scale is not None
-        product = torch.ops.onednn.qlinear_pointwise(
+        product = self._raw(x)
+        if self.compiled:
+            native.finish(product, x.scale, self.bias)
+            return product
+        if self.bias is None:
+            return product.mul_(x.scale)
+        return torch.addcmul(self.bias, product, x.scale)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        assert x.scale is not None
+        if self.compiled:
+            native.finish(self._raw(x), x.scale, self.bias, onto=hidden)
+        else:
+            hidden += self(x)
+
+    def _raw(self, x: Operand) -> Tensor:
+        """Return the product `(rows, out)` before the rows' scales and the bias."""
+        product: Tensor = _qlinear(
             x.values, 1.0, ZERO_POINT, self.packed, self.scale, self.zeros,
             None, 1.0, 0, torch.float32, "none", [], "",
-        )[: x.rows]  # fmt: skip
-        if self.bias is None:
-            return product.mul_(x.scale)  # type: ignore[no-any-return]
-        return torch.addcmul(self.bias, product, x.scale)
+        )  # fmt: skip
+        return product[: x.rows]
+
+
+_qlinear = torch.ops.onednn.qlinear_pointwise.default
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Vocabulary:
+    """The output projection in parts, whose logits stay in the cache until they are ranked."""
+
+    linears: Sequence[Linear]
+
+    def parts(self, x: Operand) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first token id and the logits `(rows, part)` of each part."""
+        for index, linear in enumerate(self.linears):
+            yield index * _PART_TOKENS, linear(x)
+
+    def __call__(self, x: Operand) -> Tensor:
+        """Return logits `(rows, vocab)`."""
+        return torch.cat([linear(x) for linear in self.linears], dim=1)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add logits."""
+        hidden += self(x)
+
+
+@dataclass(frozen=True, slots=True)
+class _PackedEmbedding:
+    """Reads token rows out of the output projection's panels: the table is kept once."""
+
+    output: Int8Vocabulary
+    scale: Tensor
+    width: int
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        part, row = ids // _PART_TOKENS, ids % _PART_TOKENS
+        rows = torch.empty(len(ids), self.width)
+        for index in sorted(set(part.tolist())):
+            linear = self.output.linears[index]
+            assert isinstance(linear, _PackedLinear)
+            own = (part == index).nonzero().squeeze(1)
+            rows[own] = linear.weight.rows(row[own])[:, : self.width].float()
+        return rows.mul_(self.scale.index_select(0, ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from hub.engine.architecture import Architecture, Stack
+from hub.engine.architecture import (
+    CROSS_INPUT,
+    EMBEDDING_NORM,
+    FEED_FORWARD_GATE,
+    FINAL_NORM,
+    NO_LAYER,
+    STACKS,
+    Architecture,
+    Stack,
+)
 from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, moved, upload
@@ -25,18 +33,26 @@ from hub.engine.layers import (
     SourceBucket,
     StepAttention,
 )
-from hub.engine.linear import Embedding, Linear, Precision
+from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Operand, Precision
+from hub.engine.native import MOST_KEPT, Places, Ranking
+from hub.engine.positions import Positions, find_positions
+from hub.engine.prefixes import Prefix, PrefixedKeys
+from hub.engine.rules import RuledRow
+from hub.engine.search import EarlyRows, likeliest
+
+Place = tuple[Lane, int, int]
+"""A lane, a request's index in it, and the first entry of its source in the cross cache."""
 
 
 @dataclass(frozen=True)
 class SourceBatch:
-    """Sources end to end, shortest first.
+    """Sources end to end, shortest first; of one rounded length, those with a prefix last.
 
     Attributes:
         order: For each place in the batch, the index of the source as it was given.
         ids: `(tokens,)`.
         positions: `(tokens,)`, counted from 0 in each source.
-        buckets: Runs of sources of one rounded length.
+        buckets: Runs of sources that attention takes together.
     """
 
     order: list[int]
@@ -50,10 +66,22 @@ class SourceBatch:
         cls,
         sources: Sequence[Sequence[int]],
         dtype: torch.dtype,
+        prefixes: Sequence[Prefix | None] = (),
         device: torch.device = CPU,
     ) -> SourceBatch:
-        """Sort and concatenate sources, none of them empty."""
-        order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
+        """Sort and concatenate sources, none of them empty.
+
+        Args:
+            sources: Token ids.
+            dtype: Of the masks.
+            prefixes: What each source's self-attention has in front; empty for nothing at all.
+            device: Where the model is.
+        """
+        before = list(prefixes) or [None] * len(sources)
+        shapes = [
+            _bucket_shape(len(own), prefix) for own, prefix in zip(sources, before, strict=True)
+        ]
+        order = sorted(range(len(sources)), key=lambda i: (shapes[i], len(sources[i])))
         lengths = [len(sources[index]) for index in order]
         return cls(
             order=order,
@@ -62,21 +90,38 @@ class SourceBatch:
                 torch.tensor([token for index in order for token in sources[index]]), device
             ),
             positions=upload(torch.cat([torch.arange(length) for length in lengths]), device),
-            buckets=_buckets(lengths, dtype, device),
+            buckets=_buckets(lengths, [before[index] for index in order], dtype, device),
         )
 
 
+def _bucket_shape(length: int, prefix: Prefix | None) -> tuple[int, bool, int]:
+    """Return what sources of one bucket share.
+
+    That is the rounded number of queries, whether there are prefixes, and the rounded number of
+    entries that attention sees.
+    """
+    ahead = prefix.length if prefix else 0
+    return round_length(length), prefix is not None, round_length(length + ahead)
+
+
 def _buckets(
-    lengths: Sequence[int], dtype: torch.dtype, device: torch.device
+    lengths: Sequence[int],
+    prefixes: Sequence[Prefix | None],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> list[SourceBucket]:
     buckets: list[SourceBucket] = []
+    shapes = [_bucket_shape(own, prefix) for own, prefix in zip(lengths, prefixes, strict=True)]
     start = token = 0
     while start < len(lengths):
-        length = round_length(lengths[start])
-        members = [own for own in lengths[start:] if round_length(own) == length]
+        length, prefixed, entries = shapes[start]
+        stop = start + shapes.count(shapes[start])
+        members, own_prefixes = lengths[start:stop], prefixes[start:stop]
         places = [i * length + j for i, own in enumerate(members) for j in range(own)]
         full = len(places) == len(members) * length
-        mask = upload(length_mask(torch.tensor(members), dtype), device)
+        ahead = [prefix.length if prefix else 0 for prefix in own_prefixes]
+        mask = upload(length_mask(torch.tensor(members) + torch.tensor(ahead), dtype), device)
+        keys = PrefixedKeys.build(entries, members, own_prefixes, device) if prefixed else None
         buckets.append(
             SourceBucket(
                 tokens=slice(token, token + len(places)),
@@ -84,9 +129,10 @@ def _buckets(
                 length=length,
                 places=None if full else upload(torch.tensor(places), device),
                 mask=mask,
+                prefixed=keys,
             )
         )
-        start, token = start + len(members), token + len(places)
+        start, token = stop, token + len(places)
     return buckets
 
 
@@ -96,7 +142,7 @@ class DecoderStep:
 
     Attributes:
         tokens: `(rows,)` the token each row reads.
-        positions: `(rows,)` its place in the target, 0 for the start token.
+        positions: `(rows,)` the row of its position vector, 0 for the start token.
         lanes: Each lane's share of the rows, in order.
     """
 
@@ -107,22 +153,29 @@ class DecoderStep:
     @classmethod
     def build(
         cls,
-        parts: Sequence[tuple[Lane, Sequence[int], Sequence[int]]],
-        dtype: torch.dtype,
+        parts: Sequence[tuple[Lane, Sequence[int], Sequence[int], Sequence[int]]],
+        precision: Precision,
         device: torch.device = CPU,
     ) -> DecoderStep:
-        """Lay lanes end to end; each comes with its rows' tokens and positions."""
-        tokens = torch.tensor([token for _, row_tokens, _ in parts for token in row_tokens])
-        positions = torch.tensor([place for _, _, places in parts for place in places])
-        placed = upload(positions, device)
+        """Lay lanes end to end; each comes with its rows' tokens, positions and cache entries.
+
+        An entry is where a row writes its keys and values: behind its prefix, if it has one.
+        """
+        compiled = precision.cache_dtype != precision.hidden_dtype
+        tokens = torch.tensor([token for _, row_tokens, _, _ in parts for token in row_tokens])
+        positions = torch.tensor([place for _, _, places, _ in parts for place in places])
         lanes, start = [], 0
-        for lane, row_tokens, _ in parts:
+        for lane, row_tokens, _, entries in parts:
             rows = slice(start, start + len(row_tokens))
-            mask = upload(length_mask(positions[rows] + 1, dtype), device)
+            own = torch.tensor(entries)
             index = torch.arange(len(row_tokens), device=device)
-            lanes.append(LaneStep(lane, rows, index, placed[rows], mask))
+            mask = None
+            if not compiled:
+                mask = upload(length_mask(own + 1, precision.hidden_dtype), device)
+            places = Places(index, own + 1, max(entries) + 1) if compiled else None
+            lanes.append(LaneStep(lane, rows, index, upload(own, device), mask, places))
             start = rows.stop
-        return cls(upload(tokens, device), placed, lanes)
+        return cls(upload(tokens, device), upload(positions, device), lanes)
 
 
 @dataclass(frozen=True)
@@ -133,26 +186,33 @@ class Model:
     precision: Precision
     embedding: Embedding
     output: Linear
-    positions: Tensor
+    positions: Positions
     encoder: Sequence[Layer]
     decoder: Sequence[Layer]
     keys_values: Sequence[KeysValues]
-    encoder_norm: Norm
-    decoder_norm: Norm
+    encoder_norm: Norm | None
+    decoder_norm: Norm | None
+    embedding_norms: Mapping[Stack, Norm] = field(default_factory=dict)
+    output_bias: Tensor | None = None
 
     def encode(self, batch: SourceBatch, adapters: StepAdapters) -> Tensor:
         """Return the encoder's output `(tokens, d_model)`."""
-        hidden = self._embed(batch.ids, batch.positions)
-        attend = SourceAttention(batch.buckets, self.architecture.encoder_heads)
+        hidden = self._embed("encoder", batch.ids, batch.positions, adapters)
+        architecture = self.architecture
+        attend = SourceAttention(
+            [replace(one, mask=self.positions.bias_source(one.mask)) for one in batch.buckets],
+            architecture.encoder_heads,
+            architecture.attention_scale("encoder"),
+        )
         for layer in self.encoder:
             hidden = layer(hidden, attend, None, self.precision, adapters)
-        return self.encoder_norm(hidden)
+        return _last(self.encoder_norm, "encoder", hidden, adapters)
 
     def store(
         self,
         encoded: Tensor,
         batch: SourceBatch,
-        places: Sequence[tuple[Lane, int]],
+        places: Sequence[Place],
         adapters: StepAdapters,
     ) -> None:
         """Compute cross-attention keys and values of every layer into the lanes.
@@ -160,10 +220,11 @@ class Model:
         Args:
             encoded: Output of `encode`.
             batch: The same batch.
-            places: Lane and index of each source, in the batch's order.
+            places: Where each source's entries go, in the batch's order.
             adapters: Of the same rows.
         """
         prepared = self.precision.operand(encoded)
+        prepared = adapters.scale_input("decoder", CROSS_INPUT, 0, encoded, prepared)
         for keys_values in self.keys_values:
             projected = keys_values(prepared, adapters)
             first = 0
@@ -175,33 +236,81 @@ class Model:
 
     def decode(self, step: DecoderStep, adapters: StepAdapters) -> Tensor:
         """Return the decoder's output `(rows, d_model)` and extend the lanes' caches."""
-        hidden = self._embed(step.tokens, step.positions)
-        attend = StepAttention(step.lanes, cross=False)
+        hidden = self._embed("decoder", step.tokens, step.positions, adapters)
+        attend = StepAttention([self._placed(one) for one in step.lanes], cross=False)
         attend_cross = StepAttention(step.lanes, cross=True)
         for layer in self.decoder:
             hidden = layer(hidden, attend, attend_cross, self.precision, adapters)
-        return self.decoder_norm(hidden)
+        return _last(self.decoder_norm, "decoder", hidden, adapters)
+
+    def _placed(self, lane: LaneStep) -> LaneStep:
+        """Tell a lane's self-attention how far apart queries and keys are, where it matters."""
+        if lane.mask is not None:
+            return replace(lane, mask=self.positions.bias_step(lane.mask, lane.positions))
+        assert lane.places is not None
+        bias = self.positions.by_distance(lane.places.longest)
+        return lane if bias is None else replace(lane, bias=bias)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits `(rows, vocab)`, float32."""
-        return self.output(self.precision.operand(hidden)).float()
+        logits = self.output(self._output_operand(hidden)).float()
+        return logits if self.output_bias is None else logits.add_(self.output_bias)
 
-    def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        return self.embedding(ids).add_(self.positions.index_select(0, positions))
+    def _output_operand(self, hidden: Tensor) -> Operand:
+        scale = self.architecture.output_scale
+        return self.precision.operand(hidden if scale == 1.0 else hidden * scale)
+
+    def likeliest(
+        self, hidden: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow]
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and tokens, `(rows, keep)` each, best first.
+
+        The log-probabilities are those before `early` and `ruled` restrict the choice.
+        """
+        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT or ruled:
+            return likeliest(self.project(hidden), keep, early, ruled)
+        x = self._output_operand(hidden)
+        blocked = torch.zeros(x.rows, dtype=torch.bool)
+        blocked[list(early.rows)] = True
+        ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
+        for first, logits in self.output.parts(x):
+            if self.output_bias is not None:
+                logits += self.output_bias[first : first + logits.shape[1]]
+            ranking.update(logits, first)
+        return ranking.best()
+
+    def _embed(
+        self, stack: Stack, ids: Tensor, positions: Tensor, adapters: StepAdapters
+    ) -> Tensor:
+        hidden = self.positions.add(stack, self.embedding(ids), positions)
+        norm = self.embedding_norms.get(stack)
+        if norm is None:
+            return hidden
+        return adapters.normalise(stack, EMBEDDING_NORM, NO_LAYER, norm, hidden)
 
 
-def _store_bucket(spread: Tensor, owners: Sequence[tuple[Lane, int]], layer: int) -> None:
+def _last(norm: Norm | None, stack: Stack, hidden: Tensor, adapters: StepAdapters) -> Tensor:
+    """Return the output of a stack, normed where the architecture says so."""
+    if norm is None:
+        return hidden
+    return adapters.normalise(stack, FINAL_NORM, NO_LAYER, norm, hidden)
+
+
+def _store_bucket(spread: Tensor, owners: Sequence[Place], layer: int) -> None:
     """Write `(sources, length, 2 * d_model)` into the owners' cross caches."""
-    for lane in {id(lane): lane for lane, _ in owners}.values():
+    for lane, first in {(id(lane), first): (lane, first) for lane, _, first in owners}.values():
         cache = lane.cross_kv[layer]
-        rows = [row for row, (owner, _) in enumerate(owners) if owner is lane]
-        places = torch.tensor([place for owner, place in owners if owner is lane])
-        index = upload(places, cache.device)
+        rows = [row for row, one in enumerate(owners) if one[0] is lane and one[2] == first]
+        index = upload(torch.tensor([owners[row][1] for row in rows]), cache.device)
         own = spread
         if len(rows) != len(owners):
             own = spread[upload(torch.tensor(rows), cache.device)]
-        split = own.view(len(rows), own.shape[1], 2, cache.shape[2], cache.shape[4])
-        cache[:, index, :, : own.shape[1]] = split.permute(2, 0, 3, 1, 4)
+        # A bucket's length is rounded up and a lane's too, but not a prefix: what would go
+        # past the end of the cache is padding.
+        length = min(own.shape[1], cache.shape[3] - first)
+        split = own[:, :length].view(len(rows), length, 2, cache.shape[2], cache.shape[4])
+        written = split.permute(2, 0, 3, 1, 4).to(cache.dtype)
+        cache[:, index, :, first : first + length] = written
 
 
 def build_model(checkpoint: Checkpoint, precision: Precision, device: torch.device = CPU) -> Model:
@@ -211,24 +320,24 @@ def build_model(checkpoint: Checkpoint, precision: Precision, device: torch.devi
         CorruptBaseError: A tensor is missing, misshapen, not finite or left over.
     """
     architecture = checkpoint.architecture
-    assert architecture.norm_placement == "pre"
-    assert architecture.positions == "sinusoidal"
     builder = _Builder(checkpoint, precision)
-    embedding, output = precision.tied(checkpoint.embedding(), architecture.embedding_scale)
+    embedding, output = builder.tables()
     model = Model(
         architecture=architecture,
         precision=precision,
         embedding=embedding,
         output=output,
-        positions=sinusoids(architecture).to(precision.hidden_dtype),
+        positions=find_positions(checkpoint, precision.hidden_dtype),
         encoder=[builder.layer("encoder", i) for i in range(architecture.encoder_layers)],
         decoder=[builder.layer("decoder", i) for i in range(architecture.decoder_layers)],
         keys_values=[
             KeysValues(i, builder.fused("decoder", i, "cross_attn", "kv"))
             for i in range(architecture.decoder_layers)
         ],
-        encoder_norm=builder.norm("encoder", None),
-        decoder_norm=builder.norm("decoder", None),
+        encoder_norm=builder.norm("encoder", None) if architecture.final_norm else None,
+        decoder_norm=builder.norm("decoder", None) if architecture.final_norm else None,
+        embedding_norms=builder.embedding_norms(),
+        output_bias=checkpoint.output_bias() if architecture.output_bias else None,
     )
     checkpoint.finish()
     return model if device.type == "cpu" else moved(model, device)
@@ -241,8 +350,21 @@ class _Builder:
     checkpoint: Checkpoint
     precision: Precision
 
+    def tables(self) -> tuple[Embedding, Linear]:
+        architecture = self.checkpoint.architecture
+        table = self.checkpoint.embedding()
+        own = None if architecture.tied_output else self.checkpoint.output()
+        embedding, output = self.precision.tied(table, architecture.embedding_scale)
+        return embedding, output if own is None else self.precision.output(own)
+
+    def embedding_norms(self) -> dict[Stack, Norm]:
+        if not self.checkpoint.architecture.embedding_norm:
+            return {}
+        return {stack: self._norm(*self.checkpoint.embedding_norm(stack)) for stack in STACKS}
+
     def layer(self, stack: Stack, index: int) -> Layer:
         cross = stack == "decoder"
+        architecture = self.checkpoint.architecture
         return Layer(
             stack=stack,
             index=index,
@@ -254,39 +376,34 @@ class _Builder:
             feed_forward=FeedForward(
                 stack,
                 index,
-                fc1=self.precision.linear(*self.checkpoint.linear(stack, index, "fc1")),
-                fc2=self.precision.linear(*self.checkpoint.linear(stack, index, "fc2")),
-                activation=self.checkpoint.architecture.activation,
+                fc1=self._linear(stack, index, "fc1"),
+                fc2=self._linear(stack, index, "fc2"),
+                activation=architecture.activation,
+                gate=self._linear(stack, index, FEED_FORWARD_GATE)
+                if architecture.gated_feed_forward
+                else None,
             ),
+            pre_norm=architecture.norm_placement == "pre",
         )
 
     def norm(self, stack: Stack, index: int | None, name: str = "") -> Norm:
-        weight, bias = self.checkpoint.norm(stack, index, name)
-        dtype = self.precision.hidden_dtype
-        epsilon = self.checkpoint.architecture.norm_epsilon
-        return Norm(weight.to(dtype), bias.to(dtype), epsilon)
+        return self._norm(*self.checkpoint.norm(stack, index, name))
 
     def fused(self, stack: Stack, index: int, site: str, names: str) -> Linear:
         pairs = [self.checkpoint.linear(stack, index, f"{site}.{name}") for name in names]
         weight = torch.cat([weight for weight, _ in pairs])
-        return self.precision.linear(weight, torch.cat([bias for _, bias in pairs]))
+        biases = [bias for _, bias in pairs if bias is not None]
+        return self.precision.linear(weight, torch.cat(biases) if biases else None)
+
+    def _linear(self, stack: Stack, index: int, name: str) -> Linear:
+        return self.precision.linear(*self.checkpoint.linear(stack, index, name))
+
+    def _norm(self, weight: Tensor, bias: Tensor | None) -> Norm:
+        dtype = self.precision.hidden_dtype
+        shift = None if bias is None else bias.to(dtype)
+        return Norm(weight.to(dtype), shift, self.checkpoint.architecture.norm_epsilon)
 
     def _attention(self, stack: Stack, index: int, site: str, names: str) -> Attention:
-        out = self.precision.linear(*self.checkpoint.linear(stack, index, f"{site}.out"))
+        out = self._linear(stack, index, f"{site}.out")
         inputs = self.fused(stack, index, site, names)
         return Attention(stack, index, site, inputs=inputs, names=tuple(names), out=out)
-
-
-def sinusoids(architecture: Architecture) -> Tensor:
-    """Return position vectors `(max_positions, d_model)`, as fairseq lays them out.
-
-    Sines fill the first half of a row and cosines the second ("Attention Is All You Need",
-    section 3.5, interleaves them); the first token takes row `position_offset`.
-    """
-    half = architecture.d_model // 2
-    step = math.log(10000) / max(1, half - 1)
-    frequencies = torch.exp(torch.arange(half, dtype=torch.int64).float() * -step)
-    rows = torch.arange(architecture.max_positions) + architecture.position_offset
-    angles = rows.float().unsqueeze(1) * frequencies.unsqueeze(0)
-    table = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
-    return torch.nn.functional.pad(table, (0, architecture.d_model % 2))

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from hub.engine import linear
 from hub.engine.devices import CPU
-from hub.engine.linear import Embedding, Linear, Operand, Precision, Quantization
+from hub.engine.linear import Embedding, Linear, Operand, Precision, Quantization, RowNorm
 from hub.errors import SettingsError
 
 BLOCK_ROWS: Final = 64
@@ -106,9 +106,18 @@ class FixedFloatPrecision:
     name: Quantization
     hidden_dtype: torch.dtype
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Dtype of cached keys and values."""
+        return self.hidden_dtype
+
     def operand(self, x: Tensor) -> Operand:
         """Pass rows through."""
         return Operand(x, None, x.shape[0])
+
+    def normed(self, norm: RowNorm, x: Tensor) -> Operand:
+        """Normalise rows."""
+        return self.operand(norm(x))
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Convert a weight."""
@@ -119,6 +128,10 @@ class FixedFloatPrecision:
         """Convert a table once for both of its uses."""
         table = weight.to(self.hidden_dtype)
         return FloatEmbedding(table, scale), FixedLinear(table, None)
+
+    def output(self, weight: Tensor) -> Linear:
+        """Convert an output projection."""
+        return self.linear(weight, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,10 @@ class FixedLinear:
     def __call__(self, x: Operand) -> Tensor:
         """Return `(rows, out)`."""
         return fixed_product(x.values[: x.rows], self.weight, self.bias)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        """Add the product to `hidden (rows, out)`, in place."""
+        hidden += self(x)
 
 
 @dataclass(frozen=True, slots=True)

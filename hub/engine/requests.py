@@ -13,6 +13,8 @@ MAX_BEAM = 64
 MAX_NEW_TOKENS = 4096
 """Longest target the options accept; the base's own positions may allow less."""
 
+MAX_REPETITION_PENALTY = 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
@@ -24,6 +26,12 @@ class DecodingOptions:
         min_new_tokens: Fewest tokens after the forced prefix before the end token is allowed.
         length_penalty: Exponent of the length that divides a sum of log-probabilities.
         num_hypotheses: How many of the beam's hypotheses to return, best first.
+        no_repeat_ngram_size: Length of the n-grams that may come once only; 0 for no limit.
+        repetition_penalty: Above 1 makes tokens that the target has already less likely.
+        bad_words: Tokens that are never generated.
+        forced_eos: Whether a target of full length must end with the end token.
+
+    The last four are the base's own where they are None (its generation_config.json).
     """
 
     beam_size: int = 1
@@ -31,6 +39,10 @@ class DecodingOptions:
     min_new_tokens: int = 0
     length_penalty: float = 1.0
     num_hypotheses: int = 1
+    no_repeat_ngram_size: int | None = None
+    repetition_penalty: float | None = None
+    bad_words: tuple[int, ...] | None = None
+    forced_eos: bool | None = None
 
     def validate(self) -> DecodingOptions:
         """Check every option against its range and return the options.
@@ -46,6 +58,14 @@ class DecodingOptions:
             raise DecodingError(
                 f"length_penalty is {self.length_penalty}, give a number from -10 to 10",
                 field="length_penalty",
+            )
+        _within("no_repeat_ngram_size", self.no_repeat_ngram_size or 0, 0, MAX_NEW_TOKENS)
+        penalty = 1.0 if self.repetition_penalty is None else self.repetition_penalty
+        if not 0 < penalty <= MAX_REPETITION_PENALTY:
+            raise DecodingError(
+                f"repetition_penalty is {penalty}, give a number above 0 and at most "
+                f"{MAX_REPETITION_PENALTY:g}",
+                field="repetition_penalty",
             )
         return self
 
@@ -81,7 +101,9 @@ class Hypothesis:
         token_ids: Target tokens without start, forced prefix and end token.
         score: `log_probability / length ** length_penalty`; higher is better. The length
             counts the forced prefix and the end token, as transformers counts them.
-        log_probability: Sum over the tokens chosen, end token included; forced ones add 0.
+        log_probability: Sum over the tokens chosen, end token included; forced ones add 0. With
+            beams it is that of the scores after rules such as a repetition penalty, as in
+            transformers; greedy search keeps the model's own.
         finished: False where max_new_tokens cut the hypothesis off.
     """
 

@@ -12,10 +12,15 @@ from torch import Tensor
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
 from hub.engine.devices import CPU, upload
-from hub.engine.model import DecoderStep
+from hub.engine.linear import Precision
+from hub.engine.model import DecoderStep, Place
+from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished
-from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates, best_tokens
+from hub.engine.rules import RuledRow, Rules
+from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
 from hub.errors import HubError, NonFiniteRowError
+
+Likeliest = Callable[[Tensor, int, EarlyRows, Sequence[RuledRow]], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -26,6 +31,8 @@ class Running:
         lane: The lane of its beam width.
         index: Its place in the lane.
         tokens: The token each of its rows reads next.
+        prefixes: What its adapter puts in front of its caches.
+        rules: What restricts its tokens; None for nothing.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
     """
@@ -35,6 +42,8 @@ class Running:
     index: int
     tokens: list[int]
     search: GreedySearch | BeamSearch
+    prefixes: SlotPrefixes = NO_PREFIXES
+    rules: Rules | None = None
     position: int = 0
     steps: int = 0
     encode_seconds: float = 0.0
@@ -43,9 +52,19 @@ class Running:
     origins: list[int] | None = None
 
     @property
-    def place(self) -> tuple[Lane, int]:
-        """Return the lane and the index in it."""
-        return self.lane, self.index
+    def place(self) -> Place:
+        """Return the lane, the index in it, and where the source's entries begin."""
+        return self.lane, self.index, self.prefixes.source_length
+
+    @property
+    def entry(self) -> int:
+        """Return the place in its cache where it stands."""
+        return self.prefixes.target_length + self.position
+
+    @property
+    def embedded(self) -> int:
+        """Return the row of the position vector that it reads."""
+        return self.prefixes.position_shift + self.position
 
     @property
     def forced(self) -> bool:
@@ -82,11 +101,11 @@ class Rows:
     """All running requests, in lanes by beam width."""
 
     def __init__(
-        self, architecture: Architecture, dtype: torch.dtype, device: torch.device = CPU
+        self, architecture: Architecture, precision: Precision, device: torch.device = CPU
     ) -> None:
         """Start without rows."""
         self._architecture = architecture
-        self._dtype = dtype
+        self._precision = precision
         self._device = device
         self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
         self.version = 0
@@ -115,11 +134,11 @@ class Rows:
         """Return the adapter slot of each row."""
         return [one.request.slot for one in self.running for _ in one.tokens]
 
-    def add(self, request: DecodeRequest) -> Running:
-        """Give a request its rows."""
+    def add(self, request: DecodeRequest, prefixes: SlotPrefixes = NO_PREFIXES) -> Running:
+        """Give a request its rows, and put its adapter's prefixes into its caches."""
         width = request.options.beam_size
         if width not in self._lanes:
-            lane = Lane(self._architecture, width, self._dtype, self._device)
+            lane = Lane(self._architecture, width, self._precision.cache_dtype, self._device)
             self._lanes[width] = (lane, [])
         lane, members = self._lanes[width]
         target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
@@ -127,10 +146,19 @@ class Rows:
         running = Running(
             request=request,
             lane=lane,
-            index=lane.add(len(request.source_ids), target),
+            index=lane.add(
+                prefixes.source_length + len(request.source_ids), prefixes.target_length + target
+            ),
             tokens=[self._architecture.decoder_start_id] * width,
             search=kind(request, self._architecture.eos_ids),
+            prefixes=prefixes,
+            rules=Rules.of(request.options, self._architecture),
         )
+        if prefixes.decoder_self:
+            first = running.index * width
+            prefixes.decoder_self.write(lane.self_kv, first, first + width)
+        if prefixes.cross:
+            prefixes.cross.write(lane.cross_kv, running.index, running.index + 1)
         members.append(running)
         self.version += 1
         return running
@@ -153,14 +181,17 @@ class Rows:
         for lane, members in self._lanes.values():
             if members:
                 tokens = [token for one in members for token in one.tokens]
-                places = [one.position for one in members for _ in one.tokens]
-                parts.append((lane, tokens, places))
-        return DecoderStep.build(parts, self._dtype, self._device)
+                places = [one.embedded for one in members for _ in one.tokens]
+                entries = [one.entry for one in members for _ in one.tokens]
+                parts.append((lane, tokens, places, entries))
+        return DecoderStep.build(parts, self._precision, self._device)
 
-    def advance(
-        self, hidden: Tensor, project: Callable[[Tensor], Tensor]
-    ) -> tuple[int, list[Running]]:
+    def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
+
+        Args:
+            hidden: Every row's.
+            likeliest: Ranks the tokens of some of the rows (`Model.likeliest`).
 
         Returns:
             How many tokens were chosen, and the requests that ended.
@@ -176,13 +207,30 @@ class Rows:
                 if one.forced:
                     one.force()
             if free:
-                logits = project(_rows_of(own, free, len(members)))
-                chosen += len(logits)
-                choose = _choose_greedy if lane.width == 1 else _choose_beams
-                ended += choose(logits, free, self._architecture.eos_ids)
+                rows = _rows_of(own, free, len(members))
+                keep = 1 if lane.width == 1 else 2 * lane.width
+                early = _early(free, self._architecture.eos_ids)
+                found = likeliest(rows, keep, early, self._ruled(free))
+                chosen += len(rows)
+                ended += (_choose_greedy if lane.width == 1 else _choose_beams)(found, free)
                 if lane.width > 1:
                     _reorder(lane, members)
         return chosen, ended
+
+    def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
+        """Return the rows with rules among those that choose a token."""
+        start = (self._architecture.decoder_start_id,)
+        return [
+            RuledRow(
+                row=index * len(one.tokens) + beam,
+                rules=one.rules,
+                history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
+                last=one.search.generated + 1 >= one.request.options.max_new_tokens,
+            )
+            for index, one in enumerate(free)
+            if one.rules is not None
+            for beam in range(len(one.tokens))
+        ]
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -232,11 +280,9 @@ def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
     return EarlyRows(rows, eos_ids)
 
 
-def _choose_greedy(
-    logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]
-) -> list[Running]:
+def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list[Running]:
     ended = []
-    tokens, values = best_tokens(logits, _early(free, eos_ids))
+    values, tokens = (column.squeeze(1).tolist() for column in found)
     for one, token, value in zip(free, tokens, values, strict=True):
         one.position += 1
         one.tokens = [token]
@@ -249,14 +295,14 @@ def _choose_greedy(
     return ended
 
 
-def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int]) -> list[Running]:
+def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list[Running]:
     ended = []
     searches = [one.search for one in free if isinstance(one.search, BeamSearch)]
     scores = torch.tensor([search.scores for search in searches])
-    found = best_candidates(logits, scores, _early(free, eos_ids))
-    for one, search, candidates in zip(free, searches, found, strict=True):
+    continuations = best_candidates(*found, scores)
+    for one, search, candidates in zip(free, searches, continuations, strict=True):
         one.position += 1
-        if not all(math.isfinite(candidate.log_probability) for candidate in candidates):
+        if not all(_is_sound(one, candidate.log_probability) for candidate in candidates):
             one.error = _not_finite(one)
             ended.append(one)
             continue
@@ -266,13 +312,20 @@ def _choose_beams(logits: Tensor, free: Sequence[Running], eos_ids: Sequence[int
     return ended
 
 
+def _is_sound(one: Running, log_probability: float) -> bool:
+    """Return whether a sum of log-probabilities is a number; rules may make it minus infinity."""
+    if one.rules is not None and log_probability == -math.inf:
+        return True
+    return math.isfinite(log_probability)
+
+
 def _reorder(lane: Lane, members: Sequence[Running]) -> None:
     """Let rows continue from the beams they now extend; never across requests."""
     sources, length = [], 0
     for one in members:
         origins = one.origins if one.origins is not None else range(lane.width)
         sources += [one.index * lane.width + origin for origin in origins]
-        length = max(length, one.position)
+        length = max(length, one.entry)
         one.origins = None
     lane.reorder(sources, length)
 

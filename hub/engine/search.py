@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from hub.engine.devices import upload
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
+from hub.engine.rules import RuledRow, apply_rules
 
 _CHUNK_BYTES = 1 << 20
 """Logits that stay in the cache between the passes over them."""
@@ -50,27 +51,63 @@ class EarlyRows:
 NO_EARLY_ROWS = EarlyRows((), ())
 
 
-def best_tokens(logits: Tensor, early: EarlyRows = NO_EARLY_ROWS) -> tuple[list[int], list[float]]:
-    """Return each row's likeliest token and its log-probability.
+def likeliest(
+    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and tokens of each row's likeliest tokens, best first.
+
+    Greedy search restricts logits and keeps the log-probabilities of before; beam search
+    restricts the log-probabilities themselves: so does transformers.
 
     Args:
-        logits: `(rows, vocab)` float32; blocked tokens are overwritten.
+        logits: `(rows, vocab)` float32; may be overwritten.
+        keep: How many; 1 is greedy.
         early: Rows that may not end yet.
+        ruled: Rows with rules.
+
+    Returns:
+        `(rows, keep)` each, fewer where the vocabulary is smaller.
     """
     if logits.device.type != "cpu":
-        return best_tokens_at_once(logits, early)
-    tokens: list[int] = []
-    values: list[float] = []
+        return likeliest_at_once(logits, keep, early, ruled)
+    values, tokens = [], []
     for start, chunk in _chunks(logits):
-        log_probabilities = functional.log_softmax(chunk, dim=-1)
-        early.block(chunk, start)
-        chosen = likeliest(chunk).unsqueeze(1)
-        values += log_probabilities.gather(1, chosen).squeeze(1).tolist()
-        tokens += chosen.squeeze(1).tolist()
-    return tokens, values
+        found, chosen = rank_tokens(chunk, start, keep, early, ruled)
+        values.append(found)
+        tokens.append(chosen)
+    return torch.cat(values), torch.cat(tokens)
 
 
-def likeliest(values: Tensor) -> Tensor:
+def likeliest_at_once(
+    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+) -> tuple[Tensor, Tensor]:
+    """Do what `likeliest` does, reading back once: for logits that are not on the host."""
+    values, tokens = rank_tokens(logits, 0, keep, early, ruled)
+    # Tokens are exact in float64, and so are float32 values: both travel in one copy.
+    read = torch.stack([values.double(), tokens.double()]).cpu()
+    return read[0].float(), read[1].long()
+
+
+def rank_tokens(
+    chunk: Tensor, start: int, keep: int, early: EarlyRows, ruled: Sequence[RuledRow]
+) -> tuple[Tensor, Tensor]:
+    """Do what `likeliest` does for rows `start` and on, where they are."""
+    log_probabilities = functional.log_softmax(chunk, dim=-1)
+    restricted = chunk if keep == 1 else log_probabilities
+    early.block(restricted, start)
+    apply_rules(restricted, start, ruled)
+    if keep == 1:
+        chosen = _largest(restricted).unsqueeze(1)
+    else:
+        chosen = restricted.topk(min(keep, chunk.shape[1]), dim=-1).indices
+    values = log_probabilities.gather(1, chosen)
+    for one in ruled if keep == 1 else ():
+        if one.forced and start <= one.row < start + len(chunk):
+            values[one.row - start] *= 0  # and NaN stays NaN
+    return values, chosen
+
+
+def _largest(values: Tensor) -> Tensor:
     """Return the column of each row's largest value; six times as fast as argmax on a CPU.
 
     A row is cut into blocks of neighbours. The largest value of every place in the blocks is a
@@ -84,7 +121,7 @@ def likeliest(values: Tensor) -> Tensor:
     """
     rows, vocab = values.shape
     width = vocab // _BLOCKS
-    if width < _BLOCKS:
+    if width < _BLOCKS or values.device.type != "cpu":
         return values.argmax(-1)
     blocks = values[:, : _BLOCKS * width].view(rows, _BLOCKS, width)
     rest = values[:, _BLOCKS * width :]
@@ -95,66 +132,26 @@ def likeliest(values: Tensor) -> Tensor:
 
 
 def best_candidates(
-    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
+    log_probabilities: Tensor, tokens: Tensor, scores: Tensor
 ) -> list[list[Candidate]]:
     """Return each request's `2 * width` best continuations, best first.
 
     Twice the width leaves enough to go on with when every beam's best choice is the end token.
 
     Args:
-        logits: `(requests * width, vocab)` float32.
+        log_probabilities: `(requests * width, keep)` of each row's likeliest tokens.
+        tokens: The same shape.
         scores: `(requests, width)` log-probability of each beam so far.
-        early: Rows that may not end yet.
     """
     requests, width = scores.shape
-    keep = min(2 * width, logits.shape[1])
-    if logits.device.type != "cpu":
-        return best_candidates_at_once(logits, scores, early)
-    values, tokens = [], []
-    for start, chunk in _chunks(logits):
-        log_probabilities = functional.log_softmax(chunk, dim=-1)
-        early.block(log_probabilities, start)
-        top = log_probabilities.topk(keep, dim=-1)
-        values.append(top.values)
-        tokens.append(top.indices)
-    totals = torch.cat(values).view(requests, width, keep) + scores.unsqueeze(2)
+    keep = tokens.shape[1]
+    totals = log_probabilities.view(requests, width, keep) + scores.unsqueeze(2)
     best = totals.flatten(1).topk(min(2 * width, width * keep), dim=-1)
-    chosen = torch.cat(tokens).view(requests, -1).gather(1, best.indices)
+    chosen = tokens.view(requests, -1).gather(1, best.indices)
     beams = best.indices // keep
     return [
         [Candidate(*row) for row in zip(*columns, strict=True)]
         for columns in zip(beams.tolist(), chosen.tolist(), best.values.tolist(), strict=True)
-    ]
-
-
-def best_tokens_at_once(
-    logits: Tensor, early: EarlyRows = NO_EARLY_ROWS
-) -> tuple[list[int], list[float]]:
-    """Do what `best_tokens` does, reading back once: for logits that are not on the host."""
-    log_probabilities = functional.log_softmax(logits, dim=-1)
-    early.block(logits, 0)
-    chosen = logits.argmax(-1, keepdim=True)
-    values = log_probabilities.gather(1, chosen)
-    # Tokens are exact in float64, and so are float32 values: both travel in one copy.
-    tokens, read = torch.cat([chosen.double(), values.double()], dim=1).t().tolist()
-    return [int(token) for token in tokens], read
-
-
-def best_candidates_at_once(
-    logits: Tensor, scores: Tensor, early: EarlyRows = NO_EARLY_ROWS
-) -> list[list[Candidate]]:
-    """Do what `best_candidates` does, reading back once: for logits that are not on the host."""
-    requests, width = scores.shape
-    vocab = logits.shape[1]
-    log_probabilities = functional.log_softmax(logits, dim=-1)
-    early.block(log_probabilities, 0)
-    totals = log_probabilities.view(requests, width, vocab)
-    totals = totals + upload(scores, logits.device).unsqueeze(2)
-    best = totals.flatten(1).topk(min(2 * width, width * min(2 * width, vocab)), dim=-1)
-    found = torch.stack([best.indices.double(), best.values.double()], dim=-1).tolist()
-    return [
-        [Candidate(int(index) // vocab, int(index) % vocab, value) for index, value in request]
-        for request in found
     ]
 
 
@@ -173,6 +170,10 @@ class Search(Protocol):
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return what was found, best first."""
+        ...
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that a beam has chosen so far."""
         ...
 
 
@@ -197,6 +198,10 @@ class GreedySearch:
         if not self._ended:
             self._tokens.append(token)
         return self._ended or self.generated >= self._options.max_new_tokens
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens chosen so far."""
+        return self._tokens
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the one hypothesis."""
@@ -241,6 +246,10 @@ class BeamSearch:
         self.scores = [one.log_probability for one in keep]
         over = cut or not self._can_improve()
         return over, [one.beam for one in keep], [one.token for one in keep]
+
+    def chosen(self, beam: int) -> Sequence[int]:
+        """Return the tokens that an open beam has chosen so far."""
+        return self._open[beam]
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the best hypotheses that ended."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,14 +15,25 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
-from transformers import M2M100Config, M2M100ForConditionalGeneration
+from transformers import M2M100ForConditionalGeneration
 
 from hub.bases import Base
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.engine.testing import random_model
 
-START, PAD, EOS = 2, 1, 2
+from .kinds import (
+    bitfit,
+    dora,
+    hooked,
+    ia3,
+    kv_prefix,
+    ln_tuning,
+    norms,
+    peft_warnings_ignored,
+    prefix_tuning,
+    sublayer_bottleneck,
+)
 
 
 @dataclass(frozen=True)
@@ -48,32 +57,11 @@ class Lab:
         path.mkdir()
         return path
 
-    def model(self, seed: int = 0, **config: Any) -> M2M100ForConditionalGeneration:
-        """A model whose outputs differ from source to source and sometimes end."""
-        settings: dict[str, Any] = {
-            "vocab_size": 120, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3,
-            "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
-            "decoder_ffn_dim": 48, "max_position_embeddings": 96, "pad_token_id": PAD,
-        }  # fmt: skip
-        torch.manual_seed(seed)
-        model = M2M100ForConditionalGeneration(M2M100Config(**(settings | config))).eval()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                noise = torch.randn_like(parameter)
-                if parameter.dim() > 1:
-                    parameter.copy_(noise * 0.35)
-                else:
-                    parameter.copy_(noise * 0.2 + float("norm.weight" in name))
-            # A last norm of random signs keeps the tied output from repeating its input, and a
-            # bias towards the end token lets some hypotheses end early.
-            generator = torch.Generator().manual_seed(5)
-            last, end = model.model.decoder.layer_norm, model.model.shared.weight[EOS]
-            last.weight.copy_(torch.randn(last.weight.shape, generator=generator))
-            last.bias.copy_(torch.randn(last.bias.shape, generator=generator) * 0.2)
-            last.bias += 3.2 * end / end.norm()
-        return model
+    def model(self, seed: int = 0, family: str = "m2m_100", **config: Any) -> Any:
+        """A model of a family whose outputs differ from source to source and sometimes end."""
+        return random_model(family, seed, config)
 
-    def base(self, model: M2M100ForConditionalGeneration) -> Base:
+    def base(self, model: Any) -> Base:
         folder = self.fresh("base")
         model.save_pretrained(folder)
         return Base(name="random", folder=folder)
@@ -93,7 +81,7 @@ class Lab:
             target_modules=targets if isinstance(targets, str) else list(targets), **options,
         )  # fmt: skip
         torch.manual_seed(seed)
-        with _peft_warnings_ignored():
+        with peft_warnings_ignored():
             wrapped = get_peft_model(copy.deepcopy(model), config)
         with torch.no_grad():
             for name, parameter in wrapped.named_parameters():
@@ -149,17 +137,13 @@ class Lab:
             yield model
             return
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if config["peft_type"] == "LORA":
-            with _peft_warnings_ignored():
+        if config["peft_type"] in ("LORA", "IA3", "LN_TUNING", "PREFIX_TUNING"):
+            with peft_warnings_ignored():
                 wrapped = PeftModel.from_pretrained(copy.deepcopy(model), folder).eval()
             yield wrapped
             return
-        handles = _hook_bottlenecks(model, config, load_file(folder / "adapter_model.safetensors"))
-        try:
-            yield model
-        finally:
-            for handle in handles:
-                handle.remove()
+        with hooked(model, config, load_file(folder / "adapter_model.safetensors")) as adapted:
+            yield adapted
 
     def sources(self, count: int, seed: int, longest: int = 40) -> list[tuple[int, ...]]:
         generator = torch.Generator().manual_seed(seed)
@@ -170,11 +154,22 @@ class Lab:
         ]
 
     def requests(
-        self, count: int, seed: int, options: DecodingOptions, slots: Sequence[int] = (0,)
+        self,
+        count: int,
+        seed: int,
+        options: DecodingOptions,
+        slots: Sequence[int] = (0,),
+        forced_bos: bool = True,
     ) -> list[DecodeRequest]:
-        """Requests with a forced language token each, slots taken in turn."""
+        """Requests, slots taken in turn; `forced_bos` gives each a language token."""
         return [
-            DecodeRequest(key, source, (5 + key % 7,), slots[key % len(slots)], options)
+            DecodeRequest(
+                key,
+                source,
+                (5 + key % 7,) if forced_bos else (),
+                slots[key % len(slots)],
+                options,
+            )
             for key, source in enumerate(self.sources(count, seed))
         ]
 
@@ -194,56 +189,66 @@ class Lab:
         with torch.no_grad():
             return model(
                 input_ids=torch.tensor([request.source_ids]),
-                decoder_input_ids=torch.tensor([[START, *request.prefix_ids]]),
+                decoder_input_ids=torch.tensor([[start_id(model), *request.prefix_ids]]),
             ).logits[0]
 
     def reference_output(
         self, model: Any, request: DecodeRequest
     ) -> list[tuple[tuple[int, ...], float | None]]:
         """What generate finds: tokens without specials, and scores where it has them."""
-        options = request.options
+        options, prefix = request.options, request.prefix_ids
         beams = options.beam_size > 1
+        extra = len(prefix)
         with torch.no_grad():
             found = model.generate(
                 input_ids=torch.tensor([request.source_ids]),
-                forced_bos_token_id=request.prefix_ids[0],
+                forced_bos_token_id=prefix[0] if prefix else None,
                 num_beams=options.beam_size,
-                max_new_tokens=options.max_new_tokens + 1,
-                min_new_tokens=options.min_new_tokens + 1 if options.min_new_tokens else None,
+                max_new_tokens=options.max_new_tokens + extra,
+                min_new_tokens=options.min_new_tokens + extra if options.min_new_tokens else None,
                 length_penalty=options.length_penalty if beams else None,
                 num_return_sequences=options.num_hypotheses,
                 early_stopping=False if beams else None,
                 do_sample=False,
                 return_dict_in_generate=True,
                 output_scores=True,
+                **_rules(options, model),
             )
         scores = found.sequences_scores.tolist() if beams else [None]
-        tokens = [_strip(row[2:]) for row in found.sequences.tolist()]
+        tokens = [_strip(row[1 + extra :], model) for row in found.sequences.tolist()]
         return list(zip(tokens, scores, strict=True))
 
     def engine(self, base: Base, quantization: str = "float32", **options: Any) -> Engine:
-        settings: dict[str, Any] = {"slots": 16, "max_rows": 64} | options
+        settings: dict[str, Any] = {"slots": 32, "max_rows": 64} | options
         return Engine.load(base, quantization=quantization, **settings)
 
     def alone(self, engine: Engine, requests: Sequence[DecodeRequest]) -> list[Finished]:
         return [engine.translate([request])[0] for request in requests]
 
 
-@contextmanager
-def _peft_warnings_ignored() -> Iterator[None]:
-    """PEFT 0.21 still asks transformers 5 for an attribute by its old name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        yield
+def start_id(model: Any) -> int:
+    """The decoder's first token, also of a model that PEFT wraps."""
+    return int(model.generation_config.decoder_start_token_id)
 
 
-def _strip(row: Sequence[int]) -> tuple[int, ...]:
-    kept = list(row)
-    while kept and kept[-1] == PAD:
-        kept.pop()
-    if kept and kept[-1] == EOS:
-        kept.pop()
-    return tuple(kept)
+def _rules(options: DecodingOptions, model: Any) -> dict[str, Any]:
+    """Options that a request sets in place of the base's, under transformers' names."""
+    rules: dict[str, Any] = {}
+    if options.no_repeat_ngram_size is not None:
+        rules["no_repeat_ngram_size"] = options.no_repeat_ngram_size
+    if options.repetition_penalty is not None:
+        rules["repetition_penalty"] = options.repetition_penalty
+    if options.bad_words is not None:
+        rules["bad_words_ids"] = [[word] for word in options.bad_words] or None
+    if options.forced_eos is not None:
+        eos = model.generation_config.eos_token_id
+        rules["forced_eos_token_id"] = eos if options.forced_eos else None
+    return rules
+
+
+def _strip(row: Sequence[int], model: Any) -> tuple[int, ...]:
+    end = model.generation_config.eos_token_id
+    return tuple(row[: row.index(end)] if end in row else row)
 
 
 def _all_layers(model: M2M100ForConditionalGeneration) -> list[tuple[str, int]]:
@@ -251,33 +256,6 @@ def _all_layers(model: M2M100ForConditionalGeneration) -> list[tuple[str, int]]:
     return [("encoder", i) for i in range(config.encoder_layers)] + [
         ("decoder", i) for i in range(config.decoder_layers)
     ]
-
-
-def _hook_bottlenecks(
-    model: M2M100ForConditionalGeneration, config: dict[str, Any], tensors: dict[str, Tensor]
-) -> list[Any]:
-    """Plain formula on each layer's output: h + up(act(down(norm(h))))."""
-    paths = {
-        re.sub(r"\.bottleneck_.*", "", key).removeprefix("base_model.model.") for key in tensors
-    }
-    activation = {"relu": functional.relu, "gelu": functional.gelu}[config["activation"]]
-
-    def hook_for(path: str) -> Any:
-        def part(name: str) -> Tensor:
-            return tensors[f"base_model.model.{path}.bottleneck_{name}"]
-
-        def hook(_module: Any, _inputs: Any, hidden: Tensor) -> Tensor:
-            x = hidden
-            if config["norm"]:
-                x = functional.layer_norm(
-                    x, x.shape[-1:], part("norm.weight"), part("norm.bias"), 1e-5
-                )
-            x = activation(functional.linear(x, part("down.weight"), part("down.bias")))
-            return hidden + functional.linear(x, part("up.weight"), part("up.bias"))
-
-        return hook
-
-    return [model.get_submodule(path).register_forward_hook(hook_for(path)) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -297,6 +275,11 @@ class Zoo:
     @property
     def slots(self) -> tuple[int, ...]:
         return tuple(range(len(self.folders) + 1))
+
+    @property
+    def gathered(self) -> tuple[int, ...]:
+        """Slots whose adapters hold no vectors: their rows can decode in fixed shapes."""
+        return tuple(slot for slot in self.slots if not 8 <= slot <= 13)
 
     def folder(self, slot: int) -> Path | None:
         return self.folders[slot - 1] if slot else None
@@ -332,8 +315,30 @@ def zoo(lab: Lab, model: M2M100ForConditionalGeneration, base: Base) -> Zoo:
             lab.lora(model, 2),
             lab.bottleneck(model, 3, replace(shape, width=11, activation="gelu", norm=False)),
             lab.lora(model, 4, targets=everything, rank=3, magnitude=0.25),
-            lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.3),
+            # Larger weights sharpen attention until float32 is 1e-4 away from float64, whoever
+            # computes it.
+            lab.lora(model, 5, rank=9, use_rslora=True, magnitude=0.15),
             lab.bottleneck(model, 6, replace(shape, layers=(("decoder", 1), ("encoder", 0)))),
             lab.bottleneck(model, 7),
+            dora(lab, model, 8),
+            ia3(lab, model, 9, ["k_proj", "v_proj", "q_proj", "fc2"], ["fc2"]),
+            bitfit(lab, model, 10),
+            norms(lab, model, 11, "both"),
+            norms(lab, model, 12, "weight", pattern=r".*decoder.*"),
+            ln_tuning(lab, model, 13, r".*(attn_layer_norm|final_layer_norm|coder\.layer_norm)"),
+            sublayer_bottleneck(lab, model, 14, width=5, activation="relu", norm=True),
+            sublayer_bottleneck(
+                lab,
+                model,
+                15,
+                width=9,
+                activation="gelu",
+                norm=False,
+                pattern=r".*decoder\.layers\.1\.(encoder_attn|fc2)",
+            ),
+            kv_prefix(lab, model, 16, 5, ("encoder_self", "decoder_self", "cross")),
+            kv_prefix(lab, model, 17, 19, ("decoder_self", "cross")),
+            kv_prefix(lab, model, 18, 3, ("encoder_self",)),
+            prefix_tuning(lab, model, 19, 7),
         ),
     )

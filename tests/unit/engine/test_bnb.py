@@ -129,9 +129,19 @@ def test_rows_of_llm_int8_do_feel_them(precision_of: Any) -> None:
 
 def errors(lab: Any, quantized: Any, exact: Any, slots: Any) -> float:
     """Median relative error of logits."""
-    requests = lab.forced(16, seed=40, slots=slots)
+    requests = lab.forced(len(slots), seed=40, slots=slots)
     pairs = zip(quantized.forced_logits(requests), exact.forced_logits(requests), strict=True)
     return statistics.median(relative(own, reference) for own, reference in pairs)
+
+
+def rounded(model: Any) -> Any:
+    """A copy whose linears, the output projection apart, hold what nf4 keeps of them."""
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, module in made.named_modules():
+            if isinstance(module, torch.nn.Linear) and name != "lm_head":
+                module.weight.copy_(nf4(module.weight.bfloat16().float()))
+    return made
 
 
 def test_an_engine_mixes_adapters_on_llm_int8(lab: Any, zoo: Any) -> None:
@@ -142,12 +152,7 @@ def test_an_engine_mixes_adapters_on_llm_int8(lab: Any, zoo: Any) -> None:
 
 def test_an_engine_mixes_adapters_on_nf4(lab: Any, zoo: Any) -> None:
     """It equals a float32 engine on a base whose linears were rounded by the paper's formula."""
-    rounded = copy.deepcopy(zoo.model)
-    linears = [m for m in rounded.model.modules() if isinstance(m, torch.nn.Linear)]
-    with torch.no_grad():
-        for linear in linears:
-            linear.weight.copy_(nf4(linear.weight.bfloat16().float()))
-    reference = replace(zoo, base=lab.base(rounded)).engine(lab, "float32")
+    reference = replace(zoo, base=lab.base(rounded(zoo.model))).engine(lab, "float32")
     engine = zoo.engine(lab, "nf4")
     assert errors(lab, engine, zoo.engine(lab, "float32"), zoo.slots) > 0.2
     assert errors(lab, engine, reference, zoo.slots) < 0.03
@@ -161,5 +166,28 @@ def test_the_table_is_kept_in_the_hidden_dtype() -> None:
         ids = torch.tensor([3, 0])
         torch.testing.assert_close(embedding(ids), table.bfloat16()[ids] * 2)
         rows = numbers(3, 64, seed=6).bfloat16()
-        logits = output(precision.operand(rows))
-        torch.testing.assert_close(logits, functional.linear(rows, table.bfloat16()))
+        for projection in (output, precision.output(table)):
+            logits = projection(precision.operand(rows))
+            torch.testing.assert_close(logits, functional.linear(rows, table.bfloat16()))
+
+
+@pytest.mark.parametrize("name", ["nf4", "bnb-int8"])
+def test_products_are_added_to_residuals(precision_of: Any, name: str) -> None:
+    precision = precision_of(name, torch.bfloat16)
+    linear = precision.linear(numbers(8, 64, seed=1), numbers(8, seed=2))
+    x = precision.operand(numbers(3, 64, seed=3).bfloat16())
+    hidden = numbers(3, 8, seed=4).bfloat16()
+    expected = hidden + linear(x)
+    linear.add_to(hidden, x)
+    assert torch.equal(hidden, expected)
+    assert precision.cache_dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["nf4", "bnb-int8"])
+def test_t5_with_an_output_of_its_own_is_served(lab: Any, name: str) -> None:
+    model = lab.model(seed=3, family="t5_gated")
+    engine, exact = lab.engine(lab.base(model), name), lab.engine(lab.base(model))
+    nearest = lab.engine(lab.base(rounded(model))) if name == "nf4" else exact
+    assert 1e-3 < errors(lab, engine, nearest, [0] * 16) < 0.1
+    if name == "nf4":
+        assert errors(lab, engine, exact, [0] * 16) > 0.3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,23 +21,21 @@ from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, find_device, moved, upload
 from hub.engine.engine import Engine
+from hub.engine.families import Checkpoint, find_family
 from hub.engine.linear import FloatPrecision, Int8Precision, Operand
+from hub.engine.model import build_model
 from hub.engine.precisions import (
     BLOCK_ROWS,
     FixedFloatPrecision,
+    FixedLinear,
     find_precision,
     fixed_blocks,
     fixed_product,
 )
-from hub.engine.requests import DecodingOptions
+from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.engine.rows import _rows_of
-from hub.engine.search import (
-    EarlyRows,
-    best_candidates,
-    best_candidates_at_once,
-    best_tokens,
-    best_tokens_at_once,
-)
+from hub.engine.rules import RuledRow, Rules
+from hub.engine.search import EarlyRows, likeliest, likeliest_at_once, rank_tokens
 from hub.errors import SettingsError
 from hub.settings import Settings, load_settings
 
@@ -156,8 +156,10 @@ def test_a_whole_model_moves(lab: Any, base: Any) -> None:
     there = moved(model, META)
     assert there.embedding.weight is there.output.weight
     assert there.decoder[1].feed_forward.fc1.weight.device.type == "meta"
-    assert there.encoder_norm.bias.device.type == there.positions.device.type == "meta"
-    assert model.positions.device == CPU
+    assert there.encoder_norm.bias.device.type == "meta"
+    assert there.positions.tables["encoder"] is there.positions.tables["decoder"]
+    assert there.positions.tables["decoder"].device.type == "meta"
+    assert model.positions.tables["decoder"].device == CPU
 
 
 def test_on_the_cpu_nothing_is_copied() -> None:
@@ -206,32 +208,48 @@ def test_a_fixed_product_is_the_same_bits_in_any_company() -> None:
             assert torch.equal(linear(Operand(rows[row : row + 1], None, 1))[0], together[row])
 
 
-def test_one_read_finds_the_same_tokens_as_many() -> None:
-    generator = torch.Generator().manual_seed(7)
-    logits = torch.randn(6, 5000, generator=generator)
-    likely = logits.argmax(-1)
-    early = EarlyRows([0, 4], (int(likely[0]), int(likely[4])))
-    free, values = best_tokens(logits.clone(), early)
-    assert free != likely.tolist()
-    found, read = best_tokens_at_once(logits.clone(), early)
-    assert found == free
-    assert read == pytest.approx(values, abs=1e-6)
+RULED = (
+    RuledRow(1, Rules(1.7, 2, (4, 6), None), (3, 5, 3), last=False),
+    RuledRow(3, Rules(1.0, 0, (), 2), (3, 5, 3), last=True),
+    RuledRow(5, Rules(1.0, 0, (), 2), (3, 5, 3), last=True),
+)
 
 
-@pytest.mark.parametrize("vocab", [5, 3000])
-def test_one_read_finds_the_same_candidates_as_many(vocab: int) -> None:
-    generator = torch.Generator().manual_seed(8)
-    logits = torch.randn(6, vocab, generator=generator)
-    scores = torch.randn(2, 3, generator=generator)
-    early = EarlyRows([1], (int(logits[1].argmax()),))
-    expected = best_candidates(logits.clone(), scores, early)
-    assert expected != best_candidates(logits.clone(), scores)
-    found = best_candidates_at_once(logits.clone(), scores, early)
-    for one, other in zip(found, expected, strict=True):
-        assert [(c.beam, c.token) for c in one] == [(c.beam, c.token) for c in other]
-        assert [c.log_probability for c in one] == pytest.approx(
-            [c.log_probability for c in other], abs=1e-5
-        )
+def test_every_kind_of_adapter_runs_on_products_of_one_number_of_rows(lab: Any, zoo: Any) -> None:
+    """The precision of a GPU, run on a CPU."""
+    plain = zoo.engine(lab, "float32")
+    weights = Checkpoint(zoo.base.folder, find_family(zoo.base.config), plain.architecture)
+    model = build_model(weights, FixedFloatPrecision("float32", torch.float32))
+    engine = Engine(model, plain._banks, plain._reader, plain._digest, 64)
+    requests = lab.forced(len(zoo.slots), seed=40, slots=zoo.slots)
+    bare = plain.forced_logits([replace(request, slot=0) for request in requests])
+    expected = plain.forced_logits(requests)
+    for request, own, other, base in zip(
+        requests, engine.forced_logits(requests), expected, bare, strict=True
+    ):
+        assert torch.allclose(other, base, atol=0.05) is (request.slot == 0)
+        torch.testing.assert_close(own, other, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("vocab", [7, 5000])
+@pytest.mark.parametrize("keep", [1, 6])
+def test_one_read_finds_the_same_tokens_as_many(vocab: int, keep: int) -> None:
+    logits = torch.randn(6, vocab, generator=torch.Generator().manual_seed(8))
+    logits[1, 4] = 9.0
+    logits[5, 2] = float("nan")
+    early = EarlyRows([0, 4], (int(logits[0].argmax()), int(logits[4].argmax())))
+    plain = likeliest(logits.clone(), keep, EarlyRows((), ()))
+    values, tokens = likeliest(logits.clone(), keep, early, RULED)
+    assert all(plain[1][row, 0] != tokens[row, 0] for row in (0, 1, 3, 4))
+    found, chosen = likeliest_at_once(logits.clone(), keep, early, RULED)
+    assert (found.dtype, chosen.dtype) == (values.dtype, tokens.dtype)
+    assert chosen.shape == (6, min(keep, vocab))
+    sound = [0, 1, 2, 3, 4]
+    certain = values[sound].isfinite()  # tokens of equal value come in any order
+    assert bool(certain[:, 0].all())
+    assert torch.equal(chosen[sound][certain], tokens[sound][certain])
+    torch.testing.assert_close(found, values, atol=1e-6, rtol=0, equal_nan=True)
+    assert bool(found[5].isnan().all())
 
 
 class OneDevice(TorchDispatchMode):
@@ -249,42 +267,79 @@ class OneDevice(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def meta_engine(lab: Any, zoo: Any) -> Engine:
+def meta_engine(host: Engine, folders: Sequence[Path]) -> Engine:
     """An engine whose weights, adapters and caches are on a device without memory."""
-    host = zoo.engine(lab, "float32")
-    banks = Banks(host.architecture, 16, 0, META)
+    banks = Banks(host.architecture, 32, 0, META)
     model = moved(host._model, META)
     engine = Engine(model, banks, host._reader, host._digest, 64, META, lambda run: run)
-    for slot, folder in enumerate(zoo.folders, start=1):
+    for slot, folder in enumerate(folders, start=1):
         engine.place(slot, engine.read_adapter(folder))
     return engine
 
 
-@pytest.mark.parametrize("beam", [1, 3])
-def test_no_operation_mixes_devices(lab: Any, zoo: Any, beam: int) -> None:
-    """Encoder, decoder with and without fixed shapes, projection, reordering, leaving."""
-    engine = meta_engine(lab, zoo)
-    options = DecodingOptions(beam_size=beam, max_new_tokens=9, min_new_tokens=2)
-    requests = lab.requests(9, 3, options, zoo.slots)
+def steps_on(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> list[Tensor]:
+    """Encode, decode with and without graphs, project, choose, reorder, leave."""
+    engine._encode(list(requests), engine._rows)
+    plan = engine._current_plan()
+    adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
+    hidden = engine._model.decode(engine._rows.step(), adapters)
+    fixed = engine._decode(engine._rows.step())
+    rows = _rows_of(fixed, engine._rows.running[::2], len(requests))
+    logits = engine._model.project(rows)
+    chosen = [rank_tokens(logits, 0, keep, EarlyRows([0], (2, 3)), RULED) for keep in (1, 4)]
+    lane = engine._rows.running[0].lane
+    lane.reorder(list(reversed(range(len(requests) * beam))), 4)
+    lane.remove(0, wipe=True)
+    return [hidden, fixed, logits, *(tensor for pair in chosen for tensor in pair)]
+
+
+def check_one_device(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> None:
     with torch.inference_mode(), OneDevice() as seen:
-        engine._encode(requests, engine._rows)
-        plan = engine._current_plan()
-        adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
-        hidden = engine._model.decode(engine._rows.step(), adapters)
-        fixed = engine._decode(engine._rows.step())
-        logits = engine._model.project(_rows_of(fixed, engine._rows.running[::2], 9))
-        EarlyRows([0, 2], (2, 3)).block(logits, 0)
-        lane = engine._rows.running[0].lane
-        lane.reorder(list(reversed(range(9 * beam))), 4)
-        lane.remove(0, wipe=True)
-    assert engine._graphs is not None
-    assert len(engine._graphs.shapes) == 1
-    assert hidden.device == fixed.device == logits.device == META
+        found = steps_on(engine, requests, beam)
+    assert {tensor.device for tensor in found} == {META}
     assert seen.mixed == []
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_no_operation_mixes_devices(lab: Any, zoo: Any, beam: int) -> None:
+    """Every kind of adapter at once; vectors keep the step out of fixed shapes."""
+    engine = meta_engine(zoo.engine(lab, "float32"), zoo.folders)
+    options = DecodingOptions(beam_size=beam, max_new_tokens=9, min_new_tokens=2)
+    check_one_device(engine, lab.requests(len(zoo.slots), 3, options, zoo.slots), beam)
+    assert engine._graphs is not None
+    assert engine._graphs.shapes == ()
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_no_operation_mixes_devices_in_fixed_shapes(lab: Any, zoo: Any, beam: int) -> None:
+    engine = meta_engine(zoo.engine(lab, "float32"), zoo.folders)
+    options = DecodingOptions(beam_size=beam, max_new_tokens=9, min_new_tokens=2)
+    slots = zoo.gathered
+    check_one_device(engine, lab.requests(len(slots), 3, options, slots), beam)
+    assert engine._graphs is not None
+    assert len(engine._graphs.shapes) == 1
+
+
+@pytest.mark.parametrize("family", ["t5", "t5_gated", "mbart", "marian"])
+@pytest.mark.parametrize("quantization", ["float32", "bfloat16"])
+def test_no_operation_of_other_families_mixes_devices(
+    lab: Any, family: str, quantization: str
+) -> None:
+    """With the products of a GPU, which have one number of rows."""
+    base = lab.base(lab.model(seed=3, family=family))
+    host = lab.engine(base, quantization)
+    weights = Checkpoint(base.folder, find_family(base.config), host.architecture)
+    host._model = build_model(weights, find_precision(quantization, META), META)
+    engine = meta_engine(host, ())
+    assert isinstance(engine._model.decoder[0].feed_forward.fc1, FixedLinear)
+    options = DecodingOptions(beam_size=3, max_new_tokens=9, min_new_tokens=2)
+    check_one_device(engine, lab.requests(5, 3, options), 3)
+    assert engine._graphs is not None
+    assert len(engine._graphs.shapes) == 1
+
+
 def test_that_check_sees_a_tensor_left_behind(lab: Any, zoo: Any) -> None:
-    engine = meta_engine(lab, zoo)
+    engine = meta_engine(zoo.engine(lab, "float32"), ())
     with torch.inference_mode(), OneDevice() as seen:
         engine._model.embedding(torch.tensor([3, 4]))
     assert seen.mixed == ["aten.index_select.default"]

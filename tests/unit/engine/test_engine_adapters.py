@@ -116,7 +116,6 @@ def test_a_norm_that_the_config_denies_is_refused(lab: Any, model: Any, engine: 
 @pytest.mark.parametrize(
     "config",
     [
-        {"use_dora": True},
         {"bias": "all"},
         {"bias": "lora_only"},
         {"modules_to_save": ["lm_head"]},
@@ -124,7 +123,9 @@ def test_a_norm_that_the_config_denies_is_refused(lab: Any, model: Any, engine: 
         {"lora_bias": True},
         {"lora_alpha": "many"},
         {"alpha_pattern": {".*q_proj": 3}},
-        {"peft_type": "PREFIX_TUNING"},
+        {"peft_type": "P_TUNING"},
+        {"peft_type": "CROSS_ATTENTION"},
+        {"peft_type": None},
     ],
     ids=str,
 )
@@ -143,7 +144,7 @@ def test_unserved_lora_options_are_refused_by_name(
         {"width": 0},
         {"width": "6"},
         {"activation": "silu"},
-        {"placement": "sublayer"},
+        {"placement": "parallel"},
         {"norm": None},
     ],
     ids=str,

@@ -97,7 +97,7 @@ def test_forced_prefix_of_any_length_is_kept_out_of_the_result(engine: Engine) -
         ({"source_ids": (5,) * 97}, TextError, "97 tokens.*96"),
         ({"source_ids": (120,)}, TextError, "outside"),
         ({"prefix_ids": (-1,)}, TextError, "outside"),
-        ({"slot": 14}, EngineError, "slot 14 holds no adapter"),
+        ({"slot": 30}, EngineError, "slot 30 holds no adapter"),
         ({"options": DecodingOptions(max_new_tokens=96)}, DecodingError, "96.*at most 95"),
         ({"options": DecodingOptions(beam_size=9, max_new_tokens=4)}, DecodingError, "9.*8 rows"),
         ({"options": DecodingOptions(beam_size=0)}, DecodingError, "beam_size is 0"),
@@ -131,8 +131,8 @@ def test_a_slot_in_use_is_not_touched(lab: Any, zoo: Any, engine: Engine) -> Non
         engine.step()
     with pytest.raises(EngineError, match="slot 0 does not exist"):
         engine.place(0, adapter)
-    with pytest.raises(EngineError, match="slot 17 does not exist"):
-        engine.clear(17)
+    with pytest.raises(EngineError, match="slot 33 does not exist"):
+        engine.clear(33)
 
 
 def test_an_adapter_of_another_base_is_not_placed(lab: Any, zoo: Any, engine: Engine) -> None:

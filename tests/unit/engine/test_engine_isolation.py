@@ -11,21 +11,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from hub.engine import deltas, linear
+from hub.engine import cache, deltas, linear, model
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.engine.vectors import VectorGroup
 from hub.errors import NonFiniteRowError
 
 GREEDY = DecodingOptions(max_new_tokens=12)
 BEAM = DecodingOptions(beam_size=4, max_new_tokens=9, num_hypotheses=4)
-POISONED_SLOT = 15
+POISONED_SLOT = 31
 
 
 def pool_of(lab: Any, zoo: Any) -> list[DecodeRequest]:
     """Requests of every slot, greedy and beam, short and long."""
-    greedy = lab.requests(16, seed=31, options=GREEDY, slots=zoo.slots)
-    beams = lab.requests(8, seed=32, options=BEAM, slots=zoo.slots)
+    greedy = lab.requests(24, seed=31, options=GREEDY, slots=zoo.slots)
+    beams = lab.requests(20, seed=32, options=BEAM, slots=zoo.slots[::-1])
     return greedy + beams
 
 
@@ -126,6 +127,34 @@ def test_the_check_catches_a_scale_per_tensor(
     pool = [replace(one, slot=0) for one in pool_of(lab, zoo)]
     with pytest.raises(AssertionError):
         assert_compositions_hold(engine, pool, range(6), exact=False)
+
+
+def test_the_check_catches_entries_of_others(
+    lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second seeded bug: rows see as far as the longest of them, prefixes of others included."""
+
+    def longest_for_all(lengths: Tensor, dtype: torch.dtype) -> Tensor:
+        return cache.length_mask(lengths.max().expand(len(lengths)), dtype)
+
+    engine = zoo_engine(lab, zoo, "int8")
+    monkeypatch.setattr(model, "length_mask", longest_for_all)
+    with pytest.raises(AssertionError):
+        assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=False)
+
+
+def test_the_check_catches_vectors_on_the_wrong_rows(
+    lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third seeded bug: every row that has a vector at a site gets the first one's."""
+    engine = zoo_engine(lab, zoo, "int8")
+    monkeypatch.setattr(
+        VectorGroup,
+        "values",
+        lambda group: group.table[group.slots[:1]].expand(len(group.slots), -1),
+    )
+    with pytest.raises(AssertionError):
+        assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=False)
 
 
 @pytest.mark.parametrize("quantization", ["float32", "int8"])

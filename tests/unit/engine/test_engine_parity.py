@@ -91,7 +91,7 @@ def test_adapters_act_and_differ(lab: Any, zoo: Any) -> None:
 
 def test_mixed_batch_equals_peft_and_hooks(lab: Any, zoo: Any) -> None:
     engine = zoo.engine(lab, "float32")
-    requests = lab.forced(24, seed=5, slots=zoo.slots)
+    requests = lab.forced(40, seed=5, slots=zoo.slots)
     logits = engine.forced_logits(requests)
     for slot in zoo.slots:
         with lab.applied(zoo.model, zoo.folder(slot)) as reference:
@@ -105,7 +105,7 @@ def test_mixed_batch_equals_peft_and_hooks(lab: Any, zoo: Any) -> None:
 def test_mixed_decoding_equals_peft_and_hooks(lab: Any, zoo: Any, beam: int) -> None:
     engine = zoo.engine(lab, "float32", max_rows=12 * beam)
     options = DecodingOptions(beam_size=beam, max_new_tokens=14)
-    requests = lab.requests(16, seed=6, options=options, slots=zoo.slots)
+    requests = lab.requests(20, seed=6, options=options, slots=zoo.slots)
     found = engine.translate(requests)
     for slot in zoo.slots:
         with lab.applied(zoo.model, zoo.folder(slot)) as reference:
@@ -143,7 +143,7 @@ def test_lora_variants_equal_peft(
 @pytest.mark.parametrize(("quantization", "bound"), [("bfloat16", 0.03), ("int8", 0.05)])
 def test_quantized_logits_stay_close(lab: Any, zoo: Any, quantization: str, bound: float) -> None:
     """Median relative error of the logits, over the base and adapters of both kinds."""
-    requests = lab.forced(24, seed=2, slots=zoo.slots)
+    requests = lab.forced(40, seed=2, slots=zoo.slots)
     exact = zoo.engine(lab, "float32").forced_logits(requests)
     near = zoo.engine(lab, quantization).forced_logits(requests)
     errors = [

@@ -17,6 +17,7 @@ from hub.engine.banks import EMPTY_PLAN, BankKey, BankPart, Banks, Plan
 from hub.engine.deltas import FloatDeltas, StepAdapters
 from hub.engine.gathered import AdapterBuffers, AdapterShape, GatheredDeltas, gatherable
 from hub.engine.linear import FloatPrecision
+from hub.engine.vectors import VectorGroup, VectorPlan
 
 LAYERS, WIDTH, SLOTS = 2, 16, 9
 LOW_RANK = BankKey("decoder", "fc1")
@@ -167,7 +168,7 @@ def test_the_common_rank_is_a_power_of_two(ranks: Sequence[int], rank: int) -> N
 class LaterPlan(Plan):
     """A plan of an engine that has learned another kind of adapter."""
 
-    vectors: dict[str, int] = field(default_factory=dict)
+    later: dict[str, int] = field(default_factory=dict)
 
 
 def test_what_is_not_known_is_not_gathered() -> None:
@@ -175,7 +176,10 @@ def test_what_is_not_known_is_not_gathered() -> None:
     assert gatherable(plan)
     assert gatherable(EMPTY_PLAN)
     assert gatherable(LaterPlan(plan.sites))
-    assert not gatherable(LaterPlan(plan.sites, {"ia3": 1}))
+    assert not gatherable(LaterPlan(plan.sites, later={"new": 1}))
+    group = VectorGroup(torch.ones(2, WIDTH), None, torch.ones(4, dtype=torch.int64))
+    vectors = VectorPlan({("input", "decoder", "fc2", 0): group})
+    assert not gatherable(Plan(plan.sites, vectors))
     ((key, groups),) = plan.at("decoder", "fc1")
     other = replace(key, activation="silu")
     assert not gatherable(Plan({("decoder", "fc1"): [(other, groups)]}))

@@ -73,10 +73,10 @@ def scores(finished: Sequence[Finished]) -> list[float]:
     return [hypothesis.score for one in finished for hypothesis in one.hypotheses]
 
 
-@pytest.mark.parametrize(("beam", "count"), [(1, 11), (4, 5)])
+@pytest.mark.parametrize(("beam", "count"), [(1, 28), (4, 14)])
 def test_graphs_decode_what_the_engine_decodes(lab: Any, zoo: Any, beam: int, count: int) -> None:
     options = DecodingOptions(beam_size=beam, max_new_tokens=20, num_hypotheses=beam)
-    requests = lab.requests(count, 6, options, zoo.slots)
+    requests = lab.requests(count, 6, options, zoo.gathered)
     engine, capture, runner = graph_engine(lab, zoo)
     plain = zoo.engine(lab, "float32")
     bare = lab.requests(count, 6, options)
@@ -92,7 +92,7 @@ def test_graphs_decode_what_the_engine_decodes(lab: Any, zoo: Any, beam: int, co
 
 def test_rows_that_come_and_go_decode_as_they_do_alone(lab: Any, zoo: Any) -> None:
     options = DecodingOptions(max_new_tokens=16)
-    requests = lab.requests(12, 9, options, zoo.slots)
+    requests = lab.requests(14, 9, options, zoo.gathered)
     alone = outputs(lab.alone(zoo.engine(lab, "float32"), requests))
     engine, capture, _ = graph_engine(lab, zoo, after=1)
     ended: dict[int, Finished] = {}
@@ -104,10 +104,54 @@ def test_rows_that_come_and_go_decode_as_they_do_alone(lab: Any, zoo: Any) -> No
         if engine.running and len(waiting) == 6:
             victim = DecodeRequest(99, (5, 6, 7), (8,), 1, options)
             engine.admit([victim])
-            engine.step()
+            ended.update((one.key, one) for one in engine.step().finished)
             engine.cancel([99])
     assert outputs([ended[request.key] for request in requests]) == alone
     assert capture.replays > 10
+
+
+def test_prefixes_decode_in_graphs(lab: Any, zoo: Any) -> None:
+    """Their entries are in the caches, and positions of embeddings differ from those of entries."""
+    options = DecodingOptions(max_new_tokens=20)
+    requests = lab.requests(8, 6, options, (16, 17, 18, 19))
+    engine, capture, runner = graph_engine(lab, zoo, after=1)
+    expected = zoo.engine(lab, "float32").translate(requests)
+    found = engine.translate(requests)
+    assert outputs(found) == outputs(expected)
+    assert scores(found) == pytest.approx(scores(expected), abs=1e-3)
+    assert outputs(found) != outputs(engine.translate(lab.requests(8, 6, options)))
+    assert capture.captures > 0
+    assert not any(shape.adapters.uses for shape in runner.shapes)
+
+
+def test_relative_positions_decode_in_graphs(lab: Any) -> None:
+    model = lab.model(seed=3, family="t5")
+    base, lora = lab.base(model), lab.lora(model, 2, targets=("q", "v"), magnitude=0.2)
+    capture = FakeCapture()
+    engine, plain = lab.engine(base, capture=capture), lab.engine(base)
+    for one in (engine, plain):
+        one.place(1, one.read_adapter(lora))
+    for beam in (1, 3):
+        options = DecodingOptions(beam_size=beam, max_new_tokens=24, min_new_tokens=18)
+        requests = lab.requests(6, 6, options, (0, 1), forced_bos=False)
+        expected = plain.translate(requests)
+        found = engine.translate(requests)
+        assert outputs(found) == outputs(expected)
+        assert scores(found) == pytest.approx(scores(expected), abs=1e-3)
+    assert capture.replays > 10
+
+
+@pytest.mark.parametrize("slot", [8, 9, 10, 11, 12, 13])
+def test_vectors_run_without_graphs(lab: Any, zoo: Any, slot: int) -> None:
+    options = DecodingOptions(max_new_tokens=9)
+    requests = lab.requests(4, 6, options, (slot, 2))
+    engine, capture, runner = graph_engine(lab, zoo, after=1)
+    engine.admit(requests)
+    engine.step()
+    assert (capture.captures, runner.shapes) == (0, ())
+    engine.cancel([request.key for request in requests])
+    expected = outputs(zoo.engine(lab, "float32").translate(requests))
+    assert outputs(engine.translate(requests)) == expected
 
 
 def steps_of(engine: Engine, requests: Sequence[DecodeRequest], count: int) -> None:
@@ -291,7 +335,7 @@ def test_shapes_count_padded_rows(lab: Any, zoo: Any) -> None:
 @pytest.mark.parametrize("beam", [1, 4])
 def test_cuda_graphs_decode_what_eager_steps_decode(lab: Any, zoo: Any, beam: int) -> None:
     options = DecodingOptions(beam_size=beam, max_new_tokens=20)
-    requests = lab.requests(9, 6, options, zoo.slots)
+    requests = lab.requests(9, 6, options, zoo.gathered)
     engine = zoo.engine(lab, "float32", device="cuda")
     plain = zoo.engine(lab, "float32", device="cuda")
     plain._graphs = None

@@ -155,8 +155,8 @@ def test_dimensions_from_config_count_the_released_models(
         "max_position_embeddings": 1024,
     }
     assert ModelDimensions.from_config(config) == expected
-    with pytest.raises(BaseNotFoundError, match=r"'t5'.*m2m_100"):
-        ModelDimensions.from_config({**config, "model_type": "t5"})
+    with pytest.raises(BaseNotFoundError, match=r"'gpt2'.*m2m_100"):
+        ModelDimensions.from_config({**config, "model_type": "gpt2"})
     with pytest.raises(BaseNotFoundError, match="d_model is 0"):
         ModelDimensions.from_config({**config, "d_model": 0})
 

@@ -50,6 +50,9 @@ class FakeEngine:
     cancelled: list[int] = field(default_factory=list)
     gate: Callable[[], None] = lambda: None
     place_error: Exception | None = None
+    seconds_per_token: float = 0.0
+    joined: list[int] = field(default_factory=list)
+    _unencoded: int = 0
 
     def read_adapter(self, folder: Path, manifest: AdapterManifest | None) -> FakeAdapter:
         return FakeAdapter(str(folder))
@@ -67,6 +70,8 @@ class FakeEngine:
     def admit(self, requests: Sequence[DecodeRequest]) -> None:
         if any(POISON_ADMIT in request.source_ids for request in requests):
             raise RuntimeError("secret of the encoder")
+        self.joined.append(len(requests))
+        self._unencoded += sum(len(request.source_ids) for request in requests)
         for request in requests:
             assert request.slot == 0 or request.slot in self.slots, "slot is empty"
             self.running[request.key] = request, len(request.source_ids)
@@ -86,7 +91,14 @@ class FakeEngine:
             if left <= 1:
                 del self.running[key]
                 finished.append(self._finish(request))
-        return StepReport(finished=finished, rows=rows, distinct_adapters=len(adapters))
+        seconds, self._unencoded = self._unencoded * self.seconds_per_token, 0
+        return StepReport(
+            finished=finished,
+            rows=rows,
+            distinct_adapters=len(adapters),
+            encode_seconds=seconds,
+            decode_seconds=1.0 if self.seconds_per_token else 0.0,
+        )
 
     def cancel(self, keys: Sequence[int]) -> None:
         for key in keys:
@@ -166,13 +178,18 @@ def make_job(
 
 
 def make_bench(
-    *, slots: int = 2, device_bytes: int = 100, host_bytes: int = 100, queue_limit: int = 100
+    *,
+    slots: int = 2,
+    device_bytes: int = 100,
+    host_bytes: int = 100,
+    queue_limit: int = 100,
+    encode_tokens: int = 64,
 ) -> Bench:
     engine, loader, metrics, now = FakeEngine(), FakeLoader(), Metrics(), [0.0]
     worker = Worker(
         engine,
         loader,
-        Scheduler(BatchLimits(engine.max_rows, 64), patience=4),
+        Scheduler(BatchLimits(engine.max_rows, encode_tokens), patience=4),
         Stock(engine, SlotTable(slots, device_bytes), HostTier(host_bytes, 2), metrics),
         metrics,
         queue_limit=queue_limit,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,6 +199,59 @@ def test_a_request_that_expired_in_the_queue_never_runs(build: Any, job: Any) ->
     assert isinstance(outcomes[1].error, DeadlineError)
     assert outcomes[2].error is None
     assert outcomes[2].timings.queue_seconds == 10.0
+
+
+def test_a_running_request_whose_deadline_passes_frees_its_rows(bench: Any, job: Any) -> None:
+    gate = Gate()
+    bench.engine.gate = gate
+    bench.submit(job(1, *range(50), beam=8, deadline=5.0))  # all rows, for long
+    bench.submit(job(2, 5, deadline=20.0))
+    assert gate.reached.wait(WAIT)
+    bench.now[0] = 10.0
+    gate.open.set()
+    outcomes = bench.collect(2)
+    assert isinstance(outcomes[1].error, DeadlineError)
+    assert tokens(outcomes[2]) == (5, 0)
+    assert bench.engine.cancelled == [1]
+    assert bench.engine.steps <= 3
+
+
+def test_a_deadline_is_kept_while_nothing_runs(build: Any, job: Any) -> None:
+    """Its adapter never arrives, and no message wakes the worker."""
+    bench = build()
+    bench.loader.automatic = False
+    bench.worker.start()
+    bench.worker._clock = itertools.count().__next__  # every look is a second later
+    bench.submit(job(1, digest=A, deadline=1.0))
+    assert isinstance(bench.next().error, DeadlineError)
+
+
+def test_what_joins_a_running_batch_is_bounded_by_one_steps_time(build: Any, job: Any) -> None:
+    """The engine says that encoding takes three steps' time for 64 tokens."""
+    bench = build(encode_tokens=1000)
+    gate = Gate()
+    bench.engine.gate, bench.engine.seconds_per_token = gate, 3 / 64
+    bench.worker.start()
+    bench.submit(job(1, *range(40)))
+    assert gate.reached.wait(WAIT)
+    bench.submit(*(job(key, *range(key, key + 40)) for key in range(2, 6)))
+    gate.open.set()
+    bench.collect(5)
+    assert bench.engine.joined == [1, 1, 1, 1, 1]  # 80 tokens are more than 64
+    bench.submit(*(job(key, *range(40)) for key in range(6, 8)))
+    bench.collect(2)
+    assert bench.engine.joined[-1] == 2  # nobody was running
+
+
+def test_files_larger_than_the_memory_may_hold_a_smaller_adapter(build: Any, job: Any) -> None:
+    bench = build(device_bytes=50, host_bytes=50)
+    bench.worker.start()
+    bench.submit(replace(job(1, digest=A), adapter_bytes=150))
+    assert tokens(bench.next())[-1] == ord("a")
+    bench.submit(replace(job(2, digest=B), adapter_bytes=500))
+    assert isinstance(bench.next().error, IncompatibleAdapterError)
+    assert bench.loader.started.get(timeout=WAIT) == A
+    assert bench.loader.started.empty()
 
 
 def test_the_queue_is_bounded_and_all_or_nothing(build: Any, job: Any) -> None:

@@ -1,0 +1,1 @@
+"""Tokenizers by family; `hub.bases.tokenizer.load_tokenizer` picks the one of a base."""

@@ -1,0 +1,62 @@
+"""From a BCP-47 tag to the one token of a vocabulary that means it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from hub.errors import LanguageError
+from hub.languages import canonical
+
+
+def languages_of(codes: Iterable[str]) -> Mapping[str, str]:
+    """Return canonical tags with the codes of a vocabulary; codes of no language are left out.
+
+    Where several codes mean one tag, the shortest has it: "fr" before "fr_FR".
+    """
+    found: dict[str, str] = {}
+    for code in sorted(codes, key=lambda one: (len(one), one)):
+        tag = tag_of(code)
+        if tag is not None:
+            found.setdefault(tag, code)
+    return MappingProxyType(found)
+
+
+def tag_of(code: str) -> str | None:
+    """Return the canonical tag of a code, None where it names no language."""
+    try:
+        return canonical(code)
+    except LanguageError:
+        return None
+
+
+def find_code(language: str, table: Mapping[str, str], name: str) -> str:
+    """Return the code of a language.
+
+    A tag that says more than the table can (pt-PT) gets the language's code; one that says less
+    (zh, where the table has zh-Hans and zh-Hant) is refused.
+
+    Args:
+        language: In any spelling.
+        table: Canonical tags with codes.
+        name: Of the base, for the message.
+
+    Raises:
+        LanguageError: There is none, or there are several.
+    """
+    tag = canonical(language)
+    found = table.get(tag) or table.get(tag.partition("-")[0])
+    if found is not None:
+        return found
+    choices = sorted(known for known in table if known.partition("-")[0] == tag)
+    if len(choices) == 1:
+        return table[choices[0]]
+    if choices:
+        raise LanguageError(
+            f"language {tag!r} is ambiguous here; choose one of {', '.join(choices)}",
+            field="language",
+        )
+    raise LanguageError(
+        f"the base model {name} has no language {tag!r}; it has: {', '.join(sorted(table))}",
+        field="language",
+    )

@@ -1,0 +1,253 @@
+"""The tokenizer of a base, from the files in its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hub.bases.base import Base
+from hub.bases.tokenizers.codes import languages_of, tag_of
+from hub.bases.tokenizers.layouts import (
+    MarianTokenizer,
+    MBartTokenizer,
+    PrefixedTokenizer,
+    T5Tokenizer,
+)
+from hub.bases.tokenizers.pieces import (
+    JsonPieces,
+    Pieces,
+    SentencePieces,
+    cut,
+    load_sentencepiece,
+    read_object,
+)
+from hub.errors import CorruptBaseError
+from hub.language_tables import MBART_25, MBART_50, MBART_50_ADDED, MC4
+
+_FAIRSEQ: Final = ("<s>", "<pad>", "</s>", "<unk>")
+_NLLB_CODE: Final = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+_MBART_CODE: Final = re.compile(r"[a-z]{2}_[A-Z]{2}")
+_MARIAN_CODE: Final = re.compile(r">>(.+)<<")
+_MADLAD_CODE: Final = re.compile(r"<2([a-z]{2,3}(?:_[A-Za-z]+)*)>")
+_T5_PAIR: Final = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
+_T5_WORDS: Final = re.compile(r"translate (\w+) to (\w+): ?")
+_MADLAD_LEAST: Final = 2
+
+
+def load_nllb(base: Base) -> PrefixedTokenizer:
+    """Return NLLB-200's tokenizer.
+
+    Raises:
+        CorruptBaseError: Files are missing or cannot be read.
+    """
+    pieces = _fairseq_pieces(base, _listed_codes(base, _NLLB_CODE))
+    tokens = [token for token in pieces.ids if _NLLB_CODE.fullmatch(token)]
+    return PrefixedTokenizer(
+        base.name,
+        pieces,
+        _some(base, languages_of(tokens)),
+        decoder_start_id=_start_id(base, pieces.ids["</s>"]),
+        hidden=_hidden(pieces, (*_FAIRSEQ, "<mask>")),
+    )
+
+
+def load_mbart(base: Base) -> PrefixedTokenizer:
+    """Return mBART-50's tokenizer, or mBART's.
+
+    Raises:
+        CorruptBaseError: Files are missing or cannot be read.
+    """
+    fifty = "MBart50" in str(_settings(base).get("tokenizer_class", ""))
+    order = MBART_25.split() + (MBART_50_ADDED.split() if fifty else [])
+    pieces = _fairseq_pieces(base, order)
+    known = set(MBART_50.split())
+    tokens = [token for token in pieces.ids if token in known]
+    fifty = fifty or any(token in pieces.ids for token in MBART_50_ADDED.split())
+    kind = PrefixedTokenizer if fifty else MBartTokenizer
+    codes = {tag.partition("-")[0]: code for tag, code in languages_of(tokens).items()}
+    return kind(
+        base.name,
+        pieces,
+        _some(base, codes),
+        decoder_start_id=_start_id(base, pieces.ids["</s>"]),
+        hidden=_hidden(pieces, (*_FAIRSEQ, "<mask>")),
+    )
+
+
+def load_marian(base: Base) -> MarianTokenizer:
+    """Return a Marian tokenizer.
+
+    Its source and target languages are those of tokenizer_config.json; a base.json with
+    "languages" says them where that names a group ("ROMANCE") or nothing.
+
+    Raises:
+        CorruptBaseError: Files are missing or cannot be read, or a language is not known.
+    """
+    settings = _settings(base)
+    ids: Mapping[str, int] = read_object(base.folder / "vocab.json")
+    if not {"<unk>", "<pad>", "</s>"} <= ids.keys():
+        raise CorruptBaseError(f"base {base.name!r}: vocab.json lacks <unk>, <pad> or </s>")
+    tokens = {match[1]: token for token in ids if (match := _MARIAN_CODE.fullmatch(token))}
+    targets = {tag: tokens[code] for tag, code in languages_of(tokens).items()}
+    if not targets:
+        targets = dict.fromkeys(_named(base, settings, "target_lang"), "")
+    return MarianTokenizer(
+        base.name,
+        _VocabularyPieces(base.folder / "source.spm", ids),
+        _VocabularyPieces(base.folder / "target.spm", ids),
+        frozenset(_named(base, settings, "source_lang")),
+        targets,
+        decoder_start_id=_start_id(base, ids["<pad>"]),
+    )
+
+
+def load_t5(base: Base) -> T5Tokenizer:
+    """Return the tokenizer of a T5, mT5 or MADLAD-400 base.
+
+    T5's languages and words are those of its config's translation tasks. mT5 asks for nothing
+    in words, and has the languages of its training data.
+
+    Raises:
+        CorruptBaseError: Files are missing or cannot be read.
+    """
+    pieces = _t5_pieces(base)
+    tokens = {match[1]: token for token in pieces.ids if (match := _MADLAD_CODE.fullmatch(token))}
+    words = _task_words(base.config)
+    if len(tokens) >= _MADLAD_LEAST:
+        targets = {tag: tokens[code] for tag, code in languages_of(tokens).items()}
+        words = {}
+    elif words:
+        targets = dict.fromkeys(words, "")
+    else:
+        known = MC4.split() if base.family == "mt5" else ("en", "de", "fr", "ro")
+        targets = dict.fromkeys(languages_of(known), "")
+    extra = [token for token in pieces.ids if token.startswith("<extra_id_")]
+    return T5Tokenizer(
+        base.name,
+        pieces,
+        _some(base, targets),
+        words,
+        decoder_start_id=_start_id(base, pieces.ids["<pad>"]),
+        hidden=_hidden(pieces, ("<unk>", *extra)),
+    )
+
+
+class _VocabularyPieces:
+    """Marian: a SentencePiece model cuts, vocab.json numbers."""
+
+    def __init__(self, path: Path, ids: Mapping[str, int]) -> None:
+        self._model = load_sentencepiece(path)
+        self._ids = ids
+        self._pieces = {index: piece for piece, index in ids.items()}
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        return self._ids
+
+    def encode(self, text: str) -> list[int]:
+        unk = self._ids["<unk>"]
+        return [self._ids.get(piece, unk) for piece in cut(self._model, text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        pieces = [self._pieces[index] for index in ids if index in self._pieces]
+        return str(self._model.decode_pieces(pieces)).replace("▁", " ").strip()
+
+
+def _fairseq_pieces(base: Base, codes: Sequence[str]) -> Pieces:
+    """Return a vocabulary with fairseq's first four ids, from whichever file there is."""
+    if (base.folder / "tokenizer.json").is_file():
+        return _checked(base, JsonPieces(base.folder / "tokenizer.json"), _FAIRSEQ)
+    path = base.folder / "sentencepiece.bpe.model"
+    if not path.is_file():
+        raise _no_files(base, "tokenizer.json or sentencepiece.bpe.model")
+    if not codes:
+        raise _no_files(base, "tokenizer.json, or additional_special_tokens with the languages")
+    return SentencePieces(path, lambda _, index: index + 1, (*codes, "<mask>"), _FAIRSEQ)
+
+
+def _t5_pieces(base: Base) -> Pieces:
+    needed = ("<pad>", "</s>", "<unk>")
+    if (base.folder / "tokenizer.json").is_file():
+        return _checked(base, JsonPieces(base.folder / "tokenizer.json"), needed)
+    path = base.folder / "spiece.model"
+    if not path.is_file():
+        raise _no_files(base, "tokenizer.json or spiece.model")
+    return _checked(base, SentencePieces(path), needed)
+
+
+def _checked(base: Base, pieces: Pieces, needed: Sequence[str]) -> Pieces:
+    for token in needed:
+        if token not in pieces.ids:
+            raise CorruptBaseError(f"base {base.name!r}: its vocabulary lacks {token!r}")
+    return pieces
+
+
+def _no_files(base: Base, needed: str) -> CorruptBaseError:
+    return CorruptBaseError(
+        f"base {base.name!r} (model_type {base.family!r}) has no tokenizer: {needed} is missing"
+    )
+
+
+def _settings(base: Base) -> Mapping[str, Any]:
+    return read_object(base.folder / "tokenizer_config.json")
+
+
+def _listed_codes(base: Base, code: re.Pattern[str]) -> list[str]:
+    """Return the language tokens that the folder's settings list, in the order of their ids."""
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        settings = read_object(base.folder / name)
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            tokens = settings.get(key) or []
+            names = [one.get("content") if isinstance(one, dict) else one for one in tokens]
+            found = [str(one) for one in names if code.fullmatch(str(one))]
+            if found:
+                return found
+    return []
+
+
+def _named(base: Base, settings: Mapping[str, Any], key: str) -> list[str]:
+    """Return the languages that a Marian base names for one side."""
+    tag = tag_of(str(settings.get(key) or ""))
+    if tag is not None:
+        return [tag]
+    recorded = [tag_of(str(code)) for code in base.record.get("languages", ())]
+    found = [one for one in recorded if one is not None]
+    if not found:
+        raise CorruptBaseError(
+            f"base {base.name!r}: {key} of tokenizer_config.json is {settings.get(key)!r}, which "
+            'names no language; put a base.json with {"languages": ["en", "fr"]} beside it'
+        )
+    return found
+
+
+def _task_words(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return languages with the names that T5's translation tasks have for them."""
+    found: dict[str, str] = {}
+    for task, options in (config.get("task_specific_params") or {}).items():
+        pair = _T5_PAIR.fullmatch(str(task))
+        words = _T5_WORDS.fullmatch(str((options or {}).get("prefix", "")))
+        if pair and words:
+            for code, word in zip(pair.groups(), words.groups(), strict=True):
+                tag = tag_of(code)
+                if tag is not None:
+                    found[tag] = word
+    return found
+
+
+def _some(base: Base, codes: Mapping[str, str]) -> Mapping[str, str]:
+    """Keep the languages that a base's record names, all where it names none."""
+    if not codes:
+        raise CorruptBaseError(f"base {base.name!r}: its vocabulary has no language tokens")
+    named = {tag_of(str(code)) for code in base.record.get("languages", ())}
+    return {tag: code for tag, code in codes.items() if tag in named} if named else codes
+
+
+def _hidden(pieces: Pieces, tokens: Sequence[str]) -> list[int]:
+    return [pieces.ids[token] for token in tokens if token in pieces.ids]
+
+
+def _start_id(base: Base, default: int) -> int:
+    found = base.decoding_config.get("decoder_start_token_id")
+    return default if found is None else int(found)

@@ -1,0 +1,203 @@
+"""Text to piece ids and back, from the files that checkpoints ship.
+
+Whatever the file, text is only ever text: a control token typed by a user is cut into pieces
+like any other word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hub.errors import CorruptBaseError
+
+_SPACE = "▁"
+_CONTROL = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<> ]+>")
+"""What control tokens look like in a vocabulary; <0x0A> and the like are bytes."""
+
+
+class Pieces(Protocol):
+    """A vocabulary and how text is cut into it; implementations are thread-safe."""
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Every token of the vocabulary with its id, control tokens included."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without special tokens."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; the caller leaves out special ones."""
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """Return a JSON object, or an empty one where there is no such file.
+
+    Raises:
+        CorruptBaseError: The file cannot be read, or holds something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptBaseError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CorruptBaseError(f"{path} holds {type(found).__name__}, expected a JSON object")
+    return found
+
+
+class JsonPieces:
+    """tokenizer.json, as transformers 5 writes and most checkpoints ship it."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a file.
+
+        Raises:
+            CorruptBaseError: It cannot be parsed.
+        """
+        from tokenizers import AddedToken, Tokenizer
+
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing more special
+            raise CorruptBaseError(f"{path} cannot be loaded: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        # Only tokens that are marked as special can be left unparsed in text, so all are.
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._tokenizer.add_special_tokens(
+            [AddedToken(one.content, special=True, normalized=False) for one in added.values()]
+        )
+        self._tokenizer.encode_special_tokens = True
+        self._ids: Mapping[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._controls = {
+            index: token
+            for token, index in self._ids.items()
+            if index in added or _CONTROL.fullmatch(token)
+        }
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Every token with its id."""
+        return self._ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        if self._controls.keys().isdisjoint(found.ids):
+            return list(found.ids)
+        return [
+            part
+            for index, (start, end) in zip(found.ids, found.offsets, strict=True)
+            for part in self._plain(index, text[start:end].strip())
+        ]
+
+    def _plain(self, index: int, written: str) -> list[int]:
+        """Cut a control token once more if it was written so, not only unknown.
+
+        A vocabulary that has it as a piece finds it in text like a word.
+        """
+        if self._controls.get(index) != written or len(written) < 2:
+            return [index]
+        found: list[int] = []
+        for part in (written[:-1], written[-1]):
+            cut_part = self._tokenizer.encode(part, add_special_tokens=False)
+            for place, (one, token) in enumerate(zip(cut_part.ids, cut_part.tokens, strict=True)):
+                inside = token.removeprefix(_SPACE) if place == 0 else token
+                found += [self._ids.get(inside, one)] if inside else []
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)).strip()
+
+
+class SentencePieces:
+    """A SentencePiece model, with the ids that a family gives to its pieces."""
+
+    def __init__(
+        self,
+        path: Path,
+        id_of: Callable[[str, int], int] | None = None,
+        extra: Sequence[str] = (),
+        specials: Sequence[str] = (),
+    ) -> None:
+        """Load a model.
+
+        Args:
+            path: The model's file.
+            id_of: From a piece and its SentencePiece id to the family's; None for no change.
+            extra: Tokens with the ids behind all pieces, in order.
+            specials: Tokens with the first ids, where the family counts them its own way.
+
+        Raises:
+            CorruptBaseError: It cannot be loaded.
+        """
+        self._model = load_sentencepiece(path)
+        pieces = [self._model.id_to_piece(i) for i in range(self._model.get_piece_size())]
+        found = {
+            piece: id_of(piece, index) if id_of else index
+            for index, piece in enumerate(pieces)
+            if piece not in specials
+        }
+        found |= {token: index for index, token in enumerate(specials)}
+        behind = max(found.values()) + 1
+        self._ids = found | {token: behind + index for index, token in enumerate(extra)}
+        self._pieces = {index: piece for piece, index in self._ids.items()}
+        self._unk_id = self._ids["<unk>"]
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Every token with its id."""
+        return self._ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return [self._ids.get(piece, self._unk_id) for piece in cut(self._model, text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        pieces = [self._pieces[index] for index in ids if index in self._pieces]
+        return str(self._model.decode_pieces(pieces)).strip()
+
+
+def load_sentencepiece(path: Path) -> Any:
+    """Return a SentencePiece processor.
+
+    Raises:
+        CorruptBaseError: The file is missing or is not a model.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CorruptBaseError(f"{path} cannot be loaded: {error}") from error
+
+
+def cut(model: Any, text: str) -> list[str]:
+    """Return the pieces of a text, where user-defined symbols are cut like other words.
+
+    SentencePiece finds such symbols (MADLAD's language tokens are some) wherever they stand in
+    a text. What was found in it is cut once more, without its last character first.
+    """
+    pieces: list[str] = model.encode(text, out_type=str)
+    return [part for piece in pieces for part in _plain(model, piece)]
+
+
+def _plain(model: Any, piece: str) -> list[str]:
+    if len(piece) < 2 or not (piece.startswith("<") and piece.endswith(">")):
+        return [piece]
+    index = model.piece_to_id(piece)
+    if model.is_byte(index) or model.is_unknown(index):
+        return [piece]
+    found: list[str] = []
+    for part in (piece[:-1], piece[-1]):
+        first, *others = model.encode(part, out_type=str)
+        found += [first.removeprefix(_SPACE)] if first != _SPACE else []
+        found += others
+    return found

@@ -1,0 +1,134 @@
+"""The tensors of a base, by our names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hub.engine.architecture import Architecture, Stack
+from hub.engine.families.family import Family
+from hub.errors import CorruptBaseError
+
+
+class Checkpoint:
+    """The tensors of a base, read one at a time, each accounted for.
+
+    Reading by our names keeps the peak of a quantizing load near one tensor.
+    """
+
+    def __init__(self, folder: Path, family: Family, architecture: Architecture) -> None:
+        """Index the folder's safetensors files without reading the weights.
+
+        Raises:
+            CorruptBaseError: A file cannot be read.
+        """
+        self.folder = folder
+        self.family = family
+        self.architecture = architecture
+        self._handles: dict[str, Any] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            handle = _open(path)
+            self._handles.update(dict.fromkeys(handle.keys(), handle))
+        self._unread = {name for name in self._handles if not name.endswith(family.ignored)}
+
+    def linear(self, stack: Stack, layer: int, name: str) -> tuple[Tensor, Tensor | None]:
+        """Return `(weight (out, in), bias (out,))` of a linear, float32."""
+        module = self.family.module(stack, layer, name)
+        out, width = self.architecture.linear_shape(stack, name)
+        weight = self._read(f"{module}.weight", (out, width))
+        if not self.architecture.biases:
+            return weight, None
+        return weight, self._read(f"{module}.bias", (out,))
+
+    def norm(self, stack: Stack, layer: int | None, name: str = "") -> tuple[Tensor, Tensor | None]:
+        """Return `(weight, bias)` of a layer's norm, or of the stack's last one."""
+        if layer is None:
+            return self._norm(self.family.final_norm.format(stack=stack))
+        return self._norm(self.family.module(stack, layer, name))
+
+    def embedding_norm(self, stack: Stack) -> tuple[Tensor, Tensor | None]:
+        """Return `(weight, bias)` of the norm behind a stack's embeddings."""
+        return self._norm(self.family.embedding_norm.format(stack=stack))
+
+    def positions(self, stack: Stack) -> Tensor:
+        """Return learned positions `(max_positions, d_model)`, float32, the offset cut off."""
+        architecture = self.architecture
+        name = self.family.positions.format(stack=stack)
+        rows = architecture.max_positions + architecture.position_offset
+        table = self._read(name, (rows, architecture.d_model))
+        return table[architecture.position_offset :]
+
+    def relative_bias(self, stack: Stack) -> Tensor:
+        """Return a stack's relative position values `(buckets, heads)`, float32."""
+        assert self.architecture.relative is not None
+        shape = (self.architecture.relative.buckets, self.architecture.heads(stack))
+        return self._read(self.family.relative_bias.format(stack=stack), shape)
+
+    def embedding(self) -> Tensor:
+        """Return the token table `(vocab_size, d_model)`, float32."""
+        found = [name for name in self.family.embeddings if name in self._handles]
+        if not found:
+            raise CorruptBaseError(f"{self.folder} lacks {self.family.embeddings[0]}")
+        self._unread.difference_update(found)
+        shape = (self.architecture.vocab_size, self.architecture.d_model)
+        return self._read(found[0], shape)
+
+    def output(self) -> Tensor | None:
+        """Return an output table `(vocab_size, d_model)` of its own, None where it is tied."""
+        if self.family.output not in self._handles:
+            return None
+        return self._read(
+            self.family.output, (self.architecture.vocab_size, self.architecture.d_model)
+        )
+
+    def output_bias(self) -> Tensor | None:
+        """Return the bias of the logits `(vocab_size,)`, None where it is nothing."""
+        name = self.family.output_bias
+        if name not in self._handles:
+            return None
+        bias = self._read(name, (1, self.architecture.vocab_size)).squeeze(0)
+        return bias if bool(bias.any()) else None
+
+    def finish(self) -> None:
+        """Check that every tensor of the checkpoint was used.
+
+        Raises:
+            CorruptBaseError: Names a tensor that binds to nothing.
+        """
+        if self._unread:
+            raise CorruptBaseError(
+                f"{self.folder}: {len(self._unread)} tensors bind to nothing in "
+                f"{self.architecture.family}, the first is {min(self._unread)!r}"
+            )
+
+    def _norm(self, module: str) -> tuple[Tensor, Tensor | None]:
+        shape = (self.architecture.d_model,)
+        weight = self._read(f"{module}.weight", shape)
+        if self.architecture.norm_kind == "rms":
+            return weight, None
+        return weight, self._read(f"{module}.bias", shape)
+
+    def _read(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        handle = self._handles.get(name)
+        if handle is None:
+            raise CorruptBaseError(f"{self.folder} lacks the tensor {name!r}")
+        self._unread.discard(name)
+        tensor: Tensor = handle.get_tensor(name).to(torch.float32)
+        if tuple(tensor.shape) != shape:
+            raise CorruptBaseError(
+                f"{self.folder}: {name!r} has shape {tuple(tensor.shape)}, config.json says {shape}"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise CorruptBaseError(f"{self.folder}: {name!r} holds values that are not finite")
+        return tensor
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error

@@ -1,0 +1,1 @@
+"""Adapter folders of every kind, each read in a room of its own."""

@@ -1,0 +1,243 @@
+"""`hub bench engine` and `hub bench residency`; what is heavy is imported when they run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from hub.commands.groups import command_group
+
+BENCH_HELP: Final = "Measure speed and memory, on random weights of a model's dimensions."
+
+Dims = Annotated[str, typer.Option(help="Dimensions: m2m100-418m, nllb-600m or small.")]
+Quantization = Annotated[
+    str, typer.Option(help="int8 (CPU), bfloat16, float16, float32, bnb-int8 or nf4.")
+]
+Kinds = Annotated[str, typer.Option(help="Kinds of adapters, taken in turn: bottleneck, lora.")]
+Budget = Annotated[
+    str, typer.Option(help="Of each adapter, as a fraction of the base: 0.01 or 1%.")
+]
+Rounds = Annotated[int, typer.Option(help="Rounds counted; figures are medians.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; all cores when not given.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Keep random weights here for the next time; else they are thrown away."),
+]
+
+
+def register_bench(app: typer.Typer) -> None:
+    """Mount `hub bench engine` and `hub bench residency`."""
+    bench = command_group(app, "bench", BENCH_HELP)
+    bench.command("engine")(engine)
+    bench.command("residency")(residency)
+
+
+def engine(
+    dims: Dims = "m2m100-418m",
+    quantization: Quantization = "int8",
+    batch: Annotated[str, typer.Option(help="Batch sizes, as 1,8,32.")] = "1,8,32,64",
+    beam: Annotated[str, typer.Option(help="Beam widths, as 1,4.")] = "1",
+    adapters: Annotated[
+        str, typer.Option(help="Adapters of a mixed batch: distinct (one a row) or a number.")
+    ] = "distinct",
+    kinds: Kinds = "bottleneck,lora",
+    budget: Budget = "0.01",
+    against: Annotated[
+        str, typer.Option(help="Other engines: ctranslate2, transformers, peft.")
+    ] = "",
+    rounds: Rounds = 3,
+    device: Annotated[
+        str, typer.Option(help="Where the engines run: cpu, cuda, cuda:n or auto.")
+    ] = "cpu",
+    threads: Threads = None,
+    memory: Annotated[bool, typer.Option(help="Also load the base in a fresh process.")] = True,
+    json_file: Json = None,
+    folder: Folder = None,
+) -> None:
+    """Time base rows and mixed rows of one batch, and other engines beside them.
+
+    Sources have 25 tokens, targets exactly 32. All engines take turns in every round.
+    """
+    from hub.budget import parse_budget
+    from server.bench.engine import EngineOptions, bench_engine
+
+    options = EngineOptions(
+        dims=dims,
+        quantization=quantization,
+        batches=_numbers("--batch", batch),
+        beams=_numbers("--beam", beam),
+        adapters=0 if adapters == "distinct" else _numbers("--adapters", adapters)[0],
+        kinds=_words(kinds),
+        budget=parse_budget(budget),
+        against=_words(against),
+        rounds=rounds,
+        threads=_threads(threads),
+        device=device,
+        memory=memory,
+    )
+    with _figures(json_file, folder) as (place, write):
+        found = bench_engine(options, place, _say)
+        write(found)
+    _print_engine(found)
+
+
+def residency(
+    adapters: Annotated[int, typer.Option(help="Registered adapters.")] = 1000,
+    requests: Annotated[int, typer.Option(help="Texts to translate.")] = 2000,
+    distribution: Annotated[
+        str, typer.Option(help="How requests choose adapters: zipf or uniform.")
+    ] = "zipf",
+    exponent: Annotated[float, typer.Option(help="Of the Zipf distribution.")] = 1.0,
+    slots: Annotated[int, typer.Option(help="Device tier, in adapters.")] = 64,
+    host: Annotated[int, typer.Option(help="Host tier, in adapters.")] = 256,
+    rows: Annotated[int, typer.Option(help="Rows of a step.")] = 64,
+    in_flight: Annotated[int, typer.Option(help="Texts waiting or running at any time.")] = 256,
+    dims: Dims = "small",
+    quantization: Quantization = "int8",
+    kinds: Kinds = "bottleneck,lora",
+    budget: Budget = "0.01",
+    rounds: Rounds = 1,
+    threads: Threads = None,
+    json_file: Json = None,
+    folder: Folder = None,
+) -> None:
+    """Serve more adapters than there are slots, against all of them in slots, in one run.
+
+    The server's worker, scheduler, tiers and loaders run as they do in `hub serve`.
+    """
+    import sys
+
+    from hub.budget import parse_budget
+    from server.bench.residency import ResidencyOptions, bench_residency
+    from server.commands import SWITCH_SECONDS
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    options = ResidencyOptions(
+        dims=dims,
+        quantization=quantization,
+        adapters=adapters,
+        requests=requests,
+        distribution=distribution,
+        exponent=exponent,
+        slots=slots,
+        host=host,
+        rows=rows,
+        in_flight=in_flight,
+        kinds=_words(kinds),
+        budget=parse_budget(budget),
+        rounds=rounds,
+        threads=_threads(threads),
+    )
+    with _figures(json_file, folder) as (place, write):
+        found = bench_residency(options, place, _say)
+        write(found)
+    _print_residency(found)
+
+
+@contextmanager
+def _figures(
+    json_file: Path | None, folder: Path | None
+) -> Iterator[tuple[Path, Callable[[Mapping[str, Any]], None]]]:
+    """Yield a folder to work in and a writer of figures; check beforehand that it can write."""
+    import tempfile
+
+    from hub.errors import SettingsError
+
+    def write(found: Mapping[str, Any]) -> None:
+        if json_file is not None:
+            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    if json_file is not None:
+        try:
+            json_file.touch()
+        except OSError as error:
+            raise SettingsError(f"--json {json_file} cannot be written: {error}") from error
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder, write
+        return
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as scratch:
+        yield Path(scratch), write
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    from hub.errors import SettingsError
+
+    words = _words(text)
+    if not words or not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise SettingsError(f"{option} {text!r} is not a list of numbers from 1, such as 1,8,32")
+    return tuple(int(word) for word in words)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _threads(threads: int | None) -> int:
+    import os
+
+    return threads if threads is not None else os.cpu_count() or 1
+
+
+def _say(message: str) -> None:
+    from hub.console import note
+
+    note(message)
+
+
+def _print_engine(found: Mapping[str, Any]) -> None:
+    from hub.console import print_table
+
+    columns = ("engine", ">batch", ">beam", ">tokens/s", ">min", ">max")
+    ratios = ("ratio_to_ctranslate2", "ratio_to_base", "ratio_to_peft")
+    print_table(
+        (*columns, ">/ctranslate2", ">/base", ">/peft"),
+        [
+            [
+                row["engine"], str(row["batch"]), str(row["beam"]), str(row["tokens_per_s"]),
+                str(row["tokens_per_s_min"]), str(row["tokens_per_s_max"]),
+                *("" if row[name] is None else str(row[name]) for name in ratios),
+            ]
+            for row in found["rows"]
+        ],
+    )  # fmt: skip
+    print_table(
+        ("adapter", ">size", ">fraction", ">bytes", ">from host ms", ">from disk ms"),
+        [
+            [
+                one["kind"], str(one["size"]), str(one["fraction"]), str(one["bytes"]),
+                str(one["from_host_ms"]), str(one["from_disk_ms"]),
+            ]
+            for one in found["placing"]
+        ],
+    )  # fmt: skip
+    if found["memory"]["base"]:
+        place = "resident" if found["workload"]["device"] == "cpu" else "on the GPU"
+        _say(f"the base takes {found['memory']['base']['base_bytes']:,} bytes, {place}")
+
+
+def _print_residency(found: Mapping[str, Any]) -> None:
+    from hub.console import print_table
+
+    print_table(
+        (
+            "adapters", ">tokens/s", ">slot hits", ">host hits", ">evictions", ">place ms",
+            ">load ms", ">step ms", ">delay p99", ">delay max",
+        ),
+        [
+            [
+                row["engine"], str(row["tokens_per_s"]), *map(str, row["hit_rate"].values()),
+                str(row["evictions"]["device"]), str(row["place_ms"]["median"]),
+                str(row["load_ms"]["median"]), str(row["step_ms"]["median"]),
+                str(row["step_delay_ms"]["p99"]), str(row["step_delay_ms"]["max"]),
+            ]
+            for row in found["rows"]
+        ],
+    )  # fmt: skip
+    _say(f"tiered over all-resident: {found['ratio']}")

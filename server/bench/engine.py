@@ -1,0 +1,196 @@
+"""`hub bench engine`: base rows, mixed rows and other engines, interleaved in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hub.bases import Base
+from hub.engine.devices import find_device
+from hub.engine.engine import Engine
+from hub.errors import SettingsError
+from server.bench.adapters import RandomAdapter, random_adapter
+from server.bench.machine import machine, versions
+from server.bench.memory import base_memory, placing
+from server.bench.models import random_base
+from server.bench.peers import PEERS, Runner, find_peers
+from server.bench.timing import interleave, rows_of
+from server.bench.workload import Workload
+
+_SEEDS = 4
+"""Different adapters written for each kind; every slot gets its own copy of one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What to measure.
+
+    Attributes:
+        batches: Rows of each measurement, before beams.
+        beams: Beam widths.
+        adapters: Adapters in a mixed batch; 0 for as many as rows.
+        kinds: Of adapters, taken in turn.
+        budget: Fraction of the base's parameters that each adapter may take.
+        against: Other engines.
+        rounds: Counted rounds; one more warms up.
+        device: Where the engines run.
+    """
+
+    dims: str
+    quantization: str
+    batches: tuple[int, ...]
+    beams: tuple[int, ...] = (1,)
+    adapters: int = 0
+    kinds: tuple[str, ...] = ("bottleneck", "lora")
+    budget: float = 0.01
+    against: tuple[str, ...] = ()
+    rounds: int = 3
+    threads: int = 1
+    device: str = "cpu"
+    memory: bool = True
+    work: Workload = field(default_factory=Workload)
+
+    def __post_init__(self) -> None:
+        for name, values in (("batch", self.batches), ("beam", self.beams)):
+            if not values or min(values) < 1:
+                raise SettingsError(f"--{name} {values} must be whole numbers from 1")
+        if not self.kinds:
+            raise SettingsError("--kinds is empty; give bottleneck, lora or both")
+        if self.rounds < 1 or self.threads < 1 or self.adapters < 0:
+            raise SettingsError("--rounds, --threads and --adapters must be at least 1")
+
+
+def bench_engine(
+    options: EngineOptions, folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure, and return what `--json` writes.
+
+    Args:
+        options: What to measure.
+        folder: Where random bases, adapters and converted models are put.
+        say: Told what is being done.
+
+    Raises:
+        SettingsError: An option is bad, or a package is missing.
+        BudgetError: The budget buys no adapter.
+    """
+    find_peers(options.against)
+    find_device(options.device)
+    torch.set_num_threads(options.threads)
+    say(f"writing random weights of {options.dims}")
+    base = random_base(options.dims, folder)
+    adapters = _write_adapters(options, base, folder)
+    memory = None
+    if options.memory:
+        memory = base_memory(base.folder, options.quantization, options.device)
+    say(f"loading the engine in {options.quantization}")
+    engine = _load(options, base)
+    placed = placing(engine, adapters[: len(options.kinds)], slot=1)
+    _place_all(engine, adapters)
+    runners = _runners(engine, options) | _peer_runners(engine, options, base, folder, say)
+    rows: list[dict[str, Any]] = []
+    for beam in options.beams:
+        for batch in options.batches:
+            say(f"timing batch {batch}, beam {beam}: {', '.join(runners)}")
+            samples = interleave(runners, batch, beam, options.rounds)
+            rows += rows_of(samples, options.work.target_tokens)
+    return {
+        "rows": rows,
+        "memory": {"base": memory, "placed_adapters_bytes": engine.adapter_bytes},
+        "placing": placed,
+        "workload": _describe(engine, options, base),
+        "machine": machine(options.threads) | {"gpu": _gpu(engine.device)},
+        "versions": versions(),
+    }
+
+
+def _write_adapters(options: EngineOptions, base: Base, folder: Path) -> list[RandomAdapter]:
+    """Write a few adapters of each kind, kinds in turn."""
+    return [
+        random_adapter(kind, options.budget, base.dimensions, folder / "adapters", seed)
+        for seed in range(_SEEDS)
+        for kind in options.kinds
+    ]
+
+
+def _load(options: EngineOptions, base: Base) -> Engine:
+    most = max(options.batches)
+    return Engine.load(
+        base,
+        quantization=options.quantization,
+        slots=max(most, 1),
+        max_rows=most * max(options.beams),
+        threads=options.threads,
+        device=options.device,
+    )
+
+
+def _gpu(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def _place_all(engine: Engine, adapters: Sequence[RandomAdapter]) -> None:
+    """Fill every slot; neighbouring slots hold different kinds and different weights."""
+    hosts = [engine.read_adapter(adapter.folder) for adapter in adapters]
+    for slot in range(1, engine.slots + 1):
+        engine.place(slot, hosts[(slot - 1) % len(hosts)])
+
+
+def _runners(engine: Engine, options: EngineOptions) -> dict[str, Runner]:
+    def base(batch: int, beam: int) -> None:
+        _translate(engine, options.work, batch, beam, [0])
+
+    def mixed(batch: int, beam: int) -> None:
+        count = min(options.adapters or batch, engine.slots)
+        _translate(engine, options.work, batch, beam, range(1, count + 1))
+
+    return {"base": base, "mixed": mixed}
+
+
+def _translate(engine: Engine, work: Workload, batch: int, beam: int, slots: Sequence[int]) -> None:
+    for one in engine.translate(work.requests(batch, beam, slots)):
+        if one.error is not None:
+            raise one.error
+        length = len(one.hypotheses[0].token_ids) + one.hypotheses[0].finished
+        assert length == work.target_tokens, f"{length} tokens, not {work.target_tokens}"
+
+
+def _peer_runners(
+    engine: Engine,
+    options: EngineOptions,
+    base: Base,
+    folder: Path,
+    say: Callable[[str], None],
+) -> dict[str, Runner]:
+    runners: dict[str, Runner] = {}
+    for name in options.against:
+        say(f"preparing {name}")
+        build = PEERS[name]
+        runners[name] = build(
+            base.folder,
+            folder,
+            options.work,
+            engine.quantization,
+            options.threads,
+            str(engine.device),
+        )
+    return runners
+
+
+def _describe(engine: Engine, options: EngineOptions, base: Base) -> dict[str, Any]:
+    return {
+        "dims": options.dims,
+        "parameters": base.parameters,
+        "quantization": engine.quantization,
+        "device": str(engine.device),
+        "source_tokens": options.work.source_tokens,
+        "target_tokens": options.work.target_tokens,
+        "adapters": options.adapters or "distinct",
+        "kinds": list(options.kinds),
+        "budget": options.budget,
+        "rounds": options.rounds,
+    }

@@ -1,0 +1,70 @@
+"""The engine with a stopwatch: what running rows wait for, and what placing takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hub.engine.adapters import HostAdapter
+from hub.engine.engine import Engine
+from hub.engine.requests import DecodeRequest, StepReport
+from hub.manifest import AdapterManifest
+
+
+@dataclass
+class Observed:
+    """Passes every call on to the engine, and lets every target be exactly so long.
+
+    Attributes:
+        place_ms: Each placement.
+        load_ms: Each load, hashing and checks included; filled by loader threads.
+        step_ms: Each decoder step, without the encoding before it.
+        delay_ms: What rows that were running waited between two decoder steps.
+    """
+
+    engine: Engine
+    place_ms: list[float] = field(default_factory=list)
+    load_ms: list[float] = field(default_factory=list)
+    step_ms: list[float] = field(default_factory=list)
+    delay_ms: list[float] = field(default_factory=list)
+    _ended: float | None = None
+
+    def read_adapter(self, folder: Path, manifest: AdapterManifest | None) -> HostAdapter:
+        """Read an adapter."""
+        return self.engine.read_adapter(folder, manifest)
+
+    def place(self, slot: int, adapter: HostAdapter) -> None:
+        """Place, and note how long it took."""
+        began = time.perf_counter()
+        self.engine.place(slot, adapter)
+        self.place_ms.append((time.perf_counter() - began) * 1000)
+
+    def clear(self, slot: int) -> None:
+        """Free a slot."""
+        self.engine.clear(slot)
+
+    def admit(self, requests: Sequence[DecodeRequest]) -> None:
+        """Admit, with the end token forbidden before the last token."""
+        self.engine.admit([_exact(request) for request in requests])
+
+    def cancel(self, keys: Sequence[int]) -> tuple[int, ...]:
+        """Drop requests."""
+        return self.engine.cancel(keys)
+
+    def step(self) -> StepReport:
+        """Step, and note what the rows that were running had waited."""
+        began = time.perf_counter()
+        report = self.engine.step()
+        if self._ended is not None:
+            self.delay_ms.append((began - self._ended + report.encode_seconds) * 1000)
+        if report.rows:
+            self.step_ms.append(report.decode_seconds * 1000)
+        self._ended = time.perf_counter() if self.engine.running else None
+        return report
+
+
+def _exact(request: DecodeRequest) -> DecodeRequest:
+    options = request.options
+    return replace(request, options=replace(options, min_new_tokens=options.max_new_tokens))

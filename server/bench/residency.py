@@ -1,0 +1,376 @@
+"""`hub bench residency`: more adapters than slots, against all of them in slots, in one run.
+
+The server's own worker, scheduler, tiers and loader threads serve adapters from a temporary
+registry; only the network is missing. A fixed number of requests is in flight at any time.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+import torch
+
+from hub.bases import Base
+from hub.engine.adapters import HostAdapter
+from hub.engine.engine import Engine
+from hub.errors import SettingsError
+from hub.manifest import AdapterManifest, BaseReference, CorpusReference
+from hub.registry import AdapterVersion, Registry
+from server.bench.adapters import RandomAdapter, random_adapter
+from server.bench.machine import machine, versions
+from server.bench.models import random_base
+from server.bench.observed import Observed
+from server.bench.timing import spread
+from server.bench.workload import PREFIX, Workload
+from server.core import LOADER_THREADS, quiet_loader
+from server.loader import Loaded
+from server.messages import Job, Outcome, Search
+from server.metrics import Metrics
+from server.residency import HostTier, SlotTable
+from server.scheduler import BatchLimits, Scheduler
+from server.stock import Stock
+from server.worker import Worker
+
+DISTRIBUTIONS: Final = ("zipf", "uniform")
+_SEEDS: Final = 4
+_UNLIMITED: Final = 1 << 60
+_ENCODE_TOKENS: Final = 4096
+_DIGEST: Final = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyOptions:
+    """What to measure.
+
+    Attributes:
+        adapters: Registered; requests choose among them.
+        slots: Device tier, in adapters.
+        host: Host tier, in adapters.
+        in_flight: Requests that are waiting or running at any time.
+        rows: Of a step.
+    """
+
+    dims: str = "small"
+    quantization: str = "int8"
+    adapters: int = 1000
+    requests: int = 2000
+    distribution: str = "zipf"
+    exponent: float = 1.0
+    slots: int = 64
+    host: int = 256
+    rows: int = 64
+    in_flight: int = 256
+    kinds: tuple[str, ...] = ("bottleneck", "lora")
+    budget: float = 0.01
+    rounds: int = 1
+    threads: int = 1
+    seed: int = 0
+    work: Workload = field(default_factory=Workload)
+
+    def __post_init__(self) -> None:
+        if self.distribution not in DISTRIBUTIONS:
+            raise SettingsError(
+                f"--distribution {self.distribution!r} is not known; "
+                f"use {' or '.join(DISTRIBUTIONS)}"
+            )
+        counts = ("adapters", "requests", "slots", "host", "rows", "in_flight", "rounds", "threads")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise SettingsError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give at least 1"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """How large the tiers are, in bytes and slots."""
+
+    slots: int
+    device_bytes: int
+    host_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One way through all requests."""
+
+    seconds: float
+    observed: Observed
+    before: Mapping[tuple[str, str], int]
+    after: Mapping[tuple[str, str], int]
+
+    def counter(self, name: str, tier: str) -> int:
+        """Return by how much a counter of a tier has grown."""
+        return self.after[name, tier] - self.before[name, tier]
+
+    def hit_rate(self, tier: str) -> float | None:
+        """Return hits over all looks into a tier."""
+        hits, misses = self.counter("hits", tier), self.counter("misses", tier)
+        return round(hits / (hits + misses), 4) if hits + misses else None
+
+
+def _counters(metrics: Metrics) -> dict[tuple[str, str], int]:
+    value = metrics.registry.get_sample_value
+    return {
+        (name, tier): int(value(f"hub_adapter_cache_{name}_total", {"tier": tier}) or 0)
+        for name in ("hits", "misses", "evictions")
+        for tier in ("device", "host")
+    }
+
+
+def choose_adapters(options: ResidencyOptions) -> list[int]:
+    """Return the adapter of each request, from 0; in a Zipf distribution 0 is the most wanted."""
+    draw = random.Random(options.seed)
+    exponent = options.exponent if options.distribution == "zipf" else 0.0
+    weights = list(accumulate((rank + 1) ** -exponent for rank in range(options.adapters)))
+    return draw.choices(range(options.adapters), cum_weights=weights, k=options.requests)
+
+
+def bench_residency(
+    options: ResidencyOptions, folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure, and return what `--json` writes.
+
+    Args:
+        options: What to measure.
+        folder: Where the random base, the adapters and the registry are put.
+        say: Told what is being done.
+
+    Raises:
+        SettingsError: An option is bad.
+        BudgetError: The budget buys no adapter.
+    """
+    torch.set_num_threads(options.threads)
+    say(f"writing random weights of {options.dims}")
+    base = random_base(options.dims, folder)
+    say(f"publishing {options.adapters} adapters")
+    with Bench(options, base, folder) as bench:
+        chosen = choose_adapters(options)
+        everything = Tiers(options.adapters, _UNLIMITED, _UNLIMITED)
+        say("warming up")
+        bench.run(chosen[: 2 * options.rows], everything, placed=True)
+        found: dict[str, list[Run]] = {"all-resident": [], "tiered": []}
+        for number in range(options.rounds):
+            say(f"round {number + 1} of {options.rounds}: all adapters in slots")
+            found["all-resident"].append(bench.run(chosen, everything, placed=True))
+            say(f"round {number + 1} of {options.rounds}: {options.slots} slots")
+            found["tiered"].append(bench.run(chosen, bench.tiers(), placed=False))
+    return _report(options, base, found, len(set(chosen)))
+
+
+class Bench:
+    """A registry full of adapters, and the engine that serves them."""
+
+    def __init__(self, options: ResidencyOptions, base: Base, folder: Path) -> None:
+        """Publish the adapters and load the engine."""
+        self._options = options
+        written = [
+            random_adapter(kind, options.budget, base.dimensions, folder / "adapters", seed)
+            for seed in range(_SEEDS)
+            for kind in options.kinds
+        ]
+        self._registry = Registry.open(folder / "registry")
+        self._versions = [
+            _publish(self._registry, written[number % len(written)], base, number)
+            for number in range(options.adapters)
+        ]
+        self._engine = Engine.load(
+            base, quantization=options.quantization, slots=max(options.slots, options.adapters),
+            max_rows=options.rows, threads=options.threads,
+        )  # fmt: skip
+        self._hosts = [self._engine.read_adapter(adapter.folder) for adapter in written]
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._registry.close()
+
+    def tiers(self) -> Tiers:
+        """Return the tiers that were asked for, counted in the largest adapter."""
+        largest = max(host.nbytes for host in self._hosts)
+        return Tiers(
+            self._options.slots, self._options.slots * largest, self._options.host * largest
+        )
+
+    def run(self, chosen: Sequence[int], tiers: Tiers, *, placed: bool) -> Run:
+        """Serve all requests.
+
+        Args:
+            chosen: The adapter of each request.
+            tiers: Limits of slots and host memory.
+            placed: Put every adapter into a slot beforehand.
+        """
+        for slot in range(1, self._engine.slots + 1):
+            self._engine.clear(slot)
+        observed, metrics = Observed(self._engine), Metrics()
+        stock = Stock(
+            observed,
+            SlotTable(tiers.slots, tiers.device_bytes),
+            HostTier(tiers.host_bytes, LOADER_THREADS),
+            metrics,
+        )
+        if placed:
+            self._place_all(stock)
+            observed.place_ms.clear()
+        before = _counters(metrics)
+        worker = self._worker(observed, stock, metrics)
+        worker.start()
+        try:
+            seconds = self._drive(worker, chosen)
+        finally:
+            worker.stop()
+        return Run(seconds, observed, before, _counters(metrics))
+
+    def _worker(
+        self, observed: Observed, stock: Stock[HostAdapter], metrics: Metrics
+    ) -> Worker[HostAdapter]:
+        def read(version: AdapterVersion) -> HostAdapter:
+            began = time.perf_counter()
+            adapter = observed.read_adapter(self._registry.folder(version), version.manifest)
+            observed.load_ms.append((time.perf_counter() - began) * 1000)
+            return adapter
+
+        return Worker(
+            observed,
+            quiet_loader(self._registry.resolve, read),
+            Scheduler(BatchLimits(self._options.rows, _ENCODE_TOKENS)),
+            stock,
+            metrics,
+            queue_limit=self._options.in_flight,
+        )
+
+    def _place_all(self, stock: Stock[HostAdapter]) -> None:
+        for number, version in enumerate(self._versions):
+            host = self._hosts[number % len(self._hosts)]
+            stock.plan({version.digest: host.nbytes})
+            stock.note_load(Loaded(version.digest, host, None, 0.0))
+            seat = stock.device.acquire(version.digest, host.nbytes)
+            assert seat is not None
+            assert seat.placement is not None
+            error = stock.place(seat.placement)
+            if error is not None:
+                raise error
+            stock.device.release(version.digest)
+
+    def _drive(self, worker: Worker[HostAdapter], chosen: Sequence[int]) -> float:
+        """Keep so many requests in flight until all are served; return seconds."""
+        jobs = iter(self._jobs(chosen))
+        delivered: SimpleQueue[Outcome] = SimpleQueue()
+        began = time.perf_counter()
+        for _, job in zip(range(self._options.in_flight), jobs, strict=False):
+            worker.submit([job], delivered.put)
+        for _ in chosen:
+            outcome = delivered.get()
+            if outcome.error is not None:
+                raise outcome.error
+            for job in jobs:
+                worker.submit([job], delivered.put)
+                break
+        return time.perf_counter() - began
+
+    def _jobs(self, chosen: Sequence[int]) -> list[Job]:
+        work = self._options.work
+        search = Search(1, work.target_tokens, 1.0, 1)
+        sources = work.sources(len(chosen))
+        return [
+            Job(
+                key=key,
+                digest=self._versions[number].digest,
+                source_ids=tuple(source),
+                prefix_ids=(PREFIX,),
+                search=search,
+                adapter_bytes=self._versions[number].bytes,
+            )
+            for key, (number, source) in enumerate(zip(chosen, sources, strict=True), 1)
+        ]
+
+
+def _publish(registry: Registry, adapter: RandomAdapter, base: Base, number: int) -> AdapterVersion:
+    """Publish an adapter under a manifest, and so a digest, of its own; weights are stored once."""
+    manifest = AdapterManifest(
+        pair="en-ko",
+        method=adapter.kind,
+        size=adapter.solution.size,
+        budget=None,
+        trainable_parameters=adapter.solution.trainable_parameters,
+        base=BaseReference(name=base.name, digest=base.digest, parameters=base.parameters),
+        corpus=CorpusReference(
+            name="none", fingerprint="none", licence="none", train=0, dev=0, test=0
+        ),
+        recipe_digest=_DIGEST,
+        seed=number,
+    )
+    return registry.publish(adapter.folder, f"bench.{number}", manifest)
+
+
+def _report(
+    options: ResidencyOptions, base: Base, found: dict[str, list[Run]], distinct: int
+) -> dict[str, Any]:
+    tokens = options.requests * options.work.target_tokens
+    rates = {name: [tokens / run.seconds for run in runs] for name, runs in found.items()}
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "rows": [
+            {
+                "engine": name,
+                "tokens_per_s": round(medians[name], 1),
+                "tokens_per_s_min": round(min(rates[name]), 1),
+                "tokens_per_s_max": round(max(rates[name]), 1),
+                **_details(runs),
+            }
+            for name, runs in found.items()
+        ],
+        "ratio": round(medians["tiered"] / medians["all-resident"], 3),
+        "workload": _describe(options, base, distinct),
+        "machine": machine(options.threads),
+        "versions": versions(),
+    }
+
+
+def _details(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return hits, evictions and times of all runs; counters are of the last one."""
+    last = runs[-1]
+    steps = [taken for run in runs for taken in run.observed.step_ms]
+    delays = [taken for run in runs for taken in run.observed.delay_ms]
+    step = statistics.median(steps)
+    return {
+        "hit_rate": {tier: last.hit_rate(tier) for tier in ("device", "host")},
+        "evictions": {tier: last.counter("evictions", tier) for tier in ("device", "host")},
+        "place_ms": spread([taken for run in runs for taken in run.observed.place_ms]),
+        "load_ms": spread([taken for run in runs for taken in run.observed.load_ms]),
+        "step_ms": spread(steps),
+        "step_delay_ms": spread(delays),
+        "longest_delay_in_steps": round(max(delays, default=0.0) / step, 2),
+        "p99_delay_in_steps": round((spread(delays)["p99"] or 0.0) / step, 2),
+    }
+
+
+def _describe(options: ResidencyOptions, base: Base, distinct: int) -> dict[str, Any]:
+    return {
+        "dims": options.dims,
+        "parameters": base.parameters,
+        "quantization": options.quantization,
+        "adapters": options.adapters,
+        "adapters_requested": distinct,
+        "requests": options.requests,
+        "distribution": options.distribution,
+        "exponent": options.exponent if options.distribution == "zipf" else None,
+        "slots": options.slots,
+        "host": options.host,
+        "rows": options.rows,
+        "in_flight": options.in_flight,
+        "kinds": list(options.kinds),
+        "budget": options.budget,
+        "source_tokens": options.work.source_tokens,
+        "target_tokens": options.work.target_tokens,
+        "rounds": options.rounds,
+    }

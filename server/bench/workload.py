@@ -1,0 +1,40 @@
+"""What is translated: random sources of one length into exactly so many tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hub.engine.requests import DecodeRequest, DecodingOptions
+
+PREFIX: Final = 7
+"""The token that every output is forced to begin with, as a language token is."""
+_FIRST: Final = 10
+_LAST: Final = 7999
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Lengths, in tokens; the forced first token of the target does not count."""
+
+    source_tokens: int = 25
+    target_tokens: int = 32
+
+    def sources(self, count: int, seed: int = 1) -> list[list[int]]:
+        """Return random sources."""
+        draw = random.Random(seed)
+        return [
+            [draw.randint(_FIRST, _LAST) for _ in range(self.source_tokens)] for _ in range(count)
+        ]
+
+    def requests(self, count: int, beam: int, slots: Sequence[int]) -> list[DecodeRequest]:
+        """Return engine requests, slots taken in turn."""
+        options = DecodingOptions(
+            beam_size=beam, max_new_tokens=self.target_tokens, min_new_tokens=self.target_tokens
+        )
+        return [
+            DecodeRequest(key, tuple(source), (PREFIX,), slots[key % len(slots)], options)
+            for key, source in enumerate(self.sources(count))
+        ]

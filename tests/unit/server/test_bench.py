@@ -1,0 +1,297 @@
+"""The benchmarks' arithmetic, what they write, and that they measure what they say."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from hub.budget import allowance
+from hub.cli import build_app
+from hub.engine.engine import Engine
+from hub.errors import BudgetError, SettingsError
+from server.bench.adapters import random_adapter
+from server.bench.engine import EngineOptions, bench_engine
+from server.bench.models import DIMENSIONS, model_config, random_base
+from server.bench.observed import Observed
+from server.bench.peers import PEERS, find_peers
+from server.bench.residency import ResidencyOptions, bench_residency, choose_adapters
+from server.bench.timing import Sample, interleave, rows_of, spread
+from server.bench.workload import PREFIX, Workload
+from server.commands import register
+
+SHORT = Workload(source_tokens=5, target_tokens=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights, written once."""
+    path = tmp_path_factory.mktemp("bench")
+    random_base("small", path)
+    return path
+
+
+def ignore(message: str) -> None:
+    pass
+
+
+def test_ratios_are_of_medians_in_one_batch() -> None:
+    samples = [
+        Sample("base", 4, 1, (2.0, 1.0, 4.0)),
+        Sample("mixed", 4, 1, (2.5, 2.5, 2.5)),
+        Sample("ctranslate2", 4, 1, (4.0, 4.0, 5.0)),
+    ]
+    base, mixed, other = rows_of(samples, tokens=10)
+    assert (base["tokens_per_s"], base["tokens_per_s_min"], base["tokens_per_s_max"]) == (
+        20,
+        10,
+        40,
+    )
+    assert base["ratio_to_ctranslate2"] == 2.0  # 40 tokens in 2 seconds and in 4
+    assert mixed["ratio_to_base"] == 0.8
+    assert other["ratio_to_ctranslate2"] == 1.0
+    assert base["ratio_to_peft"] is None
+
+
+def test_engines_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    ticks = iter(range(1000))
+
+    def runner(name: str) -> Any:
+        return lambda batch, beam: order.append(f"{name}{batch}{beam}")
+
+    runners = {"a": runner("a"), "b": runner("b")}
+    samples = interleave(runners, 3, 2, 2, clock=lambda: float(next(ticks)))
+    assert order == ["a32", "b32"] * 3
+    assert [one.seconds for one in samples] == [(1.0, 1.0), (1.0, 1.0)]
+
+
+def test_spread_of_nothing_is_nothing() -> None:
+    assert spread([])["median"] is None
+    assert spread([float(n) for n in range(1, 101)]) == {
+        "count": 100, "median": 50.5, "p99": 100.0, "max": 100.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "lora"])
+def test_random_adapters_take_what_the_budget_allows_and_bind(folder: Path, kind: str) -> None:
+    base = random_base("small", folder)
+    one = random_adapter(kind, 0.01, base.dimensions, folder / "adapters", seed=1)
+    other = random_adapter(kind, 0.01, base.dimensions, folder / "adapters", seed=2)
+    values = load_file(one.folder / "adapter_model.safetensors")
+    assert sum(value.numel() for value in values.values()) == one.solution.trainable_parameters
+    allowed = allowance(0.01, base.dimensions)
+    assert 0.85 * allowed < one.solution.trainable_parameters <= allowed
+    assert any(
+        not torch.equal(values[name], value)
+        for name, value in load_file(other.folder / "adapter_model.safetensors").items()
+    )
+    engine = Engine.load(base, quantization="int8", slots=1, max_rows=2)
+    host = engine.read_adapter(one.folder)
+    assert host.parameters == one.solution.trainable_parameters
+    engine.place(1, host)
+    plain = engine.translate(SHORT.requests(1, 2, [0]))[0].hypotheses
+    assert engine.translate(SHORT.requests(1, 2, [1]))[0].hypotheses != plain, "it acts"
+
+
+def test_the_dimensions_are_those_of_the_models() -> None:
+    from hub.dimensions import ModelDimensions
+
+    counts = {
+        name: ModelDimensions.from_config(model_config(name)).parameters for name in DIMENSIONS
+    }
+    # The models' own counts, as their cards and transformers have them.
+    assert counts["m2m100-418m"] == 483_905_536
+    assert counts["nllb-600m"] == 615_073_792
+
+
+def test_bench_engine_writes_rows_memory_and_placing(folder: Path) -> None:
+    options = EngineOptions(
+        dims="small", quantization="int8", batches=(1, 2), beams=(1, 2), rounds=1, memory=False,
+        work=SHORT,
+    )  # fmt: skip
+    found = bench_engine(options, folder, ignore)
+    rows = found["rows"]
+    assert [(row["engine"], row["batch"], row["beam"]) for row in rows] == [
+        (engine, batch, beam) for beam in (1, 2) for batch in (1, 2) for engine in ("base", "mixed")
+    ]
+    assert all(row["tokens_per_s"] > 0 for row in rows)
+    assert {one["kind"] for one in found["placing"]} == {"bottleneck", "lora"}
+    assert all(one["from_disk_ms"] > one["from_host_ms"] > 0 for one in found["placing"])
+    total = sum(one["bytes"] for one in found["placing"])
+    assert found["memory"]["placed_adapters_bytes"] == total
+    assert {"machine", "versions"} <= found.keys()
+    json.dumps(found)
+
+
+def test_bench_engine_knows_devices_and_their_precisions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EngineOptions(
+        dims="small", quantization="float16", batches=(2,), rounds=1, memory=False, work=SHORT,
+        device="auto",
+    )  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = bench_engine(options, folder, ignore)
+    assert (found["workload"]["quantization"], found["workload"]["device"]) == ("float16", "cpu")
+    assert found["machine"]["gpu"] is None
+    with pytest.raises(SettingsError, match="no GPU to use"):
+        bench_engine(replace(options, device="cuda"), folder, ignore)
+
+
+def test_ctranslate2_is_refused_a_precision_that_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ctranslate2 has no nf4.*float16"):
+        PEERS["ctranslate2"](tmp_path, tmp_path, SHORT, "nf4", 1, "cpu")
+
+
+def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path: Path) -> None:
+    options = ResidencyOptions(
+        adapters=12, requests=40, slots=3, host=6, rows=4, in_flight=10, work=SHORT
+    )
+    (tmp_path / "base-small").symlink_to(folder / "base-small")
+    found = bench_residency(options, tmp_path, ignore)
+    resident, tiered = found["rows"]
+    assert resident["hit_rate"]["device"] == 1.0
+    assert resident["place_ms"]["count"] == resident["load_ms"]["count"] == 0
+    wanted = found["workload"]["adapters_requested"]
+    assert wanted > 3
+    assert tiered["place_ms"]["count"] >= wanted
+    assert tiered["load_ms"]["count"] >= wanted
+    assert tiered["evictions"]["device"] == tiered["place_ms"]["count"] - 3
+    assert 0 < tiered["hit_rate"]["device"] < 1
+    expected = tiered["tokens_per_s"] / resident["tokens_per_s"]
+    assert found["ratio"] == pytest.approx(expected, abs=0.01)
+    json.dumps(found)
+
+
+def test_zipf_requests_follow_the_law_and_uniform_ones_do_not() -> None:
+    zipf = choose_adapters(ResidencyOptions(adapters=1000, requests=20_000))
+    flat = choose_adapters(ResidencyOptions(adapters=1000, requests=20_000, distribution="uniform"))
+    harmonic = sum(1 / rank for rank in range(1, 1001))
+    assert zipf.count(0) / 20_000 == pytest.approx(1 / harmonic, rel=0.1)
+    assert zipf.count(0) / zipf.count(1) == pytest.approx(2, rel=0.15)
+    assert flat.count(0) / 20_000 == pytest.approx(0.001, abs=0.001)
+
+
+def test_the_stopwatch_forces_exact_lengths_and_sees_delays(folder: Path) -> None:
+    engine = Engine.load(random_base("small", folder), quantization="int8", slots=1, max_rows=4)
+    observed = Observed(engine)
+    first, second = Workload(5, 6).requests(2, 1, [0])
+    observed.admit([first])
+    observed.step()
+    assert observed.delay_ms == [], "nobody was running"
+    observed.admit([second])
+    report = observed.step()
+    assert observed.delay_ms[0] >= report.encode_seconds * 1000 > 0
+    finished = [*report.finished]
+    while engine.running:
+        finished += observed.step().finished
+    assert [len(one.hypotheses[0].token_ids) for one in finished] == [6, 6]
+
+
+def test_a_missing_peer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] == "ctranslate2":
+            raise ImportError("No module named 'ctranslate2'")
+        return original(name, *rest)
+
+    def import_module(name: str) -> Any:
+        return refuse(name)
+
+    monkeypatch.setattr("server.bench.peers.importlib.import_module", import_module)
+    with pytest.raises(SettingsError, match="pip install ctranslate2"):
+        find_peers(["ctranslate2"])
+    with pytest.raises(SettingsError, match="ctranslate2, transformers, peft"):
+        find_peers(["vllm"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ctranslate2", "transformers", "peft"])
+@pytest.mark.filterwarnings("ignore")
+def test_peers_run_at_exact_lengths(folder: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip(name)
+    run = PEERS[name](folder / "base-small", tmp_path, SHORT, "int8", 1, "cpu")
+    for beam in (1, 4):
+        run(3, beam)  # checks the lengths itself
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_random_base_is_the_same_model_in_transformers(folder: Path) -> None:
+    from transformers import M2M100ForConditionalGeneration
+
+    base = random_base("small", folder)
+    model = M2M100ForConditionalGeneration.from_pretrained(base.folder, dtype=torch.float32)
+    engine = Engine.load(base, quantization="float32", slots=1, max_rows=1)
+    source = SHORT.sources(1)[0]
+    found = model.generate(
+        torch.tensor([source]), forced_bos_token_id=PREFIX, num_beams=1, do_sample=False,
+        min_new_tokens=4, max_new_tokens=4,
+    )  # fmt: skip
+    ours = engine.translate(SHORT.requests(1, 1, [0]))[0]
+    assert list(ours.hypotheses[0].token_ids) == found[0, 2:].tolist()
+
+
+@pytest.mark.slow
+def test_memory_is_measured_in_a_fresh_process(folder: Path) -> None:
+    from server.bench.memory import base_memory
+
+    found = base_memory(folder / "base-small", "int8")
+    assert 9_000_000 < found["base_bytes"] < 120_000_000
+    assert found["loaded_bytes"] - found["idle_bytes"] == found["base_bytes"]
+
+
+def run_command(arguments: Sequence[str]) -> Any:
+    app = build_app(())
+    register(app)
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["engine", "--dims", "huge"], SettingsError, "m2m100-418m, nllb-600m, small"),
+        (["engine", "--batch", "1,x"], SettingsError, "--batch '1,x'"),
+        (["engine", "--batch", "0"], SettingsError, "from 1"),
+        (["engine", "--kinds", "magic", "--dims", "small"], SettingsError, "bottleneck, lora"),
+        (["engine", "--budget", "1e-9", "--dims", "small"], BudgetError, "needs at least"),
+        (["engine", "--against", "vllm"], SettingsError, "vllm"),
+        (["engine", "--json", "/nowhere/x.json"], SettingsError, "/nowhere/x.json"),
+        (["residency", "--distribution", "normal"], SettingsError, "zipf or uniform"),
+        (["residency", "--slots", "0"], SettingsError, "--slots is 0"),
+    ],
+)
+def test_bad_options_are_named(arguments: list[str], error: type[Exception], words: str) -> None:
+    result = run_command(["bench", *arguments])
+    assert isinstance(result.exception, error), result.output
+    assert words in str(result.exception)
+
+
+def test_the_command_writes_its_figures(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    result = run_command(
+        [
+            *("bench", "engine", "--dims", "small", "--batch", "1", "--rounds", "1"),
+            *("--threads", "1", "--no-memory", "--folder", str(folder), "--json", str(target)),
+        ]
+    )
+    assert result.exit_code == 0, result.exception
+    assert {row["engine"] for row in json.loads(target.read_text())["rows"]} == {"base", "mixed"}
+    assert "mixed" in result.output
