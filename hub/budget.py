@@ -9,8 +9,8 @@ so the solver is `floor((B - intercept) / slope)`, capped where a larger size
 would add nothing. Only dimensions go in; whether a method can be trained or
 served is not decided here.
 
-Letters: d = d_model, f = feed-forward width, E and D = encoder and decoder
-layers. Attention heads cancel out, but for T5, whose attention has a width of its own.
+Letters: d = d_model, i = attention width (heads × head width, d in most families),
+f = feed-forward width, E and D = encoder and decoder layers.
 """
 
 from __future__ import annotations
@@ -68,38 +68,53 @@ def _bottlenecks(sites: int, d: int, *, norm: bool) -> Line:
     return Line(sites * (2 * d + 1), sites * (d + (2 * d if norm else 0)))
 
 
-def _lora_attention(dims: ModelDimensions, projections: int) -> int:
-    """Count r=1 of A (r,d) and B (d,r) on some projections of every attention."""
-    return projections * (dims.d_model + dims.inner) * dims.attentions
+def _queries_and_values(dims: ModelDimensions) -> Line:
+    """Count A (r,d) and B (i,r) on q and v; a DoRA magnitude is as long as the output."""
+    width = dims.d_model + dims.inner
+    return Line(2 * width * dims.attentions, 2 * dims.inner * dims.attentions)
 
 
-def _lora_ffn(dims: ModelDimensions) -> int:
-    """Count r=1 of A and B on fc1 (d→f), a gate beside it, and fc2 (f→d) of every layer."""
-    return dims.feed_forward_linears * (dims.d_model * dims.layers + dims.ffn_total)
+def _attention_linears(dims: ModelDimensions) -> Line:
+    """Count q, k, v (d→i) and the output (i→d) of every attention."""
+    width = dims.d_model + dims.inner
+    outputs = 3 * dims.inner + dims.d_model
+    return Line(4 * width * dims.attentions, outputs * dims.attentions)
+
+
+def _all_linears(dims: ModelDimensions) -> Line:
+    """Count attention, the projections into the feed-forward (d→f) and out of it (f→d)."""
+    attention = _attention_linears(dims)
+    linears = dims.feed_forward_linears
+    slope = linears * (dims.d_model * dims.layers + dims.ffn_total)
+    outputs = (linears - 1) * dims.ffn_total + dims.d_model * dims.layers
+    return Line(attention.slope + slope, attention.intercept + outputs)
 
 
 def _biases(dims: ModelDimensions) -> int:
-    """Count every bias: attention 4d, fc1 f, fc2 d, layer norms d each."""
+    """Count every bias: attention 3i + d, fc1 f, fc2 d, layer norms d each."""
     if not dims.biases:
-        raise BudgetError(
-            "bitfit trains biases and this base has none (T5, mT5); choose another method",
-            field="method",
-        )
+        return 0
     d = dims.d_model
-    attention_and_fc2 = 4 * d * dims.attentions + d * dims.layers
-    return attention_and_fc2 + dims.ffn_total + d * dims.norms
+    attention = (3 * dims.inner + d) * dims.attentions
+    feed_forward = (dims.feed_forward_linears - 1) * dims.ffn_total + d * dims.layers
+    return attention + feed_forward + d * dims.norms
+
+
+def _norm_weights(dims: ModelDimensions) -> int:
+    """Count the weight of every layer norm."""
+    return dims.d_model * dims.norms
 
 
 def _norms(dims: ModelDimensions) -> int:
     """Count weight and bias of every layer norm, the weight alone of RMS norms."""
-    return dims.norm_parameters * dims.d_model * dims.norms
+    return _norm_weights(dims) * dims.norm_parameters
 
 
 def _cross_attention(dims: ModelDimensions) -> int:
     """Count four projections with their biases and the norm of every cross-attention."""
-    d = dims.d_model
-    biases = 3 * dims.inner + d if dims.biases else 0
-    return dims.decoder_layers * (4 * d * dims.inner + biases + dims.norm_parameters * d)
+    d, inner = dims.d_model, dims.inner
+    biases = 3 * inner + d if dims.biases else 0
+    return dims.decoder_layers * (4 * d * inner + biases + dims.norm_parameters * d)
 
 
 def _ia3(dims: ModelDimensions) -> int:
@@ -115,8 +130,19 @@ def _fixed(count: Callable[[ModelDimensions], int]) -> MethodSpec:
     return MethodSpec("", lambda m: Line(0, count(m)))
 
 
-def _lora(slope: Callable[[ModelDimensions], int], *, ffn: bool = False) -> MethodSpec:
-    return MethodSpec("rank", lambda m: Line(slope(m), 0), _narrower if ffn else _width)
+def _lora(line: Callable[[ModelDimensions], Line], *, ffn: bool = False) -> MethodSpec:
+    return MethodSpec("rank", lambda m: Line(line(m).slope, 0), _narrower if ffn else _width)
+
+
+def _dora(line: Callable[[ModelDimensions], Line], *, ffn: bool = False) -> MethodSpec:
+    return MethodSpec("rank", line, _narrower if ffn else _width)
+
+
+def _prefix(attentions: Callable[[ModelDimensions], int]) -> MethodSpec:
+    def line(dims: ModelDimensions) -> Line:
+        return Line(2 * dims.inner * attentions(dims), 0)
+
+    return MethodSpec("length", line, _positions)
 
 
 def _width(dims: ModelDimensions) -> int:
@@ -147,30 +173,30 @@ METHODS: Final[Mapping[str, Mapping[str, MethodSpec]]] = MappingProxyType(
                 ),
             }
         ),
-        # Hu et al. 2021 (arXiv 2106.09685).
+        # Hu et al. 2021 (arXiv 2106.09685); with magnitudes Liu et al. 2024 (arXiv 2402.09353).
         "lora": MappingProxyType(
             {
-                "qv": _lora(lambda m: _lora_attention(m, 2)),
-                "attention": _lora(lambda m: _lora_attention(m, 4)),
-                "all-linear": _lora(lambda m: _lora_attention(m, 4) + _lora_ffn(m), ffn=True),
+                "qv": _lora(_queries_and_values),
+                "attention": _lora(_attention_linears),
+                "all-linear": _lora(_all_linears, ffn=True),
+                "qv-dora": _dora(_queries_and_values),
+                "attention-dora": _dora(_attention_linears),
+                "all-linear-dora": _dora(_all_linears, ffn=True),
             }
         ),
         # Keys and values in front of attention (Li & Liang 2021, arXiv 2101.00190);
         # PEFT's reaches the decoder's self-attention alone.
         "prefix": MappingProxyType(
             {
-                "decoder": MethodSpec(
-                    "length", lambda m: Line(2 * m.inner * m.decoder_layers, 0), _positions
-                ),
-                "all": MethodSpec(
-                    "length", lambda m: Line(2 * m.inner * m.attentions, 0), _positions
-                ),
+                "decoder": _prefix(lambda m: m.decoder_layers),
+                "all": _prefix(lambda m: m.attentions),
             }
         ),
         "bitfit": MappingProxyType({"all": _fixed(_biases)}),
-        "norms": MappingProxyType({"all": _fixed(_norms)}),
+        "norms": MappingProxyType({"weight": _fixed(_norm_weights), "both": _fixed(_norms)}),
         "cross-attention": MappingProxyType({"all": _fixed(_cross_attention)}),
         "ia3": MappingProxyType({"kv-fc2": _fixed(_ia3)}),
+        "full": MappingProxyType({"all": _fixed(lambda m: m.parameters)}),
     }
 )
 
@@ -214,11 +240,11 @@ def count(method: str, size: int, dims: ModelDimensions, variant: str = "") -> i
     """Return the trainable parameters of a method at a size.
 
     Raises:
-        BudgetError: The method is unknown, or the size below 1 or above its cap
-            (for a method without a size: not 0).
+        BudgetError: The method is unknown, the base has nothing for it to train, or the size
+            is below 1 or above its cap (for a method without a size: not 0).
     """
     spec = method_spec(method, variant)
-    line = spec.line(dims)
+    line = _trained_line(method, spec, dims)
     _check_size(method, spec, size, spec.cap(dims))
     return line.intercept + line.slope * size
 
@@ -244,7 +270,7 @@ def solve(method: str, budget: float, dims: ModelDimensions, variant: str = "") 
     """
     spec = method_spec(method, variant)
     allowed = allowance(budget, dims)
-    line = spec.line(dims)
+    line = _trained_line(method, spec, dims)
     least = line.intercept + line.slope
     if allowed < least:
         raise _too_small(method, spec, budget, allowed, least, dims)
@@ -295,6 +321,18 @@ def parse_budget(text: str) -> float:
             field="budget",
         )
     return check_budget(float(number / 100 if percent else number))
+
+
+def _trained_line(method: str, spec: MethodSpec, dims: ModelDimensions) -> Line:
+    """Return the method's line, or refuse where the base has nothing that it trains."""
+    line = spec.line(dims)
+    if line.slope + line.intercept == 0:
+        raise BudgetError(
+            f"{method} trains biases and this base has none (T5, mT5); choose norms or another "
+            "method",
+            field="method",
+        )
+    return line
 
 
 def _check_size(method: str, spec: MethodSpec, size: int, cap: int | None) -> None:

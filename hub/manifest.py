@@ -8,9 +8,17 @@ machine, so the same training gives the same bytes.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal, Self
+import math
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hub.errors import CorruptBlobError, LanguageError
 from hub.languages import LanguagePair
@@ -78,6 +86,8 @@ class AdapterManifest(_Record):
         size: Width, rank or prefix length, by method; 0 where the method has none.
         budget: Asked fraction of the base's parameters; None where a size was asked.
         trainable_parameters: The realised count, verified again at load.
+        realised_fraction: That count over the base's unique parameters; made where not given,
+            and refused where it contradicts them.
         recipe_digest: Digest of the training recipe; names the run.
         scores: Evidence; empty for an adapter imported without any.
     """
@@ -89,10 +99,23 @@ class AdapterManifest(_Record):
     budget: Annotated[float, Field(gt=0, le=1)] | None
     trainable_parameters: Annotated[int, Field(gt=0)]
     base: BaseReference
+    realised_fraction: Annotated[float, Field(gt=0)] = Field(
+        default_factory=lambda known: _fraction(known)
+    )
     corpus: CorpusReference
     recipe_digest: Digest
     seed: int
     scores: tuple[ScoreRecord, ...] = ()
+
+    @model_validator(mode="after")
+    def _fraction_is_of_these_counts(self) -> Self:
+        share = self.trainable_parameters / self.base.parameters
+        if not math.isclose(self.realised_fraction, share):
+            raise ValueError(
+                f"realised_fraction {self.realised_fraction!r} is not {self.trainable_parameters} "
+                f"of {self.base.parameters}"
+            )
+        return self
 
     @field_validator("pair")
     @classmethod
@@ -110,10 +133,30 @@ class AdapterManifest(_Record):
         """Return the pair as an object."""
         return LanguagePair.parse(self.pair)
 
-    @property
-    def realised_fraction(self) -> float:
-        """Return trainable parameters over the base's unique parameters."""
-        return self.trainable_parameters / self.base.parameters
+    def verify(self, *, parameters: int | None = None, base_parameters: int | None = None) -> None:
+        """Hold count, fraction and budget against each other and against what was instantiated.
+
+        Args:
+            parameters: Values that the adapter holds, counted from it.
+            base_parameters: Unique parameters of the base it is loaded for.
+
+        Raises:
+            CorruptBlobError: Two of them contradict; the message names both.
+        """
+        for counted, stated, what in (
+            (parameters, self.trainable_parameters, "adapter"),
+            (base_parameters, self.base.parameters, "base"),
+        ):
+            if counted is not None and counted != stated:
+                raise CorruptBlobError(
+                    f"{MANIFEST_FILE} says that the {what} has {stated:,} parameters, but it has "
+                    f"{counted:,}; publish the adapter again from its run folder"
+                )
+        if self.budget is not None and self.realised_fraction > self.budget:
+            raise CorruptBlobError(
+                f"{MANIFEST_FILE} states a budget of {self.budget:g}, but the adapter takes "
+                f"{self.realised_fraction:.6g} of its base; publish it again from its run folder"
+            )
 
     def score(self, metric: Metric, system: System) -> float | None:
         """Return a score's value, None where it was not measured."""
@@ -130,13 +173,21 @@ class AdapterManifest(_Record):
         """Read a manifest.
 
         Raises:
-            CorruptBlobError: The text is not a manifest of a known schema; the
-                message names the first field at fault.
+            CorruptBlobError: The text is not a manifest of a known schema, or its
+                budget does not hold; the message names the first field at fault.
         """
         try:
-            return cls.model_validate_json(text)
+            manifest = cls.model_validate_json(text)
         except ValidationError as error:
             raise CorruptBlobError(_explain(error)) from None
+        manifest.verify()
+        return manifest
+
+
+def _fraction(known: dict[str, Any]) -> float:
+    """Return trainable parameters over the base's, 1 where either was refused already."""
+    base, count = known.get("base"), known.get("trainable_parameters")
+    return count / base.parameters if base is not None and count is not None else 1.0
 
 
 def _explain(error: ValidationError) -> str:

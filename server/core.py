@@ -82,7 +82,7 @@ def open_core(
         registry.close()
         raise
     settings = settings.model_copy(update=_found(engine))
-    worker = _worker(engine, registry, settings, metrics, on_broken)
+    worker = _worker(engine, base.parameters, registry, settings, metrics, on_broken)
     translator = Translator(
         router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
         tokenizer=tokenizer,
@@ -119,13 +119,16 @@ def _found(engine: Engine) -> dict[str, str]:
 
 def _worker(
     engine: Engine,
+    base_parameters: int,
     registry: Registry,
     settings: Settings,
     metrics: Metrics,
     on_broken: Callable[[], None],
 ) -> Worker[HostAdapter]:
     def read(version: AdapterVersion) -> HostAdapter:
-        return engine.read_adapter(registry.folder(version), version.manifest)
+        adapter = engine.read_adapter(registry.folder(version), version.manifest)
+        version.manifest.verify(parameters=adapter.parameters, base_parameters=base_parameters)
+        return adapter
 
     stock = Stock(
         engine,

@@ -1,4 +1,4 @@
-"""`hub train`, `hub eval`, and the corpus and base commands beside them."""
+"""`hub train`, `hub eval`, `hub methods`, and the corpus and base commands beside them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ Quantization = Literal["float32", "bfloat16", "int8"]
 def register(app: typer.Typer) -> None:
     """Mount the training side's commands on the `hub` app."""
     from training.corpora.commands import corpus_app
+    from training.methods.commands import methods
     from training.pretrain.commands import bases_app
 
     app.command("train")(train)
+    app.command("methods")(methods)
     app.command("eval")(evaluate)
     app.add_typer(corpus_app, name="corpus")
     app.add_typer(bases_app, name="bases")
@@ -26,17 +28,41 @@ def train(
     budget: Annotated[
         str | None, typer.Option(help="Share of the base's parameters: 0.01 or 1%.")
     ] = None,
-    method: Annotated[str, typer.Option(help="bottleneck or lora.")] = "bottleneck",
+    method: Annotated[
+        str, typer.Option(help="What is trained; `hub methods` lists them all.")
+    ] = "bottleneck",
     width: Annotated[
         int | None, typer.Option(help="Bottleneck width, instead of --budget.")
     ] = None,
     rank: Annotated[int | None, typer.Option(help="LoRA rank, instead of --budget.")] = None,
+    prefix_length: Annotated[
+        int | None, typer.Option(help="Prefix length, instead of --budget.")
+    ] = None,
     targets: Annotated[
         str | None, typer.Option(help="LoRA targets: qv, attention or all-linear.")
+    ] = None,
+    rslora: Annotated[
+        bool | None, typer.Option("--rslora/--no-rslora", help="LoRA: scale by α/√rank.")
+    ] = None,
+    dora: Annotated[
+        bool | None, typer.Option("--dora/--no-dora", help="LoRA: magnitudes of their own.")
+    ] = None,
+    placement: Annotated[
+        str | None, typer.Option(help="Bottleneck: after each layer or sublayer.")
     ] = None,
     activation: Annotated[str | None, typer.Option(help="Bottleneck: relu or gelu.")] = None,
     norm: Annotated[
         bool | None, typer.Option("--norm/--no-norm", help="Bottleneck: LayerNorm in front.")
+    ] = None,
+    attentions: Annotated[
+        str | None, typer.Option(help="Prefix: all attentions, or decoder.")
+    ] = None,
+    reparametrised: Annotated[
+        bool | None,
+        typer.Option("--reparametrised/--direct", help="Prefix: made by a network in training."),
+    ] = None,
+    norm_train: Annotated[
+        str | None, typer.Option(help="Norms: weight, or both weight and bias.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="embedded, a folder or a HF id.")] = None,
     corpus: Annotated[str, typer.Option(help="Corpus to train on.")] = "cldr",
@@ -98,13 +124,23 @@ def train(
     if json_file is not None and not json_file.parent.is_dir():
         raise SettingsError(f"--json {json_file}: there is no folder {json_file.parent}")
     settings = load_settings({"base": base, "registry": registry, "runs": runs})
-    options = {"targets": targets, "activation": activation, "norm": norm}
+    options = {
+        "targets": targets,
+        "rslora": rslora,
+        "dora": dora,
+        "placement": placement,
+        "activation": activation,
+        "norm": norm,
+        "attentions": attentions,
+        "reparametrised": reparametrised,
+        "norm_train": norm_train,
+    }
     request = TrainRequest(
         pair=pair,
         method=method,
         options={key: value for key, value in options.items() if value is not None},
         budget=None if budget is None else parse_budget(budget),
-        size=explicit_size(method, width=width, rank=rank),
+        size=explicit_size(method, width=width, rank=rank, length=prefix_length),
         base=settings.base,
         corpus=corpus,
         overrides=Overrides(

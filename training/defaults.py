@@ -119,6 +119,8 @@ def make_recipe(
     small = base.dimensions.parameters < SMALL_BASE
     plain = _from_profile(SMALL if small else LARGE) | overrides.given()
     plain.setdefault("learning_rate", _learning_rate(spec, solution.size, small=small))
+    if overrides.max_updates is None:
+        plain["max_updates"] *= spec.updates_factor
     plain["precision"] = resolve_precision(overrides.precision or "auto")
     return Recipe(
         pair=str(pair),
@@ -146,4 +148,5 @@ def _from_profile(profile: Profile) -> dict[str, Any]:
 def _learning_rate(spec: MethodSpec, size: int, *, small: bool) -> float:
     """Return the method's peak rate: larger for a small base, smaller for a large adapter."""
     rate = spec.small_base_rate if small else spec.learning_rate
-    return rate * (LARGE_SIZE_FACTOR if size >= LARGE_SIZE else 1.0)
+    large = size >= LARGE_SIZE and spec.size_name in ("width", "rank")
+    return rate * (LARGE_SIZE_FACTOR if large else 1.0)

@@ -14,6 +14,7 @@ from training.scoring import chrf, score
 if TYPE_CHECKING:
     from hub.bases import Base
     from hub.bases.tokenizer import BaseTokenizer
+    from hub.engine.engine import Engine
     from hub.engine.requests import DecodeRequest, DecodingOptions
     from training.corpora import SentencePair
 
@@ -35,11 +36,16 @@ class Decoder:
         Raises:
             CorruptBaseError: The base's weights are damaged.
         """
-        from hub.engine.engine import Engine
-
         self.quantization = quantization
         self._tokenizer = tokenizer
-        self._engine = Engine.load(base, quantization=quantization, slots=1, max_rows=MAX_ROWS)
+        self._parameters = base.parameters
+        self._engine = self.load_engine(base)
+
+    def load_engine(self, base: Base) -> Engine:
+        """Return an engine with one slot, in this decoder's numbers."""
+        from hub.engine.engine import Engine
+
+        return Engine.load(base, quantization=self.quantization, slots=1, max_rows=MAX_ROWS)
 
     def place(self, folder: Path, manifest: AdapterManifest | None = None) -> None:
         """Put an adapter folder into the slot, in the place of the one before.
@@ -47,8 +53,13 @@ class Decoder:
         Raises:
             AdapterBindingError: A tensor does not bind to a site of the base.
             WrongBaseError: The manifest names another base.
+            CorruptBlobError: The manifest's counts or budget do not hold.
+            IncompatibleAdapterError: The engine does not serve this kind.
         """
-        self._engine.place(ADAPTER_SLOT, self._engine.read_adapter(folder, manifest))
+        adapter = self._engine.read_adapter(folder, manifest)
+        if manifest is not None:
+            manifest.verify(parameters=adapter.parameters, base_parameters=self._parameters)
+        self._engine.place(ADAPTER_SLOT, adapter)
 
     def translate(self, pair: LanguagePair, sources: Sequence[str], slot: int) -> list[str]:
         """Return each source's greedy translation, by the base (slot 0) or the adapter (1)."""
@@ -64,14 +75,24 @@ class Decoder:
         Raises:
             EngineError: The engine failed on a row.
         """
+        ids = self.answers(self._engine, requests)
+        return [ids[request.key] for request in requests]
+
+    @staticmethod
+    def answers(engine: Engine, requests: Sequence[DecodeRequest]) -> dict[int, tuple[int, ...]]:
+        """Return the best hypothesis' ids by key, one for each request.
+
+        Raises:
+            EngineError: The engine failed on a row.
+        """
         ids: dict[int, tuple[int, ...]] = {}
-        for finished in self._engine.translate(list(requests)):
+        for finished in engine.translate(list(requests)):
             if finished.error is not None:
                 raise finished.error
             ids[finished.key] = finished.hypotheses[0].token_ids
         if len(ids) != len(requests):
             raise EngineError(f"the engine answered {len(ids)} of {len(requests)} requests")
-        return [ids[request.key] for request in requests]
+        return ids
 
     def _request(
         self, pair: LanguagePair, text: str, key: int, slot: int, options: DecodingOptions

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.errors import AdapterBindingError, BudgetError, EqualityGateError, QualityGateError
 from hub.manifest import AdapterManifest
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
-from training.model import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
 
+WEIGHTS: Final = "*.safetensors"
 GATE_NEW_TOKENS: Final = 64
 TIE: Final = 1e-3
 """Two logits closer than this are equal as far as two float32 implementations can tell."""
@@ -58,7 +58,8 @@ def check_finite(folder: Path) -> None:
     """
     from safetensors.torch import load_file
 
-    for name, tensor in load_file(folder / WEIGHTS_FILE).items():
+    tensors = (item for file in sorted(folder.glob(WEIGHTS)) for item in load_file(file).items())
+    for name, tensor in tensors:
         if not bool(tensor.isfinite().all()):
             raise AdapterBindingError(
                 f"tensor {name} holds values that are not finite; lower --lr and train again"
@@ -104,19 +105,23 @@ def check_quality(manifest: AdapterManifest, *, force: bool) -> None:
 
 
 def check_equality(
-    model: PeftModel, decoder: Decoder, lines: Sequence[GateLine]
+    model: Any,
+    decoder: Decoder,
+    lines: Sequence[GateLine],
+    slots: Sequence[int] = (ADAPTER_SLOT, BASE_SLOT),
 ) -> EqualityEvidence:
     """Compare the serving engine's mixed batch with the training model, token by token.
 
     Args:
         model: Float32, holding the adapter that is placed in the decoder's slot.
         decoder: Float32.
-        lines: Held-out lines; each runs as one adapter row and one base row.
+        lines: Held-out lines; each runs as one row for every slot.
+        slots: The adapter's and the base's; without the base's for a model that is no longer one.
 
     Raises:
         EqualityGateError: Names the first row and position that differ.
     """
-    served = _serve_mixed(decoder, lines)
+    served = _serve_mixed(decoder, lines, slots)
     tokens = ties = 0
     for slot, rows in served.items():
         with _acting(model, slot):
@@ -129,18 +134,17 @@ def check_equality(
                 if not _tied(model, lines[number], theirs[:at], _pair_at(ours, theirs, at, model)):
                     raise _unequal(slot, number, at, ours, theirs)
                 ties += 1
-    return EqualityEvidence(rows=2 * len(lines), tokens=tokens, ties=ties)
+    return EqualityEvidence(rows=len(slots) * len(lines), tokens=tokens, ties=ties)
 
 
 def _serve_mixed(
-    decoder: Decoder, lines: Sequence[GateLine]
+    decoder: Decoder, lines: Sequence[GateLine], slots: Sequence[int]
 ) -> Mapping[int, list[tuple[int, ...]]]:
     from hub.engine.requests import DecodeRequest, DecodingOptions
 
     options = DecodingOptions(beam_size=1, max_new_tokens=GATE_NEW_TOKENS)
-    slots = (ADAPTER_SLOT, BASE_SLOT)
     requests = [
-        DecodeRequest(2 * number + rank, line.source, line.prefix, slot, options)
+        DecodeRequest(len(slots) * number + rank, line.source, line.prefix, slot, options)
         for number, line in enumerate(lines)
         for rank, slot in enumerate(slots)
     ]

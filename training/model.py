@@ -53,7 +53,9 @@ def quiet_libraries() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load_base_model(base: Base, *, dropout: float, precision: str = "float32") -> PreTrainedModel:
+def load_base_model(
+    base: Base, *, dropout: float, precision: str = "float32", frozen: bool = True
+) -> PreTrainedModel:
     """Load a base in float32 for training, with `dropout` on its layers and nowhere else.
 
     Whole layers are not dropped either: that would leave their adapters untrained.
@@ -62,6 +64,7 @@ def load_base_model(base: Base, *, dropout: float, precision: str = "float32") -
         base: The base.
         dropout: Of every layer's residual branches.
         precision: Of the base's products while training: float32 or bfloat16.
+        frozen: Whether the base's own weights stay as they are.
 
     Raises:
         CorruptBaseError: A weight file is damaged, or lacks a tensor that the model has.
@@ -91,7 +94,7 @@ def load_base_model(base: Base, *, dropout: float, precision: str = "float32") -
     if precision == "bfloat16":
         from training.precision import train_in_bfloat16
 
-        train_in_bfloat16(model)
+        train_in_bfloat16(model, frozen=frozen)
     return model.eval()  # type: ignore[no-any-return]
 
 
@@ -118,7 +121,7 @@ def attach(model: PreTrainedModel, spec: MethodSpec, recipe: Recipe) -> PeftMode
     The base's own parameters are frozen; the adapter's are float32 and the only trainable ones.
     """
     with quiet_libraries():
-        config = spec.build(recipe.size, recipe.options)
+        config = spec.build(recipe.size, recipe.options, str(model.config.model_type))
     return attach_config(model, config, seed=recipe.seed)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
+from hub.errors import SettingsError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest, ScoreRecord
 from hub.refs import check_alias, check_name
@@ -18,8 +19,9 @@ from training.corpora import load_corpus
 from training.data import encode_corpus, fitting
 from training.defaults import Overrides, make_recipe
 from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
+from training.gates import check_quality
 from training.interrupt import stop_on_interrupt
-from training.methods.catalog import method
+from training.methods.catalog import MethodSpec, method
 from training.model import adapter_files, attach, count_trainable, load_adapter, load_base_model
 from training.progress import Progress
 from training.publish import (
@@ -31,9 +33,10 @@ from training.publish import (
 )
 from training.recipe import Option, Recipe
 from training.runs import RunFolder
+from training.whole import WholeDecoder, load_tuned, merged_files, tuned_files, unfreeze
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from torch.nn import Module
 
     from hub.bases import Base
     from hub.bases.tokenizer import BaseTokenizer
@@ -83,9 +86,10 @@ class TrainOutcome:
 
     Attributes:
         folder: The adapter folder, with hub.json and the model card.
-        version: As published; None where publishing was not asked for.
+        version: As published; None where publishing was not asked for, or no slot can hold it.
         timings: Seconds by stage.
         too_long: Training segments left out because the base has no positions for them.
+        base_folder: Opens as a base; None for an adapter that is served in a slot.
     """
 
     recipe: Recipe
@@ -98,6 +102,7 @@ class TrainOutcome:
     seconds: float
     timings: Mapping[str, float]
     too_long: int
+    base_folder: Path | None = None
 
 
 class _Clock:
@@ -157,7 +162,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         )
     with clock.stage("load", "loading the base"):
         model = _adapted_model(work)
-        decoder = Decoder(work.base, work.tokenizer, request.quantization)
+        decoder = _decoder(work, request.quantization)
     with clock.stage("train", f"training {work.recipe.method} for {work.pair}"):
         judge = DevJudge(decoder, work.pair, dev, work.recipe.dev_lines)
         training = _train(work, model, encoded.examples, judge, progress)
@@ -168,6 +173,8 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         decoder.place(work.run.best, manifest)
         manifest = with_scores(manifest, _scores(decoder, work.pair, test))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
+    if not work.spec.in_slots:
+        check_quality(manifest, force=request.force)
     version = None
     if work.registry is not None:
         with clock.stage("publish", "publishing"):
@@ -190,6 +197,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         seconds=clock.seconds,
         timings=clock.timings,
         too_long=encoded.too_long,
+        base_folder=None if work.spec.in_slots else work.as_base(folder),
     )
     _finish(work.run, outcome)
     return outcome
@@ -211,6 +219,16 @@ class _Work:
     def positions(self) -> int:
         return self.base.dimensions.max_positions
 
+    @property
+    def spec(self) -> MethodSpec:
+        return method(self.recipe.method)
+
+    def as_base(self, folder: Path) -> Path:
+        """Return the base folder that a saved folder stands for; an adapter is merged first."""
+        if self.spec.serving == "a base of its own":
+            return folder
+        return self.run.save_adapter("base", merged_files(self.base, folder, self.recipe))
+
 
 def _prepare(request: TrainRequest) -> _Work:
     """Open and check everything that the request names; nothing costly has happened yet."""
@@ -229,10 +247,17 @@ def _prepare(request: TrainRequest) -> _Work:
     name = check_name(request.name or default_name(recipe))
     for alias in request.aliases:
         check_alias(alias)
+    spec = method(recipe.method)
+    if request.aliases and not spec.in_slots:
+        raise SettingsError(
+            f"--alias does not go with method {spec.name!r}: it makes {spec.serving}, which is "
+            "kept in the run folder and not published",
+            field="alias",
+        )
     tokenizer = load_tokenizer(base)
     for language in (pair.source, pair.target):
         tokenizer.target_prefix(language)
-    registry = _open_registry(request) if request.publish else None
+    registry = _open_registry(request) if request.publish and spec.in_slots else None
     run = RunFolder.create(request.runs, recipe)
     if not (request.resume and run.unfinished):
         run.start_over()
@@ -245,19 +270,36 @@ def _open_registry(request: TrainRequest) -> Registry:
     return Registry.open(request.registry)
 
 
-def _adapted_model(work: _Work) -> PeftModel:
-    from torch.nn import Module
+def _adapted_model(work: _Work) -> Module:
+    """Return the base with a fresh adapter in it, or with every parameter trainable."""
+    from torch import nn
 
     from training.devices import training_device
 
-    model = load_base_model(work.base, dropout=work.recipe.dropout, precision=work.recipe.precision)
-    Module.to(model, training_device())
-    return attach(model, method(work.recipe.method), work.recipe)
+    whole = work.spec.serving == "a base of its own"
+    recipe = work.recipe
+    model = load_base_model(
+        work.base, dropout=recipe.dropout, precision=recipe.precision, frozen=not whole
+    )
+    nn.Module.to(model, training_device())
+    return unfreeze(model) if whole else attach(model, work.spec, recipe)
+
+
+def _decoder(work: _Work, quantization: Quantization) -> Decoder:
+    if work.spec.in_slots:
+        return Decoder(work.base, work.tokenizer, quantization)
+    return WholeDecoder(work.base, work.tokenizer, quantization, work.as_base)
+
+
+def _snapshot(work: _Work, model: Any) -> Callable[[], Mapping[str, bytes]]:
+    if work.spec.serving == "a base of its own":
+        return lambda: tuned_files(model, work.base, work.recipe)
+    return lambda: adapter_files(model, work.recipe.base)
 
 
 def _train(
     work: _Work,
-    model: PeftModel,
+    model: Any,
     examples: Sequence[Example],
     judge: DevJudge,
     progress: Progress,
@@ -279,25 +321,29 @@ def _train(
             work.recipe,
             layout=layout,
             run=work.run,
-            snapshot=lambda: adapter_files(model, work.recipe.base),
+            snapshot=_snapshot(work, model),
             judge=judge,
             progress=progress,
             stop=stop,
             device=training_device(),
         )
         result = trainer.train()
-    load_adapter(model, work.run.best)
+    if work.spec.serving == "a base of its own":
+        load_tuned(model, work.run.best)
+    else:
+        load_adapter(model, work.run.best)
     return result
 
 
 def _pass_gates(
-    work: _Work, model: PeftModel, manifest: AdapterManifest, dev: Sequence[SentencePair]
+    work: _Work, model: Any, manifest: AdapterManifest, dev: Sequence[SentencePair]
 ) -> EqualityEvidence:
+    from training.evaluate import ADAPTER_SLOT, BASE_SLOT
     from training.gates import GateLine, check_budget, check_equality, check_finite
 
     check_finite(work.run.best)
     check_budget(manifest, count_trainable(model))
-    exact = Decoder(work.base, work.tokenizer, "float32")
+    exact = _decoder(work, "float32")
     exact.place(work.run.best, manifest)
     prefix = tuple(work.tokenizer.target_prefix(work.pair.target))
     lines = [
@@ -307,7 +353,9 @@ def _pass_gates(
         )
         for segment in spread(dev, EQUALITY_LINES)
     ]
-    return check_equality(model, exact, lines)
+    whole = work.spec.serving == "a base of its own"
+    slots = (ADAPTER_SLOT,) if whole else (ADAPTER_SLOT, BASE_SLOT)
+    return check_equality(model, exact, lines, slots)
 
 
 def _scores(

@@ -33,14 +33,37 @@ class FrozenLinear(nn.Linear):
         return product.to(input.dtype) if self.widens else product
 
 
-def train_in_bfloat16(model: nn.Module) -> None:
+class LiveLinear(nn.Linear):
+    """A linear that is itself trained: float32 weights, products in bfloat16 while training."""
+
+    widens: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (…, out_features), in bfloat16 while training unless `widens`."""
+        if not self.training:
+            return super().forward(input)
+        bias = None if self.bias is None else self.bias.bfloat16()
+        product = functional.linear(input.bfloat16(), self.weight.bfloat16(), bias)
+        return product.to(input.dtype) if self.widens else product
+
+
+def train_in_bfloat16(model: nn.Module, *, frozen: bool = True) -> None:
     """Let every linear of a base run its products in bfloat16 while training.
 
-    The base must be frozen afterwards: the copies do not follow the weights.
+    Args:
+        model: The base.
+        frozen: Whether its weights stay as they are; then their copies are made once.
     """
     for name, module in model.named_modules():
-        if type(module) is nn.Linear:
-            _halve(module, widens=name.rpartition(".")[2] in ATTENTION_INPUTS)
+        if type(module) is not nn.Linear:
+            continue
+        widens = name.rpartition(".")[2] in ATTENTION_INPUTS
+        if frozen:
+            _halve(module, widens=widens)
+        else:
+            module.__class__ = LiveLinear
+            assert isinstance(module, LiveLinear)
+            module.widens = widens
 
 
 def _halve(linear: nn.Linear, *, widens: bool) -> None:

@@ -29,7 +29,8 @@ class Recipe:
     Attributes:
         pair: Language pair in canonical spelling.
         method: Adapter method, and `options` its options, complete with the defaults.
-        size: Width or rank, solved from `budget` where that is given.
+        size: Width, rank or length, solved from `budget` where that is given; 0 where the method
+            has none.
         budget: Asked fraction of the base's parameters; None where the size was asked.
         base: Name of the base model, without a folder, and `base_digest` its identity.
         corpus: Name of the corpus, and `train`, `dev`, `test` the segments taken of it.
@@ -72,10 +73,10 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, naming the field, its value and its limits."""
         self._check_positive(
-            "size train dev test tokens_per_batch max_updates evaluate_every dev_lines patience "
+            "train dev test tokens_per_batch max_updates evaluate_every dev_lines patience "
             "learning_rate clip"
         )
-        for name in ("warmup", "weight_decay"):
+        for name in ("size", "warmup", "weight_decay"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("label_smoothing", "dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")

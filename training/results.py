@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
 from hub.manifest import ScoreRecord
-from training.methods.catalog import METHODS, method
+from training.methods.catalog import METHODS, method, size_option
 from training.scoring import METRICS
 
 if TYPE_CHECKING:
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from training.reevaluate import Evaluation
 
 
-def explicit_size(method_name: str, *, width: int | None, rank: int | None) -> int | None:
+def explicit_size(
+    method_name: str,
+    *,
+    width: int | None = None,
+    rank: int | None = None,
+    length: int | None = None,
+) -> int | None:
     """Return the size asked for under the method's own word for it.
 
     Raises:
@@ -27,11 +33,13 @@ def explicit_size(method_name: str, *, width: int | None, rank: int | None) -> i
         BudgetError: The size was given under another method's word.
     """
     wanted = method(method_name).size_name
-    given = {"width": width, "rank": rank}
+    given = {"width": width, "rank": rank, "length": length}
+    remedy = f"give --{size_option(wanted)}" if wanted else "it has no size"
     for name, value in given.items():
         if value is not None and name != wanted:
             raise BudgetError(
-                f"--{name} does not go with method {method_name!r}; give --{wanted}", field=name
+                f"--{size_option(name)} does not go with method {method_name!r}; {remedy}",
+                field=name,
             )
     return given.get(wanted)
 
@@ -43,7 +51,7 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
     return {
         "pair": manifest.pair,
         "method": manifest.method,
-        size_name: manifest.size,
+        **({size_name: manifest.size} if size_name else {}),
         "budget": manifest.budget,
         "trainable_parameters": manifest.trainable_parameters,
         "realised_fraction": manifest.realised_fraction,
@@ -55,6 +63,7 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "digest": outcome.version.digest if outcome.version else None,
         "ref": outcome.version.ref if outcome.version else None,
         "folder": str(outcome.folder),
+        "base_folder": str(outcome.base_folder) if outcome.base_folder else None,
         "segments_too_long": outcome.too_long,
     }
 
@@ -71,14 +80,14 @@ def print_outcome(outcome: TrainOutcome) -> None:
     ref = outcome.version.ref if outcome.version else str(outcome.folder)
     if outcome.too_long:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")
-    size_name = METHODS[manifest.method].size_name
+    size_name = METHODS[manifest.method].size_name or "size"
     print_table(
         ("pair", "method", f">{size_name}", ">of the base", ">seconds", "adapter"),
         [
             (
                 manifest.pair,
                 manifest.method,
-                str(manifest.size),
+                str(manifest.size or "–"),
                 f"{manifest.realised_fraction:.3%}",
                 f"{outcome.seconds:.0f}",
                 ref,
@@ -90,6 +99,11 @@ def print_outcome(outcome: TrainOutcome) -> None:
         note(f"digest {outcome.version.digest}")
         note("next:   hub serve")
         note(f'        hub translate --pair {manifest.pair} --adapter {ref} "2 hours ago"')
+    elif outcome.base_folder:
+        spec = METHODS[manifest.method]
+        note(f"not published: {spec.name} is not served in a slot ({spec.serving})")
+        note(f"next:   hub serve --base {outcome.base_folder}")
+        note(f'        hub translate --pair {manifest.pair} "2 hours ago"')
     else:
         note(f"not published; the adapter is in {outcome.folder}")
 

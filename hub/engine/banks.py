@@ -150,10 +150,14 @@ class Bank:
         self.pages.append(page)
 
     def clear(self, slot: int) -> None:
-        """Free a slot's interval, and pages that hold nothing more."""
+        """Free a slot's interval, and pages that hold nothing more, but for the first of those.
+
+        An empty page is kept for the next adapter: its memory is there already.
+        """
         for page in self.pages:
             page.used.pop(slot, None)
-        self.pages = [page for page in self.pages if page.used]
+        empty = [page for page in self.pages if not page.used]
+        self.pages = [page for page in self.pages if page.used] + empty[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +276,7 @@ class Banks:
         self._prefixes.pop(slot, None)
         self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
-            bank = self._banks[key]
-            bank.clear(slot)
-            if not bank.pages:
-                del self._banks[key]
+            self._banks[key].clear(slot)
         self.version += 1
 
     def pages(self, slots: Iterable[int]) -> list[tuple[BankKey, Page]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hub.engine import native
+from hub.engine.activations import activate
 from hub.engine.architecture import Stack
 from hub.engine.banks import BankKey, BankPart, Group, Plan
 from hub.engine.linear import (
@@ -187,7 +188,7 @@ class FloatDeltas:
         ranks = slice(group.low, group.high)
         down_bias = weights["down_bias"][layer, ranks] if key.biased else None
         z = float_product(x.values, weights["down"][layer, ranks], down_bias)
-        z = _activate(z, key.activation)
+        z = activate(z, key.activation)
         delta = float_product(z, weights["up"][layer, ranks].t(), None)
         if key.biased:
             delta += weights["up_bias"][layer].index_select(0, group.bias_index)
@@ -227,7 +228,7 @@ class Int8Deltas:
         scaled = z * weights["rank_scale"][layer, ranks]
         if key.biased:
             scaled = torch.addcmul(weights["down_bias"][layer, ranks], scaled, x.scale)
-            scaled = _activate(scaled, key.activation) * weights["up_scale"][layer, ranks]
+            scaled = activate(scaled, key.activation) * weights["up_scale"][layer, ranks]
         if group.mask is not None:
             scaled.masked_fill_(group.mask, 0.0)
         magnitude = row_magnitude(scaled)
@@ -292,11 +293,3 @@ def _pack_int8(
         up_bias=up_bias,
         down_sum=quantized_down.sum(-1, dtype=torch.int32),
     )
-
-
-def _activate(z: Tensor, activation: str) -> Tensor:
-    if activation == "relu":
-        return z.relu_()
-    if activation == "gelu":
-        return functional.gelu(z)
-    return z

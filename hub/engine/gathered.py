@@ -22,8 +22,8 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from hub.engine.activations import activate
 from hub.engine.architecture import Stack
 from hub.engine.banks import RANK_MULTIPLE, BankKey, Banks, Group, Page, Plan
 from hub.engine.deltas import FloatDeltas
@@ -81,7 +81,7 @@ class GatheredDeltas(FloatDeltas):
         z = torch.bmm(down, x.values[: x.rows].unsqueeze(2)).squeeze(2)
         if key.biased:
             z = z + weights["down_bias"][layer].index_select(0, places.flatten()).view(-1, rank)
-        z = _activated(z, key.activation).masked_fill(group.mask, 0.0)
+        z = activate(z, key.activation).masked_fill(group.mask, 0.0)
         up = _gather(weights["up"][layer], places)  # (rows, R, out)
         delta = torch.bmm(z.unsqueeze(1), up).squeeze(1)
         if key.biased:
@@ -99,12 +99,6 @@ def rank_places(bias_index: Tensor, mask: Tensor) -> Tensor:
 
 def _gather(weights: Tensor, places: Tensor) -> Tensor:
     return weights.index_select(0, places.flatten()).view(*places.shape, weights.shape[1])
-
-
-def _activated(z: Tensor, activation: str) -> Tensor:
-    if activation == "relu":
-        return functional.relu(z)
-    return functional.gelu(z) if activation == "gelu" else z
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from hub.engine.devices import find_device
 from hub.engine.engine import Engine
 from hub.errors import SettingsError
 from server.bench.adapters import RandomAdapter, random_adapter
+from server.bench.apart import PeerProcess
 from server.bench.machine import machine, versions
 from server.bench.memory import base_memory, placing
 from server.bench.models import random_base
-from server.bench.peers import PEERS, Runner, find_peers
+from server.bench.peers import Runner, find_peers
 from server.bench.timing import interleave, rows_of
 from server.bench.workload import Workload
 
@@ -91,13 +93,15 @@ def bench_engine(
     engine = _load(options, base)
     placed = placing(engine, adapters[: len(options.kinds)], slot=1)
     _place_all(engine, adapters)
-    runners = _runners(engine, options) | _peer_runners(engine, options, base, folder, say)
     rows: list[dict[str, Any]] = []
-    for beam in options.beams:
-        for batch in options.batches:
-            say(f"timing batch {batch}, beam {beam}: {', '.join(runners)}")
-            samples = interleave(runners, batch, beam, options.rounds)
-            rows += rows_of(samples, options.work.target_tokens)
+    with ExitStack() as stack:
+        peers = _start_peers(engine, options, base, folder, say, stack)
+        runners = _runners(engine, options) | peers
+        for beam in options.beams:
+            for batch in options.batches:
+                say(f"timing batch {batch}, beam {beam}: {', '.join(runners)}")
+                samples = interleave(runners, batch, beam, options.rounds)
+                rows += rows_of(samples, options.work.target_tokens)
     return {
         "rows": rows,
         "memory": {"base": memory, "placed_adapters_bytes": engine.adapter_bytes},
@@ -159,18 +163,19 @@ def _translate(engine: Engine, work: Workload, batch: int, beam: int, slots: Seq
         assert length == work.target_tokens, f"{length} tokens, not {work.target_tokens}"
 
 
-def _peer_runners(
+def _start_peers(
     engine: Engine,
     options: EngineOptions,
     base: Base,
     folder: Path,
     say: Callable[[str], None],
+    stack: ExitStack,
 ) -> dict[str, Runner]:
     runners: dict[str, Runner] = {}
     for name in options.against:
         say(f"preparing {name}")
-        build = PEERS[name]
-        runners[name] = build(
+        peer = PeerProcess(
+            name,
             base.folder,
             folder,
             options.work,
@@ -178,6 +183,8 @@ def _peer_runners(
             options.threads,
             str(engine.device),
         )
+        stack.callback(peer.close)
+        runners[name] = peer
     return runners
 
 

@@ -6,9 +6,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from server.bench.peers import Runner
+
+SETTLE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,17 @@ def interleave(
     beam: int,
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
+    settle: Callable[[], None] = lambda: time.sleep(SETTLE_SECONDS),
 ) -> list[Sample]:
-    """Time every engine in every round, after one round that warms up."""
+    """Time every engine in every round, after one round that warms up.
+
+    Threads of an engine that has just run spin for a while before they sleep, and would take the
+    cores from the next: each has a moment to fall silent.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for number in range(rounds + 1):
         for name, run in runners.items():
+            settle()
             began = clock()
             run(batch, beam)
             if number:

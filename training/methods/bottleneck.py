@@ -1,17 +1,18 @@
-"""Bottleneck adapters after every encoder and decoder layer, as a PEFT plug-in.
+"""Bottleneck adapters after every layer or every sub-layer, as a PEFT plug-in.
 
     y = h + up(activation(down(norm(h))))
 
-where ``h`` is the layer's output after its final residual, ``norm`` a LayerNorm of its own,
-``down`` ``(width, d_model)`` and ``up`` ``(d_model, width)``, both with a bias. This is the
-adapter of Bapna & Firat (2019, arXiv 1909.08478, §3.1), placed where Üstün & Cooper Stickland
-(arXiv 2205.11277) place theirs. We deviate from their code in the start: ``up`` is exactly zero,
-so that the untrained adapter is the base model to the last bit, and ``down`` is N(0, 0.02), so
-that its units differ.
+with ``norm`` a LayerNorm of its own, ``down`` ``(width, d_model)`` and ``up`` ``(d_model, width)``,
+both with a bias. With placement ``layer``, ``h`` is the output of a whole encoder or decoder layer
+after its final residual: the adapter of Bapna & Firat (2019, arXiv 1909.08478, §3.1), placed where
+Üstün & Cooper Stickland (arXiv 2205.11277) place theirs. With placement ``sublayer``, ``h`` is the
+output of each attention and feed-forward before the residual is added (Houlsby et al. 2019, arXiv
+1902.00751, §2.1). We deviate from their code in the start: ``up`` is exactly zero, so that the
+untrained adapter is the base model to the last bit, and ``down`` is N(0, 0.02), so that its units
+differ.
 
-PEFT knows no such method and accepts only names of its own ``PeftType``; :func:`register` extends
-it. Nothing happens at import. What the model reports through ``output_hidden_states`` is recorded
-inside the wrapped layer, that is before the adapter.
+What the model reports through ``output_hidden_states`` is recorded inside the wrapped layer, that
+is before the adapter.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
-from peft.utils import PeftType, register_peft_method
+from peft.utils import PeftType
 from torch import Tensor, nn
+
+from training.methods import plugin
 
 METHOD: Final = "bottleneck"
 LAYERS: Final = r".*\.(encoder|decoder)\.layers\.\d+"
 NORM_EPS: Final = 1e-5
 INITIAL_STD: Final = 0.02
+PLACEMENTS: Final = ("layer", "sublayer")
 ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = MappingProxyType(
     {"relu": nn.ReLU, "gelu": nn.GELU}
 )
@@ -38,21 +40,7 @@ ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = MappingProxyType(
 
 def register() -> None:
     """Make PEFT know the bottleneck; a second call does nothing."""
-    if METHOD.upper() in PeftType.__members__:
-        return
-    _extend_peft_type(METHOD.upper())
-    register_peft_method(name=METHOD, config_cls=BottleneckConfig, model_cls=BottleneckModel)
-
-
-def _extend_peft_type(name: str) -> None:
-    """Add one member to PEFT's enumeration of methods, which offers no way to (peft #2273)."""
-    member = str.__new__(PeftType, name)
-    member._name_ = name
-    member._value_ = name
-    type.__setattr__(PeftType, name, member)
-    PeftType._member_names_.append(name)
-    PeftType._member_map_[name] = member
-    PeftType._value2member_map_[name] = member
+    plugin.register(METHOD, BottleneckConfig, BottleneckModel)
 
 
 @dataclass
@@ -63,8 +51,8 @@ class BottleneckConfig(PeftConfig):
         width: units of the bottleneck.
         activation: ``relu`` or ``gelu`` (exact, by the error function).
         norm: whether a LayerNorm stands in front of ``down``.
-        placement: ``layer``, on the output of each whole layer.
-        target_modules: names of the layers, by suffix, or one pattern for all of the name.
+        placement: ``layer``, on the output of each whole layer, or ``sublayer``.
+        target_modules: names of the modules, by suffix, or one pattern for all of the name.
     """
 
     width: int = 64
@@ -82,57 +70,42 @@ class BottleneckConfig(PeftConfig):
         if self.activation not in ACTIVATIONS:
             known = ", ".join(sorted(ACTIVATIONS))
             raise ValueError(f"activation is {self.activation!r}; known are {known}")
-        if self.placement != "layer":
-            raise ValueError(f"placement is {self.placement!r}; only 'layer' is known")
+        if self.placement not in PLACEMENTS:
+            known = " and ".join(PLACEMENTS)
+            raise ValueError(f"placement is {self.placement!r}; known are {known}")
 
 
-class BottleneckLayer(nn.Module, BaseTunerLayer):
-    """Wrap one encoder or decoder layer; several active adapters add their changes."""
+class BottleneckLayer(plugin.PluginLayer):
+    """Wrap one layer or sub-layer; several active adapters add their changes."""
 
     adapter_layer_names = ("bottleneck_norm", "bottleneck_down", "bottleneck_up")
     other_param_names = ("bottleneck_activation",)
+    bottleneck_norm: nn.ModuleDict
+    bottleneck_down: nn.ModuleDict
+    bottleneck_up: nn.ModuleDict
+    bottleneck_activation: nn.ModuleDict
 
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: BottleneckConfig) -> None:
-        super().__init__()
-        self.base_layer = base_layer
-        self.bottleneck_norm = nn.ModuleDict()
-        self.bottleneck_down = nn.ModuleDict()
-        self.bottleneck_up = nn.ModuleDict()
-        self.bottleneck_activation = nn.ModuleDict()
-        self._disable_adapters = False
-        self.merged_adapters = []
-        self.update_layer(adapter_name, config)
+    def make_containers(self) -> None:
+        """Create what holds the adapters' modules by adapter name."""
+        for name in self.adapter_layer_names + self.other_param_names:
+            setattr(self, name, nn.ModuleDict())
 
-    @property
-    def d_model(self) -> int:
-        """Width of the wrapped layer, from its final LayerNorm."""
-        norm = self.get_base_layer().final_layer_norm
-        assert isinstance(norm, nn.LayerNorm)
-        return int(norm.normalized_shape[0])
-
-    def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
-        """Add one adapter, or start it anew."""
+    def add_parameters(self, adapter_name: str, config: PeftConfig) -> None:
+        """Start one adapter as the identity."""
+        assert isinstance(config, BottleneckConfig)
+        width = output_width(self.get_base_layer())
         if config.norm:
-            self.bottleneck_norm[adapter_name] = nn.LayerNorm(self.d_model, eps=NORM_EPS)
-        down = nn.Linear(self.d_model, config.width)
-        up = nn.Linear(config.width, self.d_model)
+            self.bottleneck_norm[adapter_name] = nn.LayerNorm(width, eps=NORM_EPS)
+        down = nn.Linear(width, config.width)
+        up = nn.Linear(config.width, width)
         _start_as_identity(down, up)
         self.bottleneck_down[adapter_name] = down
         self.bottleneck_up[adapter_name] = up
         self.bottleneck_activation[adapter_name] = ACTIVATIONS[config.activation]()
-        self._move_adapter_to_device_of_base_layer(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def _get_base_layer_device_and_dtype(
-        self, base_layer: nn.Module
-    ) -> tuple[torch.device | None, torch.dtype | None]:
-        """Name the layer's device only: the adapter stays in float32 whatever the base is in."""
-        parameter = next(base_layer.parameters(), None)
-        return (None if parameter is None else parameter.device), None
-
-    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Run the wrapped layer, then the adapters on its output ``(batch, length, d_model)``."""
-        output = self.base_layer(hidden, *args, **kwargs)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the wrapped module, then the adapters on its output ``(batch, length, d_model)``."""
+        output = self.base_layer(*args, **kwargs)
         if self.disable_adapters:
             return output
         if isinstance(output, tuple):
@@ -156,34 +129,31 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         return change
 
 
+def output_width(module: nn.Module) -> int:
+    """Return the width of a layer's or sub-layer's output, from the module that makes it.
+
+    That is a linear itself, an attention's or feed-forward's output projection, or the last norm
+    of a whole layer.
+    """
+    for path in ("out_proj", "o", "wo", "final_layer_norm", "layer.0.layer_norm"):
+        try:
+            maker = module.get_submodule(path)
+        except AttributeError:
+            continue
+        assert isinstance(maker.weight, Tensor)
+        return int(maker.weight.shape[0])
+    assert isinstance(module, nn.Linear), type(module)
+    return module.out_features
+
+
 def _start_as_identity(down: nn.Linear, up: nn.Linear) -> None:
     nn.init.normal_(down.weight, std=INITIAL_STD)
     for zero in (down.bias, up.weight, up.bias):
         nn.init.zeros_(zero)
 
 
-class BottleneckModel(BaseTuner):
-    """Put a bottleneck on the output of every targeted layer of a base model."""
+class BottleneckModel(plugin.PluginModel):
+    """Put a bottleneck on the output of every targeted module of a base model."""
 
-    prefix: str = "bottleneck_"
+    prefix = "bottleneck_"
     tuner_layer_cls = BottleneckLayer
-    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  # peft's declaration
-
-    def _create_and_replace(
-        self,
-        peft_config: PeftConfig,
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        parameter_name: str | None = None,
-    ) -> None:
-        assert isinstance(peft_config, BottleneckConfig)
-        if isinstance(target, BottleneckLayer):
-            target.update_layer(adapter_name, peft_config)
-            return
-        layer = BottleneckLayer(target, adapter_name, peft_config)
-        if adapter_name not in self.active_adapters:
-            layer.requires_grad_(False)
-        self._replace_module(parent, target_name, layer, target)

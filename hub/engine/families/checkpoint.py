@@ -117,7 +117,8 @@ class Checkpoint:
         if handle is None:
             raise CorruptBaseError(f"{self.folder} lacks the tensor {name!r}")
         self._unread.discard(name)
-        tensor: Tensor = handle.get_tensor(name).to(torch.float32)
+        # A copy: a view would keep the whole file mapped, and its pages in memory.
+        tensor: Tensor = handle.get_tensor(name).to(torch.float32, copy=True)
         if tuple(tensor.shape) != shape:
             raise CorruptBaseError(
                 f"{self.folder}: {name!r} has shape {tuple(tensor.shape)}, config.json says {shape}"

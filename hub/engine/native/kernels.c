@@ -19,7 +19,7 @@
 
 enum norm { NO_NORM, LAYER_NORM, RMS_NORM };
 enum activation { IDENTITY, RELU, GELU };
-enum { RANK_BLOCK = 256, FEW_ROWS = 4, PANEL = 32, TILE = 12, ROW_BLOCK = 192 };
+enum { RANK_BLOCK = 256, FEW_ROWS = 4, PANEL = 32, TILE = 12, ROW_BLOCK = 192, AHEAD = 4 };
 
 #define TINY 1e-30f
 

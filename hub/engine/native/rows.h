@@ -136,10 +136,21 @@ static void VARIANT(expand)(const float *z, const int8_t *up, int64_t ranks, flo
             y[i] += z[r] * up[r * width + i];
 }
 
+/* Adapters are read once a step: ask for the bytes before they are needed. */
+static inline void VARIANT(fetch)(const int8_t *from, int64_t count)
+{
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < count; i += 64)
+        __builtin_prefetch(from + i);
+#endif
+}
+
 /* One row through one adapter: out += up(act(down(x))) for a quantized x. */
 static void VARIANT(adapt)(const struct adapter *a, const uint8_t *x, float scale, float *z, float *out)
 {
     for (int64_t r = 0; r < a->ranks; r++) {
+        VARIANT(fetch)(a->down + (r + AHEAD) * a->in, a->in);
+        VARIANT(fetch)(a->up + r * a->out, a->out);
         int32_t sum = VARIANT(dot)(x, a->down + r * a->in, a->in) - 128 * a->down_sum[r];
         float value = (float)sum * (a->rank_scale[r] * scale);
         if (a->down_bias != NULL)

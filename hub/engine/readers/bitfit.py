@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, unbound
+from hub.engine.readers.files import AdapterFiles, check_shape
 from hub.engine.readers.target import Contents, Target, vector
 from hub.engine.vectors import VectorPart
 
@@ -16,15 +16,13 @@ def read_bitfit(files: AdapterFiles, target: Target) -> Contents:
     """Return one shift for every module named."""
     files.refuse(("modules_to_save",), "BitFit")
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_KEY).items():
+    for module, parts in files.by_module(_KEY, {*target.linears, *target.norms}).items():
         name, values = f"{module}.bitfit_bias", parts["bitfit_bias"]
         if module in target.linears:
             site = target.linears[module]
             check_shape(name, values, target.linear_shape(site)[:1])
-        elif module in target.norms:
+        else:
             site = target.norms[module]
             check_shape(name, values, (target.architecture.d_model,))
-        else:
-            raise unbound(PREFIX + name)
         vectors.append(vector(site, "add", values))
     return Contents(vectors=tuple(vectors))

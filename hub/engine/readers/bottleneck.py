@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hub.engine.architecture import Site
 from hub.engine.banks import BankKey
-from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, missing, unbound
+from hub.engine.readers.files import AdapterFiles, check_shape, missing
 from hub.engine.readers.target import Contents, Delta, Target
 from hub.errors import AdapterBindingError, IncompatibleAdapterError
 
@@ -25,9 +25,7 @@ def read_bottleneck(files: AdapterFiles, target: Target) -> Contents:
     config = files.config
     sites = target.layers if config["placement"] == "layer" else target.sublayers
     found: dict[BankKey, dict[Site, Delta]] = {}
-    for module, parts in files.by_module(_KEY).items():
-        if module not in sites:
-            raise unbound(f"{PREFIX}{module}.bottleneck_{next(iter(parts))}")
+    for module, parts in files.by_module(_KEY, sites).items():
         site = sites[module]
         key = BankKey(site.stack, site.name, config["activation"], config["norm"], biased=True)
         delta = _fold_norm(module, parts, width, target.architecture.d_model, key.normed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,19 +57,23 @@ class AdapterFiles:
         """Return the `peft_type`."""
         return str(self.config.get("peft_type"))
 
-    def by_module(self, pattern: re.Pattern[str]) -> dict[str, dict[str, Tensor]]:
+    def by_module(
+        self, pattern: re.Pattern[str], known: Container[str]
+    ) -> dict[str, dict[str, Tensor]]:
         """Return tensors by module and part.
 
         Args:
             pattern: Of a name without `base_model.model.`; has groups `module` and `part`.
+            known: Module paths that the kind acts on.
 
         Raises:
-            AdapterBindingError: A name does not match, or two name the same.
+            AdapterBindingError: A name does not match, its module is not known, or two
+                names mean the same.
         """
         found: dict[str, dict[str, Tensor]] = {}
         for name, tensor in self.tensors.items():
             match = pattern.fullmatch(name.removeprefix(PREFIX))
-            if match is None:
+            if match is None or match["module"] not in known:
                 raise unbound(name)
             parts = found.setdefault(match["module"], {})
             if match["part"] in parts:  # the same with and without base_model.model.

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from hub.engine.architecture import CROSS_INPUT, FEED_FORWARD_GATE, SELF_INPUT, Site
-from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, unbound
+from hub.engine.readers.files import AdapterFiles, check_shape
 from hub.engine.readers.target import Contents, Target, vector
 from hub.engine.vectors import VectorPart
 from hub.errors import IncompatibleAdapterError
@@ -31,10 +31,8 @@ def read_ia3(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save", "fan_in_fan_out"), "(IA)³")
     vectors: list[VectorPart] = []
     inputs: dict[Site, Tensor] = {}
-    for module, parts in files.by_module(_KEY).items():
+    for module, parts in files.by_module(_KEY, target.linears).items():
         name, values = f"{module}.ia3_l", parts["ia3_l"]
-        if module not in target.linears:
-            raise unbound(PREFIX + name)
         site = target.linears[module]
         out, width = target.linear_shape(site)
         if _scales_input(files, module, values):

@@ -12,7 +12,7 @@ from torch import Tensor
 from hub.engine.architecture import Site
 from hub.engine.banks import BankKey
 from hub.engine.families import Checkpoint
-from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, missing, unbound
+from hub.engine.readers.files import AdapterFiles, check_shape, missing, unbound
 from hub.engine.readers.target import Contents, Delta, Target, vector
 from hub.engine.vectors import VectorPart
 from hub.errors import IncompatibleAdapterError
@@ -35,9 +35,7 @@ def read_lora(files: AdapterFiles, target: Target) -> Contents:
     weights = target.weights() if dora else None
     found: dict[BankKey, dict[Site, Delta]] = {}
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_KEY).items():
-        if module not in target.linears:
-            raise unbound(f"{PREFIX}{module}.{next(iter(parts))}")
+    for module, parts in files.by_module(_KEY, target.linears).items():
         site = target.linears[module]
         delta = _low_rank(files.config, module, parts, target.linear_shape(site), dora=dora)
         if weights is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hub.engine.architecture import EMBEDDING_NORM, NO_LAYER, Site
 from hub.engine.families import Checkpoint
-from hub.engine.readers.files import PREFIX, AdapterFiles, check_shape, missing, unbound
+from hub.engine.readers.files import AdapterFiles, check_shape, missing, unbound
 from hub.engine.readers.target import Contents, Target, vector
 from hub.engine.vectors import VectorPart
 from hub.errors import IncompatibleAdapterError
@@ -28,7 +28,7 @@ def read_norms(files: AdapterFiles, target: Target) -> Contents:
             f"train is {train!r}, expected {' or '.join(_TRAINS)}", field="train"
         )
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_KEY).items():
+    for module, parts in files.by_module(_KEY, target.norms).items():
         site = _bind(target, module, parts, _TRAINS[train], "")
         vectors.append(vector(site, "gain", parts["norm_weight"]))
         if train == "both":
@@ -41,7 +41,7 @@ def read_ln_tuning(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save",), "LN tuning")
     weights = target.weights()
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_PEFT_KEY).items():
+    for module, parts in files.by_module(_PEFT_KEY, target.norms).items():
         names = ("weight",) if target.architecture.norm_kind == "rms" else ("weight", "bias")
         site = _bind(target, module, parts, names, "ln_tuning_layers.")
         weight, bias = _norm(weights, site)
@@ -54,8 +54,6 @@ def read_ln_tuning(files: AdapterFiles, target: Target) -> Contents:
 def _bind(
     target: Target, module: str, parts: dict[str, Tensor], names: tuple[str, ...], infix: str
 ) -> Site:
-    if module not in target.norms:
-        raise unbound(f"{PREFIX}{module}.{infix}{next(iter(parts))}")
     for name in names:
         if name not in parts:
             raise missing(f"{module}.{infix}{name}")

@@ -28,14 +28,17 @@ def read_kv_prefix(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save",), "a prefix")
     length = _length(files, "length", target)
     wanted = [_ATTENTIONS[name] for name in _attentions(files)]
+    sites = {
+        module: site
+        for module, site in target.attentions.items()
+        if (site.stack, site.name) in wanted
+    }
     rows: dict[Site, Tensor] = {}
-    for module, parts in files.by_module(_KEY).items():
-        site = target.attentions.get(module)
-        if site is None or (site.stack, site.name) not in wanted:
-            raise unbound(f"{module}.prefix_{next(iter(parts))}")
+    for module, parts in files.by_module(_KEY, sites).items():
+        site = sites[module]
         rows[site] = _entries(module, parts, length, _inner(target, site.stack, site.name))
-    for module, site in target.attentions.items():
-        if (site.stack, site.name) in wanted and site not in rows:
+    for module, site in sites.items():
+        if site not in rows:
             raise missing(f"{module}.prefix_key")
     prefixes = [Prefix(stack, name, _stacked(rows, stack, name, target)) for stack, name in wanted]
     return Contents(prefixes=tuple(prefixes))

@@ -73,7 +73,7 @@ def test_counts_equal_the_instantiated_model(name: str) -> None:
     modules = dict(model.named_modules())
     norms = {path for path, one in modules.items() if type(one).__name__.endswith("LayerNorm")}
     assert dims.norms == len(norms)
-    assert count("norms", 0, dims) == sum(
+    assert count("norms", 0, dims, "both") == sum(
         one.numel() for path in norms for one in modules[path].parameters()
     )
     cross = [n for n in parameters if "encoder_attn" in n or "EncDecAttention" in n]

@@ -58,9 +58,9 @@ def test_round_trip_is_canonical() -> None:
     assert AdapterManifest.from_json(text.encode()).to_json() == text
     shuffled = dict(reversed(facts().items()))
     assert AdapterManifest.from_json(json.dumps(shuffled)).to_json() == text
-    assert json.loads(text) == facts()
+    assert json.loads(text) == facts(realised_fraction=0.01)
     assert text.endswith("}\n")
-    assert list(json.loads(text)) == sorted(facts())
+    assert list(json.loads(text)) == sorted(facts(realised_fraction=0.01))
 
 
 def test_other_facts_give_other_bytes() -> None:
@@ -73,6 +73,15 @@ def test_derived_values() -> None:
     assert (manifest.language_pair.source, manifest.language_pair.target) == ("en", "ko")
     assert manifest.score("chrf++", "adapter") == 40.25
     assert manifest.score("bleu", "adapter") is None
+
+
+def test_counts_are_verified_against_what_is_loaded() -> None:
+    manifest = read()
+    manifest.verify(parameters=99_000, base_parameters=9_900_000)
+    with pytest.raises(CorruptBlobError, match="adapter has 99,000 parameters, but it has 99,001"):
+        manifest.verify(parameters=99_001)
+    with pytest.raises(CorruptBlobError, match="base has 9,900,000"):
+        manifest.verify(base_parameters=9_900_001)
 
 
 def test_frozen() -> None:
@@ -94,6 +103,9 @@ def test_frozen() -> None:
         ({"budget": 0}, "budget"),
         ({"budget": 1.5}, "budget"),
         ({"trainable_parameters": 0}, "trainable_parameters"),
+        ({"realised_fraction": 0.02}, "realised_fraction 0.02"),
+        ({"realised_fraction": 0.0}, "realised_fraction"),
+        ({"budget": 0.009}, "budget of 0.009"),
         ({"recipe_digest": "sha256:short"}, "recipe_digest"),
         ({"base": {"name": "b", "digest": DIGEST, "parameters": 0}}, "base.parameters"),
         ({"scores": [{"metric": "comet"}]}, "scores.0.metric"),

@@ -266,7 +266,7 @@ def test_stays_float32_under_a_bfloat16_base(base: M2M100ForConditionalGeneratio
     [
         ({"width": 0}, "width is 0"),
         ({"activation": "swish"}, "gelu, relu"),
-        ({"placement": "sublayer"}, "only 'layer'"),
+        ({"placement": "stack"}, "layer and sublayer"),
     ],
 )
 def test_bad_configuration_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -275,5 +275,5 @@ def test_bad_configuration_is_refused(changes: dict[str, Any], said: str) -> Non
 
 
 def test_catalog_builds_it() -> None:
-    config = METHODS["bottleneck"].build(9, {"norm": False})
+    config = METHODS["bottleneck"].build(9, {"norm": False}, "m2m_100")
     assert (config.width, config.norm, config.activation) == (9, False, "relu")
