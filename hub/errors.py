@@ -11,7 +11,8 @@
     │   └── CorpusError                                  65
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
-    │   └── BaseNotFoundError
+    │   ├── BaseNotFoundError
+    │   └── CorpusNotFoundError
     ├── IncompatibleAdapterError    FAILED_PRECONDITION  65
     │   ├── AdapterBindingError
     │   ├── WrongBaseError
@@ -155,6 +156,12 @@ class BaseNotFoundError(NotFoundError):
     """No base model answers to the name or path."""
 
     reason = "BASE_NOT_FOUND"
+
+
+class CorpusNotFoundError(NotFoundError):
+    """No file answers to the name or path of a corpus."""
+
+    reason = "CORPUS_NOT_FOUND"
 
 
 class IncompatibleAdapterError(HubError):

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -67,8 +70,46 @@ class BaseReference(_Record):
     parameters: Annotated[int, Field(gt=0)]
 
 
+class SourceRecord(_Record):
+    """One source of a corpus of files.
+
+    Attributes:
+        name: The file's name without folders.
+        weight: How often each segment counted.
+        digest: Of its segments as they were read.
+        read: Segments read, and `kept` those that cleaning left.
+    """
+
+    name: str
+    format: Name
+    weight: Annotated[float, Field(gt=0)]
+    digest: Digest
+    read: Count
+    kept: Count
+
+
+class CleaningRecord(_Record):
+    """How a corpus was cleaned.
+
+    Attributes:
+        settings: By filter; what is not in it was off.
+        removed: Segments by the filter that removed them.
+        skipped: Entries that the files themselves mark as no translation, by reason.
+    """
+
+    settings: Mapping[str, float]
+    removed: Mapping[str, Count]
+    skipped: Mapping[str, Count]
+
+
 class CorpusReference(_Record):
-    """The corpus, its identity and how many pairs each split held."""
+    """The corpus, its identity and how many pairs each split held.
+
+    Attributes:
+        sources: What was read; empty for a corpus that is not read from files.
+        cleaning: What cleaning did to it; None where nothing was read.
+        test_fingerprint: Identity of the test segments alone; "" where nothing was read.
+    """
 
     name: Name
     fingerprint: Name
@@ -76,6 +117,16 @@ class CorpusReference(_Record):
     train: Count
     dev: Count
     test: Count
+    sources: tuple[SourceRecord, ...] = ()
+    cleaning: CleaningRecord | None = None
+    test_fingerprint: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older manifests do not have, so that theirs keep their bytes."""
+        plain: dict[str, Any] = write(self)
+        later = ("sources", "cleaning", "test_fingerprint")
+        return {key: value for key, value in plain.items() if value or key not in later}
 
 
 class AdapterManifest(_Record):

@@ -18,15 +18,16 @@ _NAMES: Final[Mapping[str, str]] = {"chrf++": "chrF++", "bleu": "BLEU", "exact":
 
 def model_card(manifest: AdapterManifest, recipe: Recipe, equality: EqualityEvidence) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
-    parts = (
+    made = (
         _front_matter(manifest),
         f"# {manifest.pair} {manifest.method} adapter\n",
         _what(manifest),
         _scores(manifest.scores),
+        _data(manifest),
         _gates(manifest, equality),
         _recipe(recipe),
     )
-    return "\n".join(parts)
+    return "\n".join(part for part in made if part)
 
 
 def _front_matter(manifest: AdapterManifest) -> str:
@@ -72,6 +73,38 @@ def _scores(scores: Sequence[ScoreRecord]) -> str:
     return "\n".join(
         [head, "| Metric | Base | Adapter | Signature |", "|---|---|---|---|", *rows, ""]
     )
+
+
+def _data(manifest: AdapterManifest) -> str:
+    """Return what was read and what cleaning removed; empty where no files were read."""
+    corpus = manifest.corpus
+    if corpus.cleaning is None:
+        return ""
+    sources = [
+        f"| {_cell(each.name)} | {each.format} | {each.weight:g} | {each.read:,} | {each.kept:,} "
+        f"| `{each.digest}` |"
+        for each in corpus.sources
+    ]
+    gone = {**corpus.cleaning.skipped, **corpus.cleaning.removed}
+    removed = [f"| {name} | {count:,} |" for name, count in gone.items()] or ["| none | 0 |"]
+    settings = ", ".join(f"{name} {value:g}" for name, value in corpus.cleaning.settings.items())
+    return "\n".join(
+        [
+            f"## Data\n\nLicence as stated by who trained: {corpus.licence}\n",
+            "| Source | Format | Weight | Read | Kept | Content |",
+            "|---|---|---|---|---|---|",
+            *sources,
+            f"\nFilters: {settings or 'none'}\n",
+            "| Left out by | Segments |",
+            "|---|---|",
+            *removed,
+            "",
+        ]
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _gates(manifest: AdapterManifest, equality: EqualityEvidence) -> str:

@@ -65,16 +65,27 @@ def train(
         str | None, typer.Option(help="Norms: weight, or both weight and bias.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="embedded, a folder or a HF id.")] = None,
-    corpus: Annotated[str, typer.Option(help="Corpus to train on.")] = "cldr",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="cldr, or [WEIGHT@][FORMAT:]PATH[#OPTIONS]; repeatable. See hub corpus formats."
+        ),
+    ] = None,
     train_segments: Annotated[
         int | None, typer.Option("--train", help="Training segments taken of the corpus.")
     ] = None,
-    dev_segments: Annotated[
-        int | None, typer.Option("--dev", help="Development segments taken of the corpus.")
+    dev: Annotated[
+        str | None, typer.Option(help="Dev segments split off the corpus, or a file of them.")
     ] = None,
-    test_segments: Annotated[
-        int | None, typer.Option("--test", help="Test segments taken of the corpus.")
+    test: Annotated[
+        str | None, typer.Option(help="Test segments split off the corpus, or a file of them.")
     ] = None,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(help="FILTER=VALUE, FILTER=off; repeatable. See hub corpus filters."),
+    ] = None,
+    no_clean: Annotated[bool, typer.Option("--no-clean", help="Use the data as it is.")] = False,
+    licence: Annotated[str, typer.Option(help="The data's licence, for the model card.")] = "",
     seed: Annotated[int | None, typer.Option(help="Of sample, start, batches, dropout.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     schedule: Annotated[
@@ -116,6 +127,7 @@ def train(
     from hub.budget import parse_budget
     from hub.errors import SettingsError
     from hub.settings import load_settings
+    from training.corpora.commands import corpus_request, held_out_number
     from training.defaults import Overrides
     from training.pipeline import TrainRequest, train_adapter
     from training.progress import Console
@@ -142,11 +154,13 @@ def train(
         budget=None if budget is None else parse_budget(budget),
         size=explicit_size(method, width=width, rank=rank, length=prefix_length),
         base=settings.base,
-        corpus=corpus,
+        corpus=corpus_request(
+            data, dev=dev, test=test, clean=clean, no_clean=no_clean, licence=licence
+        ),
         overrides=Overrides(
             train=train_segments,
-            dev=dev_segments,
-            test=test_segments,
+            dev=held_out_number(dev),
+            test=held_out_number(test),
             seed=seed,
             learning_rate=lr,
             schedule=schedule,
@@ -178,6 +192,11 @@ def train(
 def evaluate(
     ref: Annotated[str, typer.Argument(help="Adapter: name, name@alias, name:version, sha256:…")],
     base: Annotated[str | None, typer.Option(help="Base to score on; the adapter's own.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="The data that it was trained on, to split its test set off again."),
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="A test set: [FORMAT:]PATH[#OPTIONS].")] = None,
     quantization: Annotated[
         Quantization, typer.Option(help="The serving engine's numbers.")
     ] = "int8",
@@ -186,7 +205,7 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
     ] = None,
 ) -> None:
-    """Score a published adapter and its base on the test items it was made with."""
+    """Score a published adapter and its base, on the test items it was made with or on others."""
     from hub.settings import load_settings
     from training.progress import Console
     from training.reevaluate import evaluate_ref
@@ -199,6 +218,8 @@ def evaluate(
         base_ref=base or "",
         quantization=quantization,
         progress=Console(),
+        data=tuple(data or ()),
+        test=test or "",
     )
     if json_file is not None:
         write_evaluation(json_file, evaluation)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from hub.errors import CorpusError
 from training.batching import Example
@@ -15,11 +16,44 @@ if TYPE_CHECKING:
     from training.corpora import SentencePair
 
 
+class PackedExamples(Sequence[Example]):
+    """Examples in 4 bytes per token, each unpacked as it is asked for."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        """Take examples in, one after another."""
+        self._ids = array("i")
+        self._lines = array("q")
+        self._starts = array("q")
+        self._middles = array("q")
+        for example in examples:
+            self._starts.append(len(self._ids))
+            self._ids.extend(example.source)
+            self._middles.append(len(self._ids))
+            self._ids.extend(example.target)
+            self._lines.append(example.line)
+        self._starts.append(len(self._ids))
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        start, middle, end = self._starts[at], self._middles[at], self._starts[at + 1]
+        source, target = self._ids[start:middle], self._ids[middle:end]
+        return Example(tuple(source), tuple(target), self._lines[at])
+
+
 @dataclass(frozen=True)
 class EncodedCorpus:
     """Examples to train on, and how many lines were too long to be one."""
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     too_long: int
 
 
@@ -65,8 +99,10 @@ def encode_corpus(
         )
         for line, segment in enumerate(segments)
     )
-    fitting = tuple(example for example in encoded if max(example.lengths) <= max_positions)
-    if not fitting:
+    fitting = PackedExamples(
+        example for example in encoded if max(example.lengths) <= max_positions
+    )
+    if not len(fitting):
         raise CorpusError(
             f"none of {len(segments)} training segments fits the base's {max_positions} positions"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -15,7 +15,7 @@ from hub.errors import SettingsError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest, ScoreRecord
 from hub.refs import check_alias, check_name
-from training.corpora import load_corpus
+from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
 from training.data import encode_corpus, fitting
 from training.defaults import Overrides, make_recipe
 from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from hub.bases.tokenizer import BaseTokenizer
     from hub.registry import AdapterVersion, Registry
     from training.batching import Example
-    from training.corpora import SentencePair
+    from training.corpora import CorpusSplits, SentencePair
+    from training.corpora.report import CorpusReport
     from training.gates import EqualityEvidence
     from training.trainer import TrainingResult
 
@@ -68,7 +69,7 @@ class TrainRequest:
     budget: float | None = None
     size: int | None = None
     base: str = "embedded"
-    corpus: str = "cldr"
+    corpus: CorpusRequest = field(default_factory=CorpusRequest)
     overrides: Overrides = field(default_factory=Overrides)
     registry: str = ""
     runs: Path = Path("runs")
@@ -90,6 +91,7 @@ class TrainOutcome:
         timings: Seconds by stage.
         too_long: Training segments left out because the base has no positions for them.
         base_folder: Opens as a base; None for an adapter that is served in a slot.
+        data: What reading and cleaning the data did; None for the embedded corpus.
     """
 
     recipe: Recipe
@@ -103,6 +105,7 @@ class TrainOutcome:
     timings: Mapping[str, float]
     too_long: int
     base_folder: Path | None = None
+    data: CorpusReport | None = None
 
 
 class _Clock:
@@ -145,14 +148,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
     clock = _Clock(progress)
     with clock.stage("prepare", "reading base and corpus"):
         work = _prepare(request)
-        corpus = load_corpus(
-            work.recipe.corpus,
-            work.pair,
-            seed=work.recipe.seed,
-            train=work.recipe.train,
-            dev=work.recipe.dev,
-            test=work.recipe.test,
-        )
+        corpus = work.corpus
         encoded = encode_corpus(
             corpus.train, work.pair, work.tokenizer, max_positions=work.positions
         )
@@ -198,6 +194,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         timings=clock.timings,
         too_long=encoded.too_long,
         base_folder=None if work.spec.in_slots else work.as_base(folder),
+        data=corpus.report,
     )
     _finish(work.run, outcome)
     return outcome
@@ -209,6 +206,7 @@ class _Work:
 
     recipe: Recipe
     pair: LanguagePair
+    corpus: CorpusSplits
     base: Base
     tokenizer: BaseTokenizer
     run: RunFolder
@@ -234,6 +232,7 @@ def _prepare(request: TrainRequest) -> _Work:
     """Open and check everything that the request names; nothing costly has happened yet."""
     pair = LanguagePair.parse(request.pair)
     base = open_base(request.base)
+    plan = plan_corpus(request.corpus, pair)
     recipe = make_recipe(
         pair,
         base,
@@ -241,8 +240,8 @@ def _prepare(request: TrainRequest) -> _Work:
         options=request.options,
         budget=request.budget,
         size=request.size,
-        corpus=request.corpus,
-        overrides=request.overrides,
+        corpus=plan.corpus,
+        overrides=_limited(request.overrides) if plan.sources else request.overrides,
     )
     name = check_name(request.name or default_name(recipe))
     for alias in request.aliases:
@@ -258,10 +257,29 @@ def _prepare(request: TrainRequest) -> _Work:
     for language in (pair.source, pair.target):
         tokenizer.target_prefix(language)
     registry = _open_registry(request) if request.publish and spec.in_slots else None
+    RunFolder.check_root(request.runs)
+    corpus = plan.load(seed=recipe.seed, train=recipe.train, dev=recipe.dev, test=recipe.test)
+    recipe = _with_corpus(recipe, corpus)
     run = RunFolder.create(request.runs, recipe)
     if not (request.resume and run.unfinished):
         run.start_over()
-    return _Work(recipe, pair, base, tokenizer, run, registry, name)
+    return _Work(recipe, pair, corpus, base, tokenizer, run, registry, name)
+
+
+def _limited(overrides: Overrides) -> Overrides:
+    """Take of files all that there is, within what memory holds, unless told otherwise."""
+    return replace(overrides, train=TRAIN_LIMIT if overrides.train is None else overrides.train)
+
+
+def _with_corpus(recipe: Recipe, corpus: CorpusSplits) -> Recipe:
+    """Name the very segments in the recipe, so that its digest names them."""
+    return replace(
+        recipe,
+        corpus_fingerprint=corpus.fingerprint,
+        train=len(corpus.train),
+        dev=len(corpus.dev),
+        test=len(corpus.test),
+    )
 
 
 def _open_registry(request: TrainRequest) -> Registry:
@@ -378,6 +396,7 @@ def _finish(run: RunFolder, outcome: TrainOutcome) -> None:
             "timings": {name: round(spent, 2) for name, spent in outcome.timings.items()},
             "scores": [record.model_dump(mode="json") for record in outcome.manifest.scores],
             "digest": outcome.version.digest if outcome.version else None,
+            "data": outcome.data.facts() if outcome.data else None,
         }
     )
     run.forget_state()

@@ -10,10 +10,13 @@ from hub.manifest import (
     MANIFEST_FILE,
     AdapterManifest,
     BaseReference,
+    CleaningRecord,
     CorpusReference,
     ScoreRecord,
+    SourceRecord,
 )
 from training.card import model_card
+from training.corpora.model import segments_fingerprint
 from training.gates import check_quality
 from training.recipe import Recipe
 from training.runs import RunFolder
@@ -40,16 +43,42 @@ def describe(
         base=BaseReference(
             name=recipe.base, digest=base.digest, parameters=base.dimensions.parameters
         ),
-        corpus=CorpusReference(
-            name=corpus.name,
-            fingerprint=corpus.fingerprint,
-            licence=corpus.licence,
-            train=len(corpus.train),
-            dev=len(corpus.dev),
-            test=len(corpus.test),
-        ),
+        corpus=_corpus_record(corpus),
         recipe_digest=recipe.digest,
         seed=recipe.seed,
+    )
+
+
+def _corpus_record(corpus: CorpusSplits) -> CorpusReference:
+    plain = CorpusReference(
+        name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        licence=corpus.licence,
+        train=len(corpus.train),
+        dev=len(corpus.dev),
+        test=len(corpus.test),
+    )
+    report = corpus.report
+    if report is None:
+        return plain
+    return plain.model_copy(
+        update={
+            "sources": tuple(
+                SourceRecord(
+                    name=source.name,
+                    format=source.format,
+                    weight=source.weight,
+                    digest=source.digest,
+                    read=source.read,
+                    kept=source.kept,
+                )
+                for source in report.sources
+            ),
+            "cleaning": CleaningRecord(
+                settings=report.cleaning.settings, removed=report.removed, skipped=report.skipped
+            ),
+            "test_fingerprint": segments_fingerprint(corpus.test),
+        }
     )
 
 

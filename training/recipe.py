@@ -33,13 +33,15 @@ class Recipe:
             has none.
         budget: Asked fraction of the base's parameters; None where the size was asked.
         base: Name of the base model, without a folder, and `base_digest` its identity.
-        corpus: Name of the corpus, and `train`, `dev`, `test` the segments taken of it.
+        corpus: "cldr" or "files", and `train`, `dev`, `test` the segments taken of it.
         seed: Seed of the corpus sample, of the adapter's start, of batches and dropout.
         tokens_per_batch: Padded positions per update, source and target together.
         evaluate_every: Updates between two looks at the dev set.
         dev_lines: Segments of the dev set decoded at each look.
         patience: Looks without a better score before training stops.
         dropout: Of the base's layers while training; attention weights are never dropped.
+        corpus_fingerprint: Identity of the segments themselves and of how they were cleaned: by
+            content, so that a file may be moved or renamed and a run goes on only on the same data.
     """
 
     pair: str
@@ -68,6 +70,7 @@ class Recipe:
     patience: int
     precision: str
     optimiser: str = "adamw"
+    corpus_fingerprint: str = ""
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from training.methods.catalog import METHODS, method, size_option
 from training.scoring import METRICS
 
 if TYPE_CHECKING:
+    from training.corpora.report import CorpusReport
     from training.pipeline import TrainOutcome
     from training.reevaluate import Evaluation
 
@@ -65,6 +66,12 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "base_folder": str(outcome.base_folder) if outcome.base_folder else None,
         "segments_too_long": outcome.too_long,
+        "segments": {
+            "train": manifest.corpus.train,
+            "dev": manifest.corpus.dev,
+            "test": manifest.corpus.test,
+        },
+        "data": outcome.data.facts() if outcome.data else None,
     }
 
 
@@ -78,6 +85,8 @@ def print_outcome(outcome: TrainOutcome) -> None:
     """Print the short table and the next command."""
     manifest = outcome.manifest
     ref = outcome.version.ref if outcome.version else str(outcome.folder)
+    if outcome.data:
+        note(data_line(outcome.data, manifest.corpus.train))
     if outcome.too_long:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")
     size_name = METHODS[manifest.method].size_name or "size"
@@ -108,6 +117,14 @@ def print_outcome(outcome: TrainOutcome) -> None:
         note(f"not published; the adapter is in {outcome.folder}")
 
 
+def data_line(report: CorpusReport, train: int) -> str:
+    """Say in one line what became of the data."""
+    gone = {**report.skipped, **report.removed}
+    left_out = ", ".join(f"{name} {count:,}" for name, count in gone.items()) or "nothing"
+    more = f"; {report.over_limit:,} more were there, see --train" if report.over_limit else ""
+    return f"data: {report.read:,} segments read, left out: {left_out}; {train:,} trained on{more}"
+
+
 def _print_scores(scores: Sequence[ScoreRecord]) -> None:
     by = {(score.metric, score.system): score.value for score in scores}
     rows = [
@@ -124,7 +141,8 @@ def _print_scores(scores: Sequence[ScoreRecord]) -> None:
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print fresh scores."""
-    note(f"{evaluation.version.ref} on {evaluation.scores[0].items} unseen items")
+    which = "" if evaluation.same_test else ", another test set than it was published with"
+    note(f"{evaluation.version.ref} on {evaluation.scores[0].items} unseen items{which}")
     _print_scores(evaluation.scores)
     for score in evaluation.scores:
         if score.system == "adapter":
@@ -133,7 +151,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def write_json(file: Path, outcome: TrainOutcome) -> None:
     """Write the outcome to a file, or to standard output for `-`."""
-    _write(file, outcome_facts(outcome))
+    write_facts(file, outcome_facts(outcome))
 
 
 def write_evaluation(file: Path, evaluation: Evaluation) -> None:
@@ -145,11 +163,17 @@ def write_evaluation(file: Path, evaluation: Evaluation) -> None:
         "recorded": score_facts(evaluation.recorded),
         "signatures": {score.metric: score.signature for score in evaluation.scores},
         "items": evaluation.scores[0].items,
+        "same_test_as_published": evaluation.same_test,
     }
-    _write(file, facts)
+    write_facts(file, facts)
 
 
-def _write(file: Path, facts: Mapping[str, Any]) -> None:
+def write_facts(file: Path, facts: Mapping[str, Any]) -> None:
+    """Write plain data as JSON to a file, or to standard output for `-`.
+
+    Raises:
+        SettingsError: The file cannot be written.
+    """
     text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)

@@ -53,6 +53,18 @@ class RunFolder:
         run.write("recipe.json", recipe.to_json().encode())
         return run
 
+    @staticmethod
+    def check_root(root: Path) -> None:
+        """See that run folders can be made, before minutes are spent on what they would hold.
+
+        Raises:
+            SettingsError: They cannot.
+        """
+        with _readable_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            if not os.access(root, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
     def start_over(self) -> None:
         """Forget what an earlier run of the same recipe left, except the recipe."""
         with _readable_errors(self.path):

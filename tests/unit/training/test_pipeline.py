@@ -14,7 +14,7 @@ from hub.bases import Base
 from hub.errors import (
     BaseNotFoundError,
     BudgetError,
-    CorpusError,
+    CorpusNotFoundError,
     CorruptBaseError,
     HubError,
     LanguageError,
@@ -23,6 +23,7 @@ from hub.errors import (
     SettingsError,
 )
 from hub.registry import Registry
+from training.corpora.plan import CorpusRequest
 from training.defaults import Overrides
 from training.pipeline import TrainOutcome, TrainRequest, train_adapter
 from training.progress import Silent
@@ -161,7 +162,7 @@ def test_a_worse_adapter_is_kept_but_not_published(
         ({"size": None}, BudgetError, "neither"),
         ({"method": "magic"}, SettingsError, "known are bottleneck, lora"),
         ({"options": {"targets": "qv"}}, SettingsError, "no option --targets"),
-        ({"corpus": "europarl"}, CorpusError, "unknown"),
+        ({"corpus": CorpusRequest(data=("europarl",))}, CorpusNotFoundError, "europarl"),
         ({"base": "no/where/base"}, BaseNotFoundError, "no/where/base"),
         ({"name": "Not A Name"}, RefError, "Not A Name"),
         ({"aliases": ("bad alias",)}, RefError, "bad alias"),

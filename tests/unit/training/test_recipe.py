@@ -52,6 +52,7 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         "label_smoothing": 0.2, "weight_decay": 0.1, "dropout": 0.2, "clip": 2.0,
         "tokens_per_batch": 201, "max_updates": 9, "evaluate_every": 5, "dev_lines": 5,
         "patience": 6, "precision": "bfloat16", "optimiser": "other", "version": 2,
+            "corpus_fingerprint": "sha256:other",
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(Recipe)}
     digests = {make_recipe(options={}).digest}

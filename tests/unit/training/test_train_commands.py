@@ -63,7 +63,8 @@ def test_trains_and_evaluates(
         ([], 64, "not neither"),
         (["--budget", "0.1", "--method", "magic"], 64, "known are"),
         (["--budget", "0.1", "--lr", "-1"], 64, "--lr is -1"),
-        (["--budget", "0.1", "--corpus", "none"], 65, "unknown"),
+        (["--budget", "0.1", "--data", "none"], 66, "none"),
+        (["--budget", "0.1", "--dev", "dev.tsv"], 65, "--dev FILE goes with --data FILE"),
         (["--budget", "0.1", "--base", "no/such/base/here"], 66, "no/such/base/here"),
     ],
 )

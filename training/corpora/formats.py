@@ -1,0 +1,45 @@
+"""The formats, each with its reader: the one place to add another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from hub.languages import LanguagePair
+from training.corpora.hf import read_hf
+from training.corpora.moses import read_moses
+from training.corpora.po import read_po
+from training.corpora.segments import Reader, Segment, Skipped
+from training.corpora.sources import DataSource
+from training.corpora.tables import read_jsonl, read_tsv
+from training.corpora.tmx import read_tmx
+from training.corpora.xliff import read_xliff
+
+READERS: Final[Mapping[str, Reader]] = {
+    "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "moses": read_moses,
+    "tmx": read_tmx,
+    "xliff": read_xliff,
+    "po": read_po,
+    "hf": read_hf,
+}
+
+
+def read_segments(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
+    """Yield a source's segments in the pair's direction, in the order of the file.
+
+    Args:
+        source: Where to read from; a folder under no format's name is a dataset.
+        pair: The languages wanted.
+        skipped: Counts what the format itself marks as no translation.
+
+    Raises:
+        CorpusNotFoundError: There is no such file.
+        CorpusError: The content is not what the format says; the message has file and line.
+    """
+    if source.format == "moses" and Path(source.path).is_dir():
+        source = replace(source, format="hf")
+    return READERS[source.format](source, pair, skipped)
