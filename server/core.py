@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from hub.engine.engine import Engine
 
 LOADER_THREADS: Final = 4
+_LOADER_NICENESS: Final = 5
+"""Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
 WARM_UP_TEXTS: Final = ("1", "2 3")
 
 _log = logging.getLogger("adapterhub.server")
@@ -160,8 +164,9 @@ def quiet_loader(
     import torch
 
     def compute_alone() -> None:
+        """Take one core, and leave it to the engine's threads when they want it."""
         torch.set_num_threads(1)
-        torch.get_num_threads()  # a thread takes the common number at its first look; so look now
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
 
     everyone = torch.get_num_threads()
     try:

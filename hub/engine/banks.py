@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
 from hub.engine.devices import CPU, moved, upload
-from hub.engine.native import AdapterRows
+from hub.engine.native import AdapterRows, AdapterWeights
 from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
 from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
@@ -98,12 +98,20 @@ class Page:
         self.capacity = capacity
         self.device = device
         self.used: dict[int, tuple[int, int]] = {}
+        self._layers: list[AdapterWeights] = []
         self.tensors = {
             name: torch.empty(
                 _page_shape(name, tensor, capacity), dtype=tensor.dtype, device=device
             )
             for name, tensor in like.tensors.items()
         }
+
+    def layer(self, index: int) -> AdapterWeights:
+        """Return where one layer lies, for the compiled kernels; pages never move."""
+        if not self._layers:
+            layers = len(self.tensors["down"])
+            self._layers = [AdapterWeights.of(self.tensors, one) for one in range(layers)]
+        return self._layers[index]
 
     def find_room(self, rank: int) -> int | None:
         """Return the first free offset that takes `rank` rows, None if there is none."""

@@ -263,8 +263,8 @@ class CompiledDeltas:
         """Compute all rows of a page."""
         assert x.scale is not None
         assert group.adapted is not None
-        weights = group.page.tensors
-        native.adapt(x.values, x.scale, group.adapted, weights, layer, key.activation, out)
+        weights = group.page.layer(layer)
+        native.adapt(x.values, x.scale, group.adapted, weights, key.activation, out)
 
 
 def _pack_int8(

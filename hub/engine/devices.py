@@ -68,7 +68,7 @@ def moved(value: _Value, device: torch.device) -> _Value:
     """Return a tree of frozen dataclasses with every tensor in it on a device.
 
     Tensors that several places share stay shared. Lists, tuples and mappings are followed; other
-    objects are kept as they are.
+    objects are kept as they are. A field that a dataclass computes itself is computed again.
     """
     seen: dict[int, Any] = {}
     return _moved(value, device, seen)  # type: ignore[no-any-return]
@@ -89,6 +89,8 @@ def _moved(value: Any, device: torch.device, seen: dict[int, Any]) -> Any:
 def _moved_fields(value: Any, device: torch.device, seen: dict[int, Any]) -> Any:
     changes = {}
     for each in dataclasses.fields(value):
+        if not each.init:
+            continue  # made anew from the others
         old = getattr(value, each.name)
         new = _moved(old, device, seen)
         if new is not old:

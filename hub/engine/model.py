@@ -267,13 +267,31 @@ class Model:
 
         The log-probabilities are those before `early` and `ruled` restrict the choice.
         """
-        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT or ruled:
+        vocabulary = self.output
+        if not isinstance(vocabulary, Int8Vocabulary) or keep > MOST_KEPT:
             return likeliest(self.project(hidden), keep, early, ruled)
+        if not ruled:
+            return self._ranked(vocabulary, hidden, keep, early)
+        # A row must be ranked the same way in any company, so rows with rules go apart.
+        own = sorted({one.row for one in ruled})
+        rest = [row for row in range(len(hidden)) if row not in set(own)]
+        moved = [replace(one, row=own.index(one.row)) for one in ruled]
+        parts = [likeliest(self.project(hidden[own]), keep, early.within(own), moved)]
+        if rest:
+            parts.append(self._ranked(vocabulary, hidden[rest], keep, early.within(rest)))
+        back = torch.tensor([*own, *rest]).argsort()
+        values, tokens = (torch.cat(column)[back] for column in zip(*parts, strict=True))
+        return values, tokens
+
+    def _ranked(
+        self, vocabulary: Int8Vocabulary, hidden: Tensor, keep: int, early: EarlyRows
+    ) -> tuple[Tensor, Tensor]:
+        """Rank the vocabulary part by part, while the logits are in the cache."""
         x = self._output_operand(hidden)
         blocked = torch.zeros(x.rows, dtype=torch.bool)
         blocked[list(early.rows)] = True
         ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
-        for first, logits in self.output.parts(x):
+        for first, logits in vocabulary.parts(x):
             if self.output_bias is not None:
                 logits += self.output_bias[first : first + logits.shape[1]]
             ranking.update(logits, first)

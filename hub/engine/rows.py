@@ -220,7 +220,7 @@ class Rows:
     def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
         """Return the rows with rules among those that choose a token."""
         start = (self._architecture.decoder_start_id,)
-        return [
+        rows = (
             RuledRow(
                 row=index * len(one.tokens) + beam,
                 rules=one.rules,
@@ -230,7 +230,8 @@ class Rows:
             for index, one in enumerate(free)
             if one.rules is not None
             for beam in range(len(one.tokens))
-        ]
+        )
+        return [row for row in rows if row.acts]
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""

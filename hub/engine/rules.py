@@ -82,6 +82,17 @@ class RuledRow:
         """Return whether the next token is given."""
         return self.last and self.rules.forced_eos_id is not None
 
+    @property
+    def acts(self) -> bool:
+        """Return whether the rules could change anything at this token."""
+        rules = self.rules
+        return bool(
+            self.forced
+            or rules.repetition_penalty != 1.0
+            or rules.no_repeat_ngram_size
+            or rules.bad_words
+        )
+
     def apply(self, values: Tensor) -> None:
         """Change a row's logits or log-probabilities `(vocab,)`, in place."""
         if self.forced:

@@ -47,6 +47,11 @@ class EarlyRows:
         for eos in self.eos_ids if inside else ():
             values[upload(torch.tensor(inside), values.device), eos] = -math.inf
 
+    def within(self, rows: Sequence[int]) -> EarlyRows:
+        """Return the same for `rows` alone, numbered in their order."""
+        early = set(self.rows)
+        return EarlyRows([new for new, row in enumerate(rows) if row in early], self.eos_ids)
+
 
 NO_EARLY_ROWS = EarlyRows((), ())
 

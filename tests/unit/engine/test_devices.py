@@ -161,6 +161,7 @@ def test_a_whole_model_moves(lab: Any, base: Any) -> None:
     assert there.embedding.weight is there.output.weight
     assert there.decoder[1].feed_forward.fc1.weight.device.type == "meta"
     assert there.encoder_norm.bias.device.type == "meta"
+    assert there.encoder_norm.step.weight is there.encoder_norm.weight
     assert there.positions.tables["encoder"] is there.positions.tables["decoder"]
     assert there.positions.tables["decoder"].device.type == "meta"
     assert model.positions.tables["decoder"].device == CPU
