@@ -85,6 +85,7 @@ def open_core(
     except BaseException:
         registry.close()
         raise
+    settings = settings.model_copy(update=_found(engine))
     worker = _worker(engine, base.parameters, registry, settings, metrics, on_broken)
     translator = Translator(
         router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
@@ -109,9 +110,15 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
         slots=settings.slots,
         max_rows=settings.max_batch_rows,
         threads=settings.threads,
+        device=settings.device,
     )
-    metrics.base_bytes.set(max(0, resident_bytes() - before))
+    metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
+
+
+def _found(engine: Engine) -> dict[str, str]:
+    """Return what "auto" came to."""
+    return {"quantization": engine.quantization, "device": str(engine.device)}
 
 
 def _worker(
