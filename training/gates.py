@@ -20,6 +20,7 @@ from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
+    from transformers import GenerationConfig
 
 WEIGHTS: Final = "*.safetensors"
 GATE_NEW_TOKENS: Final = 64
@@ -159,31 +160,53 @@ def _acting(model: PeftModel, slot: int) -> AbstractContextManager[Any]:
 def _train_side(model: PeftModel, lines: Sequence[GateLine]) -> list[tuple[int, ...]]:
     """Decode greedily with transformers; drop start, prefix and end tokens."""
     import torch
-    from transformers import GenerationConfig
 
-    config = model.config
-    source, mask = _padded([line.source for line in lines], config.pad_token_id, model.device)
-    start = [(config.decoder_start_token_id, *line.prefix) for line in lines]
+    source, mask = _padded([line.source for line in lines], model.config.pad_token_id, model.device)
+    start = [(_start(model), *line.prefix) for line in lines]
     with torch.no_grad():
         output = model.generate(  # type: ignore[no-untyped-call]
             input_ids=source,
             attention_mask=mask,
             decoder_input_ids=torch.tensor(start, device=model.device),
-            generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
-                num_beams=1,
-                do_sample=False,
-                max_new_tokens=GATE_NEW_TOKENS,
-                pad_token_id=config.pad_token_id,
-                eos_token_id=config.eos_token_id,
-                decoder_start_token_id=config.decoder_start_token_id,
-            ),
+            generation_config=_greedy(model),
         )
     rows = output[:, len(start[0]) :].tolist()
-    return [_until(row, config.eos_token_id) for row in rows]
+    return [_until(row, _ends(model)) for row in rows]
 
 
-def _until(row: Sequence[int], end: int) -> tuple[int, ...]:
-    return tuple(row[: row.index(end)] if end in row else row)
+def _greedy(model: PeftModel) -> GenerationConfig:
+    """Return greedy search with the base's own rules, which the serving engine follows too."""
+    from transformers import GenerationConfig
+
+    own: Any = model.generation_config
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=GATE_NEW_TOKENS,
+        pad_token_id=model.config.pad_token_id,
+        eos_token_id=own.eos_token_id,
+        decoder_start_token_id=_start(model),
+        forced_eos_token_id=own.forced_eos_token_id,
+        bad_words_ids=own.bad_words_ids,
+        no_repeat_ngram_size=own.no_repeat_ngram_size,
+        repetition_penalty=own.repetition_penalty,
+    )
+
+
+def _start(model: PeftModel) -> int:
+    own: Any = model.generation_config
+    return int(own.decoder_start_token_id)
+
+
+def _ends(model: PeftModel) -> tuple[int, ...]:
+    own: Any = model.generation_config
+    ends = own.eos_token_id
+    return tuple(ends) if isinstance(ends, list | tuple) else (ends,)
+
+
+def _until(row: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:
+    stop = next((at for at, token in enumerate(row) if token in ends), len(row))
+    return tuple(row[:stop])
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
@@ -207,7 +230,7 @@ def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
 def _pair_at(
     ours: Sequence[int], theirs: Sequence[int], at: int, model: PeftModel
 ) -> tuple[int, int]:
-    end = model.config.eos_token_id
+    end = _ends(model)[0]
     return (ours[at] if at < len(ours) else end, theirs[at] if at < len(theirs) else end)
 
 
@@ -215,7 +238,7 @@ def _tied(model: PeftModel, line: GateLine, agreed: Sequence[int], pair: tuple[i
     """Say whether the training model gives both tokens the same logit, within `TIE`."""
     import torch
 
-    start = (model.config.decoder_start_token_id, *line.prefix, *agreed)
+    start = (_start(model), *line.prefix, *agreed)
     with torch.no_grad():
         logits = model(
             input_ids=torch.tensor([line.source], device=model.device),

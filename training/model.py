@@ -80,10 +80,7 @@ def load_base_model(
                 dtype=torch.float32,
                 local_files_only=True,
                 output_loading_info=True,
-                dropout=dropout,
-                attention_dropout=0.0,
-                encoder_layerdrop=0.0,
-                decoder_layerdrop=0.0,
+                **_dropout_settings(base.family, dropout),
                 attn_implementation=_attention(),
             )
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -91,11 +88,33 @@ def load_base_model(
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise _corrupt(base, f"tensor {missing[0]} is missing or of another shape")
+    _spare_attention(model)
     if precision == "bfloat16":
         from training.precision import train_in_bfloat16
 
         train_in_bfloat16(model, frozen=frozen)
     return model.eval()  # type: ignore[no-any-return]
+
+
+def _dropout_settings(family: str, dropout: float) -> dict[str, float]:
+    """Return dropout under the family's own names; T5 has one rate, and no layer drop."""
+    if family in ("t5", "mt5"):
+        return {"dropout_rate": dropout}
+    return {
+        "dropout": dropout,
+        "attention_dropout": 0.0,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+    }
+
+
+def _spare_attention(model: nn.Module) -> None:
+    """Take the one rate of T5 off its attention weights, where other families have their own."""
+    for module in model.modules():
+        if type(module).__name__.endswith("Attention") and isinstance(
+            getattr(module, "dropout", None), float
+        ):
+            module.dropout = 0.0  # type: ignore[assignment]
 
 
 def _attention() -> str:

@@ -20,18 +20,22 @@ _TRAINS: Final = {"weight": ("norm_weight",), "both": ("norm_weight", "norm_bias
 
 
 def read_norms(files: AdapterFiles, target: Target) -> Contents:
-    """Return the changes of each norm's weight and, where trained, of its bias."""
+    """Return the changes of each norm's weight and, where trained, of its bias.
+
+    RMS norms have no bias, so "both" is their weight alone.
+    """
     files.refuse(("modules_to_save",), "norm tuning")
     train = files.config.get("train")
     if train not in _TRAINS:
         raise IncompatibleAdapterError(
             f"train is {train!r}, expected {' or '.join(_TRAINS)}", field="train"
         )
+    names = _TRAINS["weight" if target.architecture.norm_kind == "rms" else train]
     vectors: list[VectorPart] = []
     for module, parts in files.by_module(_KEY, target.norms).items():
-        site = _bind(target, module, parts, _TRAINS[train], "")
+        site = _bind(target, module, parts, names, "")
         vectors.append(vector(site, "gain", parts["norm_weight"]))
-        if train == "both":
+        if "norm_bias" in names:
             vectors.append(vector(site, "add", parts["norm_bias"]))
     return Contents(vectors=tuple(vectors))
 
