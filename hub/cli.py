@@ -10,6 +10,7 @@ after Ctrl-C, 1 where the reader of the output went away, and 70 for a bug of ou
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ Register = Callable[[typer.Typer], None]
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    # bitsandbytes, which PEFT imports, advises on some CPUs to fetch kernels at run time.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -52,8 +52,13 @@ class Settings(BaseModel):
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
 
-    quantization: Literal["float32", "bfloat16", "int8"] = Field(
-        "int8", description="numbers that the base is kept in"
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="where the engine runs: auto (a GPU if there is one), cpu, cuda or cuda:n",
+    )
+    quantization: Literal["auto", "float32", "bfloat16", "float16", "int8", "bnb-int8", "nf4"] = (
+        Field("auto", description="numbers of the base; auto: int8 on a CPU, bfloat16 on a GPU")
     )
     threads: Positive | None = Field(None, description="CPU threads of the engine; all if unset")
     slots: int = Field(64, ge=1, le=4096, description="adapters placed on the device at once")

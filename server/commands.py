@@ -36,7 +36,13 @@ def serve(
         int | None, typer.Option(help="Prometheus port; 0 picks a free one.")
     ] = None,
     quantization: Annotated[
-        str | None, typer.Option(help="Numbers of the base: int8, bfloat16 or float32.")
+        str | None,
+        typer.Option(
+            help="Numbers of the base: auto, int8 (CPU), bfloat16, float16, float32, bnb-int8, nf4."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where the engine runs: auto, cpu, cuda or cuda:n.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the engine; all when not given.")
@@ -74,6 +80,7 @@ def serve(
             "port": port,
             "metrics_port": metrics_port,
             "quantization": quantization,
+            "device": device,
             "threads": threads,
             "slots": slots,
             "max_batch_rows": max_batch_rows,
@@ -140,11 +147,14 @@ def _announce(application: Application, *, as_json: bool) -> None:
     from hub.console import note
 
     ports, core = application.ports, application.core
-    settings = application.settings
+    settings = core.settings
     languages = ", ".join(sorted(core.translator.router.languages))
     note(f"serving gRPC on   {ports.grpc}")
     note(f"metrics on        http://{ports.metrics}/metrics")
-    note(f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization}")
+    note(
+        f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization} "
+        f"on {settings.device}"
+    )
     note(f"languages         {languages}")
     note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
     note(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from hub.engine.engine import Engine
 
 LOADER_THREADS: Final = 4
+_LOADER_NICENESS: Final = 5
+"""Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
 WARM_UP_TEXTS: Final = ("1", "2 3")
 
 _log = logging.getLogger("adapterhub.server")
@@ -81,6 +85,7 @@ def open_core(
     except BaseException:
         registry.close()
         raise
+    settings = settings.model_copy(update=_found(engine))
     worker = _worker(engine, base.parameters, registry, settings, metrics, on_broken)
     translator = Translator(
         router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
@@ -105,9 +110,15 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
         slots=settings.slots,
         max_rows=settings.max_batch_rows,
         threads=settings.threads,
+        device=settings.device,
     )
-    metrics.base_bytes.set(max(0, resident_bytes() - before))
+    metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
+
+
+def _found(engine: Engine) -> dict[str, str]:
+    """Return what "auto" came to."""
+    return {"quantization": engine.quantization, "device": str(engine.device)}
 
 
 def _worker(
@@ -153,8 +164,10 @@ def quiet_loader(
     import torch
 
     def compute_alone() -> None:
+        """Take one core, and leave it to the engine's threads when they want it."""
         torch.set_num_threads(1)
         torch.get_num_threads()  # a thread takes the common number at its first look; so look now
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
 
     everyone = torch.get_num_threads()
     try:

@@ -16,12 +16,14 @@ def activate(x: Tensor, activation: str) -> Tensor:
 
     Torch computes what does not fill a vector, at the end of a thread's share, by another
     formula. Rows are therefore padded to whole vectors, and where the shares of threads could
-    end inside one, they run in blocks that torch does not share out.
+    end inside one, they run in blocks that torch does not share out. All of that is for CPUs.
     """
     if not activation:
         return x
     if activation == "relu":
         return x.relu_()
+    if x.device.type != "cpu":
+        return _smooth(x, activation)
     width = x.shape[1]
     padded = functional.pad(x, (0, -width % _VECTOR)) if width % _VECTOR else x
     if torch.get_num_threads() <= 2:

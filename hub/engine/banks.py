@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture, Stack
-from hub.engine.native import AdapterRows
+from hub.engine.devices import CPU, moved, upload
+from hub.engine.native import AdapterRows, AdapterWeights
 from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
 from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
@@ -92,14 +93,25 @@ _PART_TENSORS = ("down", "up", "rank_scale", "up_scale", "down_bias", "up_bias",
 class Page:
     """Rank rows of one bank, allocated once, shared by neighbouring slots."""
 
-    def __init__(self, like: BankPart, capacity: int) -> None:
+    def __init__(self, like: BankPart, capacity: int, device: torch.device = CPU) -> None:
         """Reserve `capacity` rank rows, shaped like a first part."""
         self.capacity = capacity
+        self.device = device
         self.used: dict[int, tuple[int, int]] = {}
+        self._layers: list[AdapterWeights] = []
         self.tensors = {
-            name: torch.empty(_page_shape(name, tensor, capacity), dtype=tensor.dtype)
+            name: torch.empty(
+                _page_shape(name, tensor, capacity), dtype=tensor.dtype, device=device
+            )
             for name, tensor in like.tensors.items()
         }
+
+    def layer(self, index: int) -> AdapterWeights:
+        """Return where one layer lies, for the compiled kernels; pages never move."""
+        if not self._layers:
+            layers = len(self.tensors["down"])
+            self._layers = [AdapterWeights.of(self.tensors, one) for one in range(layers)]
+        return self._layers[index]
 
     def find_room(self, rank: int) -> int | None:
         """Return the first free offset that takes `rank` rows, None if there is none."""
@@ -132,6 +144,7 @@ class Bank:
 
     key: BankKey
     pages: list[Page] = field(default_factory=list)
+    device: torch.device = CPU
 
     def place(self, slot: int, part: BankPart) -> None:
         """Copy a part into the first page with room, or into a new page."""
@@ -140,7 +153,7 @@ class Bank:
             if offset is not None:
                 page.write(slot, offset, part)
                 return
-        page = Page(part, max(part.rank, PAGE_RANKS))
+        page = Page(part, max(part.rank, PAGE_RANKS), self.device)
         page.write(slot, 0, part)
         self.pages.append(page)
 
@@ -167,7 +180,7 @@ class Group:
         mask: `(n, high - low)` True where a row must not see a rank row; None where the
             interval belongs to one slot.
         bias_index: `(n,)` each row's entry in the page's up_bias.
-        adapted: Each row with its own interval.
+        adapted: Each row with its own interval; None where no compiled kernel reads it.
     """
 
     page: Page
@@ -177,7 +190,7 @@ class Group:
     count: int
     mask: Tensor | None
     bias_index: Tensor
-    adapted: AdapterRows
+    adapted: AdapterRows | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +216,13 @@ EMPTY_PLAN = Plan({})
 class Banks:
     """Every bank of an engine, and which adapter lies in which slot."""
 
-    def __init__(self, architecture: Architecture, slots: int, merge_macs: int | None) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        slots: int,
+        merge_macs: int | None,
+        device: torch.device = CPU,
+    ) -> None:
         """Make room for slots 1 to `slots`.
 
         Args:
@@ -212,15 +231,17 @@ class Banks:
             merge_macs: Neighbouring slots share one product while `rows * ranks * width`
                 stays under this; 0 where rows of different slots must not share; None where
                 every row finds its own interval and all of a page go together.
+            device: Where pages, vectors and prefixes lie.
         """
         self.slots = slots
         self.version = 0
         self._width = architecture.d_model
         self._merge_macs = merge_macs
+        self._device = device
         self._banks: dict[BankKey, Bank] = {}
         self._placed: dict[int, tuple[BankKey, ...]] = {}
         self._bytes: dict[int, int] = {}
-        self._vectors = VectorTables(slots)
+        self._vectors = VectorTables(slots, device)
         self._prefixes: dict[int, SlotPrefixes] = {}
 
     @property
@@ -248,11 +269,11 @@ class Banks:
         self.clear(slot)
         placed = list(parts)
         for part in placed:
-            self._banks.setdefault(part.key, Bank(part.key)).place(slot, part)
+            self._banks.setdefault(part.key, Bank(part.key, device=self._device)).place(slot, part)
         self._placed[slot] = tuple(part.key for part in placed)
         self._vectors.place(slot, vectors)
         if prefixes:
-            self._prefixes[slot] = SlotPrefixes.of(prefixes)
+            self._prefixes[slot] = SlotPrefixes.of(moved(list(prefixes), self._device))
         copied: list[BankPart | VectorPart | Prefix] = [*placed, *vectors, *prefixes]
         self._bytes[slot] = sum(part.nbytes for part in copied)
         self.version += 1
@@ -265,6 +286,17 @@ class Banks:
         for key in self._placed.pop(slot, ()):
             self._banks[key].clear(slot)
         self.version += 1
+
+    def pages(self, slots: Iterable[int]) -> list[tuple[BankKey, Page]]:
+        """Return every page that holds weights of any of the slots, in a fixed order."""
+        wanted = set(slots) - {0}
+        keys = sorted({key for slot in wanted for key in self._placed[slot]})
+        return [
+            (key, page)
+            for key in keys
+            for page in self._banks[key].pages
+            if not wanted.isdisjoint(page.used)
+        ]
 
     def plan(self, slot_of_row: Sequence[int]) -> Plan:
         """Group rows by adapter for every bank that any of them needs."""
@@ -312,16 +344,20 @@ class Banks:
         if len(members) > 1 and self._merge_macs is not None:
             columns = torch.arange(low, high)
             mask = (columns < intervals[:, :1]) | (columns >= intervals[:, 1:])
+            mask = upload(mask, page.device)
         index = torch.tensor([row for row, _ in pairs])
         offsets, ends = intervals.t().contiguous()
-        ranks = ends - offsets
+        adapted = None
+        if self._merge_macs is None:
+            ranks = ends - offsets
+            adapted = AdapterRows(index, offsets, ranks, int(ranks.max()))
         return Group(
             page=page,
             low=low,
             high=high,
-            rows=None if len(pairs) == total else index,
+            rows=None if len(pairs) == total else upload(index, page.device),
             count=len(pairs),
             mask=mask,
-            bias_index=offsets // RANK_MULTIPLE,
-            adapted=AdapterRows(index, offsets, ranks, int(ranks.max())),
+            bias_index=upload(offsets // RANK_MULTIPLE, page.device),
+            adapted=adapted,
         )

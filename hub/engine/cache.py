@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture
+from hub.engine.devices import CPU, upload
 from hub.engine.native import Places
 
 LENGTH_MULTIPLE = 16
@@ -37,7 +38,13 @@ class Lane:
     the beams of a request share its source.
     """
 
-    def __init__(self, architecture: Architecture, width: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device = CPU,
+    ) -> None:
         """Start empty."""
         self.width = width
         self.count = 0
@@ -46,6 +53,7 @@ class Lane:
         self._head_dim = architecture.attention_width("decoder") // architecture.decoder_heads
         self.scale = architecture.attention_scale("decoder")
         self._dtype = dtype
+        self._device = device
         self.self_kv = self._reserve(0, 0)
         self.cross_kv = self._reserve(0, 0)
         self._source_lengths: list[int] = []
@@ -66,6 +74,11 @@ class Lane:
         self.self_kv = self._grown(self.self_kv, self.count * self.width, target_length)
         self.cross_kv = self._grown(self.cross_kv, self.count, source_length)
         return index
+
+    def ensure(self, requests: int, positions: int, source_positions: int) -> None:
+        """Make the caches at least this large, so that a padded step fits into them."""
+        self.self_kv = self._grown(self.self_kv, requests * self.width, positions)
+        self.cross_kv = self._grown(self.cross_kv, requests, source_positions)
 
     def remove(self, index: int, *, wipe: bool = False) -> None:
         """Drop a request; the last one takes its place.
@@ -92,13 +105,15 @@ class Lane:
         if not changed:
             return
         used = self.self_kv[:, :, :, :, :length]
-        chosen = used.index_select(2, torch.tensor([sources[row] for row in changed]))
-        used.index_copy_(2, torch.tensor(changed), chosen)
+        origins = upload(torch.tensor([sources[row] for row in changed]), self._device)
+        chosen = used.index_select(2, origins)
+        used.index_copy_(2, upload(torch.tensor(changed), self._device), chosen)
 
     def cross_mask(self) -> Tensor:
         """Return the additive mask `(requests, 1, 1, source positions)`."""
         if self._cross_mask is None:
-            self._cross_mask = length_mask(torch.tensor(self._source_lengths), self._dtype)
+            mask = length_mask(torch.tensor(self._source_lengths), self._dtype)
+            self._cross_mask = upload(mask, self._device)
         return self._cross_mask
 
     def cross_places(self) -> Places:
@@ -120,6 +135,8 @@ class Lane:
 
     def _reserve(self, rows: int, length: int) -> Tensor:
         shape = (self._layers, 2, rows, self._heads, length, self._head_dim)
+        if self._device.type != "cpu":
+            return torch.zeros(shape, dtype=self._dtype, device=self._device)
         # numpy asks the system for zero pages; torch.zeros would touch every one of them.
         memory = np.zeros(shape, dtype=f"i{self._dtype.itemsize}")
         return torch.from_numpy(memory).view(self._dtype)

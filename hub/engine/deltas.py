@@ -262,8 +262,9 @@ class CompiledDeltas:
     def add(self, key: BankKey, layer: int, group: Group, x: Operand, out: Tensor) -> None:
         """Compute all rows of a page."""
         assert x.scale is not None
-        weights = group.page.tensors
-        native.adapt(x.values, x.scale, group.adapted, weights, layer, key.activation, out)
+        assert group.adapted is not None
+        weights = group.page.layer(layer)
+        native.adapt(x.values, x.scale, group.adapted, weights, key.activation, out)
 
 
 def _pack_int8(

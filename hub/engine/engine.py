@@ -14,9 +14,12 @@ from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
 from hub.engine.deltas import StepAdapters, find_deltas
+from hub.engine.devices import CPU, find_device
 from hub.engine.families import Checkpoint, find_family
-from hub.engine.linear import find_precision
-from hub.engine.model import Model, SourceBatch, build_model
+from hub.engine.graphs import Capture, GraphRunner, find_capture
+from hub.engine.linear import Quantization
+from hub.engine.model import DecoderStep, Model, SourceBatch, build_model
+from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
 from hub.errors import (
@@ -41,7 +44,14 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, banks: Banks, reader: AdapterReader, digest: str, max_rows: int
+        self,
+        model: Model,
+        banks: Banks,
+        reader: AdapterReader,
+        digest: str,
+        max_rows: int,
+        device: torch.device = CPU,
+        capture: Capture | None = None,
     ) -> None:
         """Assemble; `Engine.load` is the way in."""
         self._model = model
@@ -51,7 +61,9 @@ class Engine:
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._waiting: list[DecodeRequest] = []
-        self._rows = Rows(model.architecture, model.precision)
+        self._device = device
+        self._graphs = GraphRunner(model, banks, capture, device) if capture else None
+        self._rows = Rows(model.architecture, model.precision, device)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -63,28 +75,35 @@ class Engine:
         slots: int,
         max_rows: int,
         threads: int | None = None,
+        device: str = "cpu",
+        capture: Capture | None = None,
     ) -> Engine:
         """Read and pack a base.
 
         Args:
             base: An opened base of a served family.
-            quantization: "float32", "bfloat16" or "int8".
+            quantization: "auto" or one of `hub.engine.linear.Quantization`.
             slots: Adapter slots, numbered from 1; slot 0 is the plain base.
             max_rows: Most decoder rows, beams counted one by one.
             threads: Threads of each product, for the whole process; None leaves them alone.
+            device: "auto", "cpu", "cuda" or "cuda:n".
+            capture: How decode steps are recorded; by default CUDA graphs on a GPU, and nothing
+                on a CPU. Only for precisions that keep adapters in floats.
 
         Raises:
             BaseNotFoundError: The family is not served.
             CorruptBaseError: The weights do not fit the config.
-            SettingsError: The quantization is unknown.
+            SettingsError: The quantization or the device is unknown, not there, or they do not
+                go together.
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        precision = find_precision(quantization)
+        place = find_device(device)
+        precision = find_precision(quantization, place)
         family = find_family(base.config)
         architecture = family.architecture(base.decoding_config)
         with torch.inference_mode():
-            model = build_model(Checkpoint(base.folder, family, architecture), precision)
+            model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
         deltas = find_deltas(precision)
         reader = AdapterReader(
             family,
@@ -94,13 +113,30 @@ class Engine:
             weights=lambda: Checkpoint(base.folder, family, architecture),
             dtype=precision.cache_dtype,
         )
-        return cls(model, Banks(architecture, slots, deltas.merge_macs), reader,
-                   base.digest, max_rows)  # fmt: skip
+        banks = Banks(architecture, slots, deltas.merge_macs, place)
+        capture = capture or find_capture(precision, place)
+        return cls(model, banks, reader, base.digest, max_rows, place, capture)
 
     @property
     def architecture(self) -> Architecture:
         """Return the shape of the base."""
         return self._model.architecture
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights, adapters and caches are."""
+        return self._device
+
+    @property
+    def device_bytes(self) -> int:
+        """Return the bytes that this process has on the engine's GPU; 0 on a CPU."""
+        on_gpu = self._device.type == "cuda"
+        return torch.cuda.memory_allocated(self._device) if on_gpu else 0
+
+    @property
+    def quantization(self) -> Quantization:
+        """Return the numbers that the base is kept in."""
+        return self._model.precision.name
 
     @property
     def slots(self) -> int:
@@ -214,7 +250,7 @@ class Engine:
         finished: list[Finished] = []
         tokens = 0
         if rows:
-            hidden = self._model.decode(self._rows.step(), self._adapters())
+            hidden = self._decode(self._rows.step())
             tokens, ended = self._rows.advance(hidden, self._model.likeliest)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
@@ -254,7 +290,7 @@ class Engine:
         for request in requests:
             self._check(request)
         model = self._model
-        rows = Rows(self.architecture, model.precision)
+        rows = Rows(self.architecture, model.precision, self._device)
         self._encode(list(requests), rows)
         plan = self._banks.plan(rows.slot_of_row())
         adapters = StepAdapters(plan, self._deltas, model.precision)
@@ -316,6 +352,7 @@ class Engine:
             [request.source_ids for request in requests],
             model.precision.hidden_dtype,
             [self._banks.prefixes(request.slot).encoder_self for request in requests],
+            self._device,
         )
         slots = [
             requests[index].slot
@@ -331,8 +368,17 @@ class Engine:
         for one in added:
             one.encode_seconds = seconds
 
-    def _adapters(self) -> StepAdapters:
+    def _decode(self, step: DecoderStep) -> Tensor:
+        plan = self._current_plan()
+        if self._graphs is not None:
+            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan)
+            if hidden is not None:
+                return hidden
+        adapters = StepAdapters(plan, self._deltas, self._model.precision)
+        return self._model.decode(step, adapters)
+
+    def _current_plan(self) -> Plan:
         key = (self._rows.version, self._banks.version)
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, self._banks.plan(self._rows.slot_of_row()))
-        return StepAdapters(self._plan[1], self._deltas, self._model.precision)
+        return self._plan[1]

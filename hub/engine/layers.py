@@ -7,7 +7,7 @@ encoder, one row per hypothesis in the decoder. Only attention knows sequences.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -34,17 +34,18 @@ class Norm:
 
     Attributes:
         bias: None for an RMS norm, which neither centres nor shifts (arXiv 1910.07467).
+        step: The norm as the compiled kernels take it.
     """
 
     weight: Tensor
     bias: Tensor | None
     epsilon: float
+    step: NormStep = field(init=False, repr=False)
 
-    @property
-    def step(self) -> NormStep:
-        """The norm as the compiled kernels take it."""
+    def __post_init__(self) -> None:
         kind: NormKind = "rms" if self.bias is None else "layer"
-        return NormStep(kind, self.epsilon, self.weight, self.bias)
+        step = NormStep(kind, self.epsilon, self.weight, self.bias)
+        object.__setattr__(self, "step", step)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` normalised and scaled, and shifted by a layer norm."""

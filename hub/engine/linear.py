@@ -24,7 +24,7 @@ from torch.nn import functional
 from hub.engine import native
 from hub.errors import SettingsError
 
-Quantization = Literal["float32", "bfloat16", "int8"]
+Quantization = Literal["float32", "bfloat16", "float16", "int8", "bnb-int8", "nf4"]
 
 _BLOCK_ROWS = 64
 _ROW_MULTIPLE = 16

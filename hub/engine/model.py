@@ -20,6 +20,7 @@ from hub.engine.architecture import (
 )
 from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
+from hub.engine.devices import CPU, moved, upload
 from hub.engine.families import Checkpoint
 from hub.engine.layers import (
     Attention,
@@ -66,6 +67,7 @@ class SourceBatch:
         sources: Sequence[Sequence[int]],
         dtype: torch.dtype,
         prefixes: Sequence[Prefix | None] = (),
+        device: torch.device = CPU,
     ) -> SourceBatch:
         """Sort and concatenate sources, none of them empty.
 
@@ -73,6 +75,7 @@ class SourceBatch:
             sources: Token ids.
             dtype: Of the masks.
             prefixes: What each source's self-attention has in front; empty for nothing at all.
+            device: Where the model is.
         """
         before = list(prefixes) or [None] * len(sources)
         shapes = [
@@ -83,9 +86,11 @@ class SourceBatch:
         return cls(
             order=order,
             lengths=lengths,
-            ids=torch.tensor([token for index in order for token in sources[index]]),
-            positions=torch.cat([torch.arange(length) for length in lengths]),
-            buckets=_buckets(lengths, [before[index] for index in order], dtype),
+            ids=upload(
+                torch.tensor([token for index in order for token in sources[index]]), device
+            ),
+            positions=upload(torch.cat([torch.arange(length) for length in lengths]), device),
+            buckets=_buckets(lengths, [before[index] for index in order], dtype, device),
         )
 
 
@@ -100,7 +105,10 @@ def _bucket_shape(length: int, prefix: Prefix | None) -> tuple[int, bool, int]:
 
 
 def _buckets(
-    lengths: Sequence[int], prefixes: Sequence[Prefix | None], dtype: torch.dtype
+    lengths: Sequence[int],
+    prefixes: Sequence[Prefix | None],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> list[SourceBucket]:
     buckets: list[SourceBucket] = []
     shapes = [_bucket_shape(own, prefix) for own, prefix in zip(lengths, prefixes, strict=True)]
@@ -112,15 +120,16 @@ def _buckets(
         places = [i * length + j for i, own in enumerate(members) for j in range(own)]
         full = len(places) == len(members) * length
         ahead = [prefix.length if prefix else 0 for prefix in own_prefixes]
-        mask = length_mask(torch.tensor(members) + torch.tensor(ahead), dtype)
+        mask = upload(length_mask(torch.tensor(members) + torch.tensor(ahead), dtype), device)
+        keys = PrefixedKeys.build(entries, members, own_prefixes, device) if prefixed else None
         buckets.append(
             SourceBucket(
                 tokens=slice(token, token + len(places)),
                 count=len(members),
                 length=length,
-                places=None if full else torch.tensor(places),
+                places=None if full else upload(torch.tensor(places), device),
                 mask=mask,
-                prefixed=PrefixedKeys.build(entries, members, own_prefixes) if prefixed else None,
+                prefixed=keys,
             )
         )
         start, token = stop, token + len(places)
@@ -146,6 +155,7 @@ class DecoderStep:
         cls,
         parts: Sequence[tuple[Lane, Sequence[int], Sequence[int], Sequence[int]]],
         precision: Precision,
+        device: torch.device = CPU,
     ) -> DecoderStep:
         """Lay lanes end to end; each comes with its rows' tokens, positions and cache entries.
 
@@ -158,12 +168,14 @@ class DecoderStep:
         for lane, row_tokens, _, entries in parts:
             rows = slice(start, start + len(row_tokens))
             own = torch.tensor(entries)
-            index = torch.arange(len(row_tokens))
-            mask = None if compiled else length_mask(own + 1, precision.hidden_dtype)
+            index = torch.arange(len(row_tokens), device=device)
+            mask = None
+            if not compiled:
+                mask = upload(length_mask(own + 1, precision.hidden_dtype), device)
             places = Places(index, own + 1, max(entries) + 1) if compiled else None
-            lanes.append(LaneStep(lane, rows, index, own, mask, places))
+            lanes.append(LaneStep(lane, rows, index, upload(own, device), mask, places))
             start = rows.stop
-        return cls(tokens, positions, lanes)
+        return cls(upload(tokens, device), upload(positions, device), lanes)
 
 
 @dataclass(frozen=True)
@@ -255,13 +267,31 @@ class Model:
 
         The log-probabilities are those before `early` and `ruled` restrict the choice.
         """
-        if not isinstance(self.output, Int8Vocabulary) or keep > MOST_KEPT or ruled:
+        vocabulary = self.output
+        if not isinstance(vocabulary, Int8Vocabulary) or keep > MOST_KEPT:
             return likeliest(self.project(hidden), keep, early, ruled)
+        if not ruled:
+            return self._ranked(vocabulary, hidden, keep, early)
+        # A row must be ranked the same way in any company, so rows with rules go apart.
+        own = sorted({one.row for one in ruled})
+        rest = [row for row in range(len(hidden)) if row not in set(own)]
+        moved = [replace(one, row=own.index(one.row)) for one in ruled]
+        parts = [likeliest(self.project(hidden[own]), keep, early.within(own), moved)]
+        if rest:
+            parts.append(self._ranked(vocabulary, hidden[rest], keep, early.within(rest)))
+        back = torch.tensor([*own, *rest]).argsort()
+        values, tokens = (torch.cat(column)[back] for column in zip(*parts, strict=True))
+        return values, tokens
+
+    def _ranked(
+        self, vocabulary: Int8Vocabulary, hidden: Tensor, keep: int, early: EarlyRows
+    ) -> tuple[Tensor, Tensor]:
+        """Rank the vocabulary part by part, while the logits are in the cache."""
         x = self._output_operand(hidden)
         blocked = torch.zeros(x.rows, dtype=torch.bool)
         blocked[list(early.rows)] = True
         ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)))
-        for first, logits in self.output.parts(x):
+        for first, logits in vocabulary.parts(x):
             if self.output_bias is not None:
                 logits += self.output_bias[first : first + logits.shape[1]]
             ranking.update(logits, first)
@@ -289,8 +319,10 @@ def _store_bucket(spread: Tensor, owners: Sequence[Place], layer: int) -> None:
     for lane, first in {(id(lane), first): (lane, first) for lane, _, first in owners}.values():
         cache = lane.cross_kv[layer]
         rows = [row for row, one in enumerate(owners) if one[0] is lane and one[2] == first]
-        index = torch.tensor([owners[row][1] for row in rows])
-        own = spread if len(rows) == len(owners) else spread[torch.tensor(rows)]
+        index = upload(torch.tensor([owners[row][1] for row in rows]), cache.device)
+        own = spread
+        if len(rows) != len(owners):
+            own = spread[upload(torch.tensor(rows), cache.device)]
         # A bucket's length is rounded up and a lane's too, but not a prefix: what would go
         # past the end of the cache is padding.
         length = min(own.shape[1], cache.shape[3] - first)
@@ -299,8 +331,8 @@ def _store_bucket(spread: Tensor, owners: Sequence[Place], layer: int) -> None:
         cache[:, index, :, first : first + length] = written
 
 
-def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:
-    """Read and pack every weight.
+def build_model(checkpoint: Checkpoint, precision: Precision, device: torch.device = CPU) -> Model:
+    """Read and pack every weight, and bring it to a device.
 
     Raises:
         CorruptBaseError: A tensor is missing, misshapen, not finite or left over.
@@ -326,7 +358,7 @@ def build_model(checkpoint: Checkpoint, precision: Precision) -> Model:
         output_bias=checkpoint.output_bias() if architecture.output_bias else None,
     )
     checkpoint.finish()
-    return model
+    return model if device.type == "cpu" else moved(model, device)
 
 
 @dataclass(frozen=True)

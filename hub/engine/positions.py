@@ -103,13 +103,14 @@ class RelativePositions:
 
     def bias_source(self, mask: Tensor) -> Tensor:
         """Return `(count, heads, length, length)`."""
-        places = torch.arange(mask.shape[-1])
+        places = torch.arange(mask.shape[-1], device=mask.device)
         distances = (places - places.unsqueeze(1)).clamp_(-self.reach, self.reach)
         return mask + self.around[:, distances + self.reach]
 
     def bias_step(self, mask: Tensor, positions: Tensor) -> Tensor:
         """Return `(rows, heads, 1, keys)`; keys behind the query are masked anyway."""
-        distances = positions.unsqueeze(1) - torch.arange(mask.shape[-1])
+        keys = torch.arange(mask.shape[-1], device=mask.device)
+        distances = positions.unsqueeze(1) - keys
         bias = self.back[:, distances.clamp_(0, self.reach)]  # (heads, rows, keys)
         return mask + bias.transpose(0, 1).unsqueeze(2)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Stack
+from hub.engine.devices import CPU, upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,11 @@ class PrefixedKeys:
 
     @classmethod
     def build(
-        cls, length: int, lengths: Sequence[int], prefixes: Sequence[Prefix | None]
+        cls,
+        length: int,
+        lengths: Sequence[int],
+        prefixes: Sequence[Prefix | None],
+        device: torch.device = CPU,
     ) -> PrefixedKeys:
         """Lay out sources of the given own lengths, `length` entries for each."""
         own: list[int] = []
@@ -128,7 +133,8 @@ class PrefixedKeys:
             before += range(first, first + ahead)
             own += range(first + ahead, first + ahead + tokens)
         there = [prefix for prefix in prefixes if prefix]
-        return cls(len(lengths), length, torch.tensor(own), torch.tensor(before), there)
+        places, ahead_places = (upload(torch.tensor(part), device) for part in (own, before))
+        return cls(len(lengths), length, places, ahead_places, there)
 
     def spread(self, layer: int, projected: Tensor) -> Tensor:
         """Return `(count, length, 2 * inner)` from flat `(tokens, 2 * inner)`, zeros between."""

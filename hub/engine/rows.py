@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
+from hub.engine.devices import CPU, upload
 from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Place
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
@@ -99,10 +100,13 @@ class Running:
 class Rows:
     """All running requests, in lanes by beam width."""
 
-    def __init__(self, architecture: Architecture, precision: Precision) -> None:
+    def __init__(
+        self, architecture: Architecture, precision: Precision, device: torch.device = CPU
+    ) -> None:
         """Start without rows."""
         self._architecture = architecture
         self._precision = precision
+        self._device = device
         self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
         self.version = 0
 
@@ -134,7 +138,8 @@ class Rows:
         """Give a request its rows, and put its adapter's prefixes into its caches."""
         width = request.options.beam_size
         if width not in self._lanes:
-            self._lanes[width] = (Lane(self._architecture, width, self._precision.cache_dtype), [])
+            lane = Lane(self._architecture, width, self._precision.cache_dtype, self._device)
+            self._lanes[width] = (lane, [])
         lane, members = self._lanes[width]
         target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
         kind = GreedySearch if width == 1 else BeamSearch
@@ -166,7 +171,7 @@ class Rows:
         if last is not running:
             members[running.index] = last
             last.index = running.index
-        if not members and lane.width > 1:
+        if not members and lane.width > 1 and self._device.type == "cpu":
             del self._lanes[lane.width]
         self.version += 1
 
@@ -179,7 +184,7 @@ class Rows:
                 places = [one.embedded for one in members for _ in one.tokens]
                 entries = [one.entry for one in members for _ in one.tokens]
                 parts.append((lane, tokens, places, entries))
-        return DecoderStep.build(parts, self._precision)
+        return DecoderStep.build(parts, self._precision, self._device)
 
     def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
@@ -215,7 +220,7 @@ class Rows:
     def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
         """Return the rows with rules among those that choose a token."""
         start = (self._architecture.decoder_start_id,)
-        return [
+        rows = (
             RuledRow(
                 row=index * len(one.tokens) + beam,
                 rules=one.rules,
@@ -225,7 +230,8 @@ class Rows:
             for index, one in enumerate(free)
             if one.rules is not None
             for beam in range(len(one.tokens))
-        ]
+        )
+        return [row for row in rows if row.acts]
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -259,7 +265,8 @@ def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
     if len(free) == members:
         return own
     width = len(free[0].tokens)
-    return own[torch.tensor([one.index * width + beam for one in free for beam in range(width)])]
+    rows = torch.tensor([one.index * width + beam for one in free for beam in range(width)])
+    return own[upload(rows, own.device)]
 
 
 def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Architecture
+from hub.engine.devices import upload
 from hub.engine.requests import DecodingOptions
 
 
@@ -81,21 +82,33 @@ class RuledRow:
         """Return whether the next token is given."""
         return self.last and self.rules.forced_eos_id is not None
 
+    @property
+    def acts(self) -> bool:
+        """Return whether the rules could change anything at this token."""
+        rules = self.rules
+        return bool(
+            self.forced
+            or rules.repetition_penalty != 1.0
+            or rules.no_repeat_ngram_size
+            or rules.bad_words
+        )
+
     def apply(self, values: Tensor) -> None:
         """Change a row's logits or log-probabilities `(vocab,)`, in place."""
         if self.forced:
+            given = torch.full_like(values, -math.inf)
+            given[self.rules.forced_eos_id] = 0.0
             # A row that is not finite must stay so, to be noticed.
-            if not bool(values.isnan().any()):
-                values.fill_(-math.inf)[self.rules.forced_eos_id] = 0.0
+            values.copy_(torch.where(values.isnan().any(), values, given))
             return
         if self.rules.repetition_penalty != 1.0:
-            seen = torch.tensor(sorted(set(self.history)))
+            seen = upload(torch.tensor(sorted(set(self.history))), values.device)
             found = values[seen]
             penalty = self.rules.repetition_penalty
             values[seen] = torch.where(found < 0, found * penalty, found / penalty)
         banned = {*self.rules.bad_words, *repeating(self.history, self.rules.no_repeat_ngram_size)}
         if banned:
-            values[torch.tensor(sorted(banned))] = -math.inf
+            values[upload(torch.tensor(sorted(banned)), values.device)] = -math.inf
 
 
 def repeating(history: Sequence[int], size: int) -> set[int]:

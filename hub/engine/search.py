@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hub.engine.devices import upload
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
 from hub.engine.rules import RuledRow, apply_rules
 
@@ -44,7 +45,12 @@ class EarlyRows:
         """Set those tokens to -inf, in place, in rows `start` and on of `(rows, vocab)`."""
         inside = [row - start for row in self.rows if start <= row < start + len(values)]
         for eos in self.eos_ids if inside else ():
-            values[torch.tensor(inside), eos] = -math.inf
+            values[upload(torch.tensor(inside), values.device), eos] = -math.inf
+
+    def within(self, rows: Sequence[int]) -> EarlyRows:
+        """Return the same for `rows` alone, numbered in their order."""
+        early = set(self.rows)
+        return EarlyRows([new for new, row in enumerate(rows) if row in early], self.eos_ids)
 
 
 NO_EARLY_ROWS = EarlyRows((), ())
@@ -67,23 +73,43 @@ def likeliest(
     Returns:
         `(rows, keep)` each, fewer where the vocabulary is smaller.
     """
+    if logits.device.type != "cpu":
+        return likeliest_at_once(logits, keep, early, ruled)
     values, tokens = [], []
     for start, chunk in _chunks(logits):
-        log_probabilities = functional.log_softmax(chunk, dim=-1)
-        restricted = chunk if keep == 1 else log_probabilities
-        early.block(restricted, start)
-        apply_rules(restricted, start, ruled)
-        if keep == 1:
-            chosen = _largest(restricted).unsqueeze(1)
-        else:
-            chosen = restricted.topk(min(keep, chunk.shape[1]), dim=-1).indices
-        values.append(log_probabilities.gather(1, chosen))
+        found, chosen = rank_tokens(chunk, start, keep, early, ruled)
+        values.append(found)
         tokens.append(chosen)
-    found = torch.cat(values)
+    return torch.cat(values), torch.cat(tokens)
+
+
+def likeliest_at_once(
+    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+) -> tuple[Tensor, Tensor]:
+    """Do what `likeliest` does, reading back once: for logits that are not on the host."""
+    values, tokens = rank_tokens(logits, 0, keep, early, ruled)
+    # Tokens are exact in float64, and so are float32 values: both travel in one copy.
+    read = torch.stack([values.double(), tokens.double()]).cpu()
+    return read[0].float(), read[1].long()
+
+
+def rank_tokens(
+    chunk: Tensor, start: int, keep: int, early: EarlyRows, ruled: Sequence[RuledRow]
+) -> tuple[Tensor, Tensor]:
+    """Do what `likeliest` does for rows `start` and on, where they are."""
+    log_probabilities = functional.log_softmax(chunk, dim=-1)
+    restricted = chunk if keep == 1 else log_probabilities
+    early.block(restricted, start)
+    apply_rules(restricted, start, ruled)
+    if keep == 1:
+        chosen = _largest(restricted).unsqueeze(1)
+    else:
+        chosen = restricted.topk(min(keep, chunk.shape[1]), dim=-1).indices
+    values = log_probabilities.gather(1, chosen)
     for one in ruled if keep == 1 else ():
-        if one.forced:
-            found[one.row] *= 0  # and NaN stays NaN
-    return found, torch.cat(tokens)
+        if one.forced and start <= one.row < start + len(chunk):
+            values[one.row - start] *= 0  # and NaN stays NaN
+    return values, chosen
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -100,7 +126,7 @@ def _largest(values: Tensor) -> Tensor:
     """
     rows, vocab = values.shape
     width = vocab // _BLOCKS
-    if width < _BLOCKS:
+    if width < _BLOCKS or values.device.type != "cpu":
         return values.argmax(-1)
     blocks = values[:, : _BLOCKS * width].view(rows, _BLOCKS, width)
     rest = values[:, _BLOCKS * width :]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hub.engine.architecture import Site, Stack
+from hub.engine.devices import CPU, upload
 from hub.engine.linear import Operand, Precision
 
 Operation = Literal["input", "mul", "add", "gain"]
@@ -102,9 +103,10 @@ EMPTY_VECTORS = VectorPlan()
 class VectorTables:
     """Every table of an engine. A table is allocated when first written and never moves."""
 
-    def __init__(self, slots: int) -> None:
-        """Make room for slots 1 to `slots` in every table to come."""
+    def __init__(self, slots: int, device: torch.device = CPU) -> None:
+        """Make room for slots 1 to `slots` in every table to come, on a device."""
         self._slots = slots
+        self._device = device
         self._tables: dict[VectorKey, Tensor] = {}
         self._placed: dict[int, tuple[VectorKey, ...]] = {}
 
@@ -133,7 +135,7 @@ class VectorTables:
         for key, slots in members.items():
             chosen, table = tuple(slots), self._tables[key]
             if chosen not in found:
-                found[chosen] = _rows_of(chosen, slot_of_row, table.device)
+                found[chosen] = _rows_of(chosen, slot_of_row, self._device)
             site = key.site
             address = (key.operation, site.stack, site.name, site.layer)
             plan.groups[address] = VectorGroup(table, *found[chosen])
@@ -144,7 +146,7 @@ class VectorTables:
         if table is None:
             shape = (self._slots + 1, *part.values.shape)
             # The system backs a row with memory where a slot is written.
-            table = torch.empty(shape, dtype=torch.float32, device=part.values.device)
+            table = torch.empty(shape, dtype=torch.float32, device=self._device)
             table[0] = _IDENTITY[part.key.operation]
             self._tables[part.key] = table
         return table
@@ -155,9 +157,9 @@ def _rows_of(
 ) -> tuple[Tensor | None, Tensor]:
     wanted = set(slots)
     rows = [row for row, slot in enumerate(slot_of_row) if slot in wanted]
-    own = torch.tensor([slot_of_row[row] for row in rows], device=device)
+    own = upload(torch.tensor([slot_of_row[row] for row in rows]), device)
     everything = len(rows) == len(slot_of_row)
-    return None if everything else torch.tensor(rows, device=device), own
+    return None if everything else upload(torch.tensor(rows), device), own
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class PeerProcess:
         work: Workload,
         quantization: str,
         threads: int,
+        device: str = "cpu",
     ) -> None:
         """Start the process and wait until the peer has loaded.
 
@@ -36,7 +37,7 @@ class PeerProcess:
         self._name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        arguments = (theirs, name, base, scratch, work, quantization, threads)
+        arguments = (theirs, name, base, scratch, work, quantization, threads, device)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -73,12 +74,13 @@ def _serve(
     work: Workload,
     quantization: str,
     threads: int,
+    device: str,
 ) -> None:
     import torch
 
     torch.set_num_threads(threads)
     try:
-        runner = PEERS[name](base, scratch, work, quantization, threads)
+        runner = PEERS[name](base, scratch, work, quantization, threads, device)
         pipe.send("")
         while True:
             runner(*pipe.recv())

@@ -15,7 +15,9 @@ from hub.commands.groups import command_group
 BENCH_HELP: Final = "Measure speed and memory, on random weights of a model's dimensions."
 
 Dims = Annotated[str, typer.Option(help="Dimensions: m2m100-418m, nllb-600m or small.")]
-Quantization = Annotated[str, typer.Option(help="int8, bfloat16 or float32.")]
+Quantization = Annotated[
+    str, typer.Option(help="int8 (CPU), bfloat16, float16, float32, bnb-int8 or nf4.")
+]
 Kinds = Annotated[str, typer.Option(help="Kinds of adapters, taken in turn: bottleneck, lora.")]
 Budget = Annotated[
     str, typer.Option(help="Of each adapter, as a fraction of the base: 0.01 or 1%.")
@@ -50,6 +52,9 @@ def engine(
         str, typer.Option(help="Other engines: ctranslate2, transformers, peft.")
     ] = "",
     rounds: Rounds = 3,
+    device: Annotated[
+        str, typer.Option(help="Where the engines run: cpu, cuda, cuda:n or auto.")
+    ] = "cpu",
     threads: Threads = None,
     memory: Annotated[bool, typer.Option(help="Also load the base in a fresh process.")] = True,
     json_file: Json = None,
@@ -73,6 +78,7 @@ def engine(
         against=_words(against),
         rounds=rounds,
         threads=_threads(threads),
+        device=device,
         memory=memory,
     )
     with _figures(json_file, folder) as (place, write):
@@ -212,7 +218,8 @@ def _print_engine(found: Mapping[str, Any]) -> None:
         ],
     )  # fmt: skip
     if found["memory"]["base"]:
-        _say(f"the base takes {found['memory']['base']['base_bytes']:,} bytes, resident")
+        place = "resident" if found["workload"]["device"] == "cpu" else "on the GPU"
+        _say(f"the base takes {found['memory']['base']['base_bytes']:,} bytes, {place}")
 
 
 def _print_residency(found: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hub.bases import Base
+from hub.engine.devices import find_device
 from hub.engine.engine import Engine
 from hub.errors import SettingsError
 from server.bench.adapters import RandomAdapter, random_adapter
@@ -38,6 +39,7 @@ class EngineOptions:
         budget: Fraction of the base's parameters that each adapter may take.
         against: Other engines.
         rounds: Counted rounds; one more warms up.
+        device: Where the engines run.
     """
 
     dims: str
@@ -50,6 +52,7 @@ class EngineOptions:
     against: tuple[str, ...] = ()
     rounds: int = 3
     threads: int = 1
+    device: str = "cpu"
     memory: bool = True
     work: Workload = field(default_factory=Workload)
 
@@ -78,18 +81,21 @@ def bench_engine(
         BudgetError: The budget buys no adapter.
     """
     find_peers(options.against)
+    find_device(options.device)
     torch.set_num_threads(options.threads)
     say(f"writing random weights of {options.dims}")
     base = random_base(options.dims, folder)
     adapters = _write_adapters(options, base, folder)
-    memory = base_memory(base.folder, options.quantization) if options.memory else None
+    memory = None
+    if options.memory:
+        memory = base_memory(base.folder, options.quantization, options.device)
     say(f"loading the engine in {options.quantization}")
     engine = _load(options, base)
     placed = placing(engine, adapters[: len(options.kinds)], slot=1)
     _place_all(engine, adapters)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        peers = _start_peers(options, base, folder, say, stack)
+        peers = _start_peers(engine, options, base, folder, say, stack)
         runners = _runners(engine, options) | peers
         for beam in options.beams:
             for batch in options.batches:
@@ -100,8 +106,8 @@ def bench_engine(
         "rows": rows,
         "memory": {"base": memory, "placed_adapters_bytes": engine.adapter_bytes},
         "placing": placed,
-        "workload": _describe(options, base),
-        "machine": machine(options.threads),
+        "workload": _describe(engine, options, base),
+        "machine": machine(options.threads) | {"gpu": _gpu(engine.device)},
         "versions": versions(),
     }
 
@@ -123,7 +129,12 @@ def _load(options: EngineOptions, base: Base) -> Engine:
         slots=max(most, 1),
         max_rows=most * max(options.beams),
         threads=options.threads,
+        device=options.device,
     )
+
+
+def _gpu(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def _place_all(engine: Engine, adapters: Sequence[RandomAdapter]) -> None:
@@ -153,24 +164,36 @@ def _translate(engine: Engine, work: Workload, batch: int, beam: int, slots: Seq
 
 
 def _start_peers(
-    options: EngineOptions, base: Base, folder: Path, say: Callable[[str], None], stack: ExitStack
+    engine: Engine,
+    options: EngineOptions,
+    base: Base,
+    folder: Path,
+    say: Callable[[str], None],
+    stack: ExitStack,
 ) -> dict[str, Runner]:
     runners: dict[str, Runner] = {}
     for name in options.against:
         say(f"preparing {name}")
         peer = PeerProcess(
-            name, base.folder, folder, options.work, options.quantization, options.threads
+            name,
+            base.folder,
+            folder,
+            options.work,
+            engine.quantization,
+            options.threads,
+            str(engine.device),
         )
         stack.callback(peer.close)
         runners[name] = peer
     return runners
 
 
-def _describe(options: EngineOptions, base: Base) -> dict[str, Any]:
+def _describe(engine: Engine, options: EngineOptions, base: Base) -> dict[str, Any]:
     return {
         "dims": options.dims,
         "parameters": base.parameters,
-        "quantization": options.quantization,
+        "quantization": engine.quantization,
+        "device": str(engine.device),
         "source_tokens": options.work.source_tokens,
         "target_tokens": options.work.target_tokens,
         "adapters": options.adapters or "distinct",

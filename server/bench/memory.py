@@ -2,7 +2,7 @@
 
 Run as a module, it is the fresh process in which a base is loaded:
 
-    python -m server.bench.memory FOLDER QUANTIZATION
+    python -m server.bench.memory FOLDER QUANTIZATION DEVICE
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ REPETITIONS: Final = 7
 _TIMEOUT: Final = 600
 
 
-def base_memory(folder: Path, quantization: str) -> dict[str, int]:
+def base_memory(folder: Path, quantization: str, device: str = "cpu") -> dict[str, int]:
     """Load a base in a fresh process; return resident bytes before, after, and between.
+
+    Where the engine is on a GPU, the bytes between are those that it holds there.
 
     Raises:
         EngineError: The process failed.
     """
-    command = [sys.executable, "-m", "server.bench.memory", str(folder), quantization]
+    command = [sys.executable, "-m", "server.bench.memory", str(folder), quantization, device]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     if done.returncode:
         raise EngineError(f"measuring memory failed: {done.stderr.strip()[-400:]}")
@@ -81,7 +83,7 @@ def _median_ms(run: Callable[[], None]) -> float:
     return round(statistics.median(taken), 3)
 
 
-def _measure(folder: Path, quantization: str) -> dict[str, int]:
+def _measure(folder: Path, quantization: str, device: str) -> dict[str, int]:
     import torch  # noqa: F401  # what an idle process has imported
 
     from server.memory import resident_bytes
@@ -91,17 +93,19 @@ def _measure(folder: Path, quantization: str) -> dict[str, int]:
     from hub.engine.engine import Engine
     from server.bench.workload import Workload
 
-    engine = Engine.load(Base("random", folder), quantization=quantization, slots=1, max_rows=1)
-    loaded = resident_bytes()
+    engine = Engine.load(
+        Base("random", folder), quantization=quantization, slots=1, max_rows=1, device=device
+    )
+    loaded, on_gpu = resident_bytes(), engine.device_bytes
     engine.translate(Workload(target_tokens=2).requests(1, 1, [0]))
     used = resident_bytes()
     return {
         "idle_bytes": idle,
         "loaded_bytes": loaded,
-        "base_bytes": loaded - idle,
-        "base_bytes_after_first_text": used - idle,
+        "base_bytes": on_gpu or loaded - idle,
+        "base_bytes_after_first_text": engine.device_bytes or used - idle,
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(_measure(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))

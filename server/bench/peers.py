@@ -21,7 +21,8 @@ Runner = Callable[[int, int], None]
 
 PEFT_ADAPTERS: Final = 32
 PEFT_RANK: Final = 16
-_CT2_TYPES: Final = MappingProxyType({"int8": "int8", "bfloat16": "bfloat16", "float32": "float32"})
+_CT2_TYPES: Final = ("int8", "bfloat16", "float16", "float32")
+"""Precisions that have the same name there."""
 
 
 def find_peers(names: Sequence[str]) -> tuple[str, ...]:
@@ -44,14 +45,24 @@ def find_peers(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def ctranslate2_runner(
-    base: Path, scratch: Path, work: Workload, quantization: str, threads: int
+    base: Path, scratch: Path, work: Workload, quantization: str, threads: int, device: str
 ) -> Runner:
-    """CTranslate2 with one merged model, in its own precision of the same name."""
+    """CTranslate2 with one merged model, in its own precision of the same name.
+
+    Raises:
+        SettingsError: It has none of that name.
+    """
+    if quantization not in _CT2_TYPES:
+        raise SettingsError(
+            f"--against ctranslate2 has no {quantization}; leave it out, or give --quantization "
+            f"{', '.join(_CT2_TYPES)}"
+        )
     ctranslate2: Any = importlib.import_module("ctranslate2")
     tokens = _convert(base, scratch / "ctranslate2", quantization)
+    kind, _, number = device.partition(":")
     translator = ctranslate2.Translator(
-        str(scratch / "ctranslate2"), device="cpu", compute_type=_CT2_TYPES[quantization],
-        intra_threads=threads, inter_threads=1,
+        str(scratch / "ctranslate2"), device=kind, device_index=int(number or 0),
+        compute_type=quantization, intra_threads=threads, inter_threads=1,
     )  # fmt: skip
     length = work.target_tokens + 1
 
@@ -76,17 +87,17 @@ def _convert(base: Path, folder: Path, quantization: str) -> list[str]:
     spec.register_target_vocabulary(tokens)
     spec.config.add_attribute("decoder_start_token", "</s>")
     spec.validate()
-    spec.optimize(quantization=_CT2_TYPES[quantization])
+    spec.optimize(quantization=quantization)
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
     return tokens
 
 
 def transformers_runner(
-    base: Path, scratch: Path, work: Workload, quantization: str, threads: int
+    base: Path, scratch: Path, work: Workload, quantization: str, threads: int, device: str
 ) -> Runner:
     """Transformers' generate in bfloat16."""
-    model = _load(base, "bfloat16")
+    model = _load(base, "bfloat16").to(device)
 
     def run(batch: int, beam: int) -> None:
         _generate("transformers", model, work, batch, beam)
@@ -95,7 +106,7 @@ def transformers_runner(
 
 
 def peft_runner(
-    base: Path, scratch: Path, work: Workload, quantization: str, threads: int
+    base: Path, scratch: Path, work: Workload, quantization: str, threads: int, device: str
 ) -> Runner:
     """PEFT in bfloat16, rows of one batch choosing among 32 LoRA adapters of rank 16 on q and v."""
     from peft import LoraConfig, get_peft_model
@@ -106,7 +117,7 @@ def peft_runner(
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model: Any = get_peft_model(_load(base, "bfloat16"), config, adapter_name="a0")
+        model: Any = get_peft_model(_load(base, "bfloat16").to(device), config, adapter_name="a0")
         for number in range(1, PEFT_ADAPTERS):
             model.add_adapter(f"a{number}", config)
     model.train(False)
@@ -126,10 +137,10 @@ def _generate(
     length = work.target_tokens + 1  # the forced token counts
     with torch.inference_mode():
         found = model.generate(
-            input_ids=torch.tensor(work.sources(batch)), forced_bos_token_id=PREFIX,
-            num_beams=beam, do_sample=False, min_new_tokens=length, max_new_tokens=length,
-            early_stopping=False if beam > 1 else None, **options,
-        )  # fmt: skip
+            input_ids=torch.tensor(work.sources(batch), device=model.device),
+            forced_bos_token_id=PREFIX, num_beams=beam, do_sample=False, min_new_tokens=length,
+            max_new_tokens=length, early_stopping=False if beam > 1 else None, **options,
+        ).cpu()  # fmt: skip
     _check_lengths(name, [found.shape[1] - 1], length)
 
 
@@ -145,7 +156,10 @@ def _check_lengths(name: str, lengths: Sequence[int], expected: int) -> None:
     assert all(length == expected for length in lengths), f"{name}: {lengths}, not {expected}"
 
 
-PEERS: Final[Mapping[str, Callable[[Path, Path, Workload, str, int], Runner]]] = MappingProxyType(
+Build = Callable[[Path, Path, Workload, str, int, str], Runner]
+"""Prepares an engine: base, scratch folder, work, precision, threads, device."""
+
+PEERS: Final[Mapping[str, Build]] = MappingProxyType(
     {
         "ctranslate2": ctranslate2_runner,
         "transformers": transformers_runner,

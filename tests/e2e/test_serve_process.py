@@ -289,6 +289,7 @@ def test_serve_refuses_a_port_in_use(tmp_path: Path) -> None:
     [
         (("--slots", "0"), 64),
         (("--quantization", "int3"), 64),
+        (("--device", "tpu"), 64),
         (("--announce", "xml"), 64),
         (("--base", "/nowhere/at/all"), 66),
         (("--registry", "/dev/null/registry"), 77),

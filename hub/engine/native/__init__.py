@@ -12,6 +12,7 @@ of `linear.py`, `deltas.py` and `layers.py` take over.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -222,12 +223,41 @@ class AdapterRows:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterWeights:
+    """Where one layer's part of a page lies, for `adapt`; 0 for what is not there.
+
+    The tensors must outlive it and never move.
+    """
+
+    in_width: int
+    out_width: int
+    down: int
+    down_sum: int
+    rank_scale: int
+    down_bias: int
+    up: int
+    up_scale: int
+    up_bias: int
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], layer: int) -> AdapterWeights:
+        """Look up a page's tensors (`hub.engine.banks.BankPart`), which hold all layers."""
+
+        def part(name: str) -> int:
+            return tensors[name][layer].data_ptr() if name in tensors else 0
+
+        return cls(
+            tensors["down"].shape[2], tensors["up"].shape[2], part("down"), part("down_sum"),
+            part("rank_scale"), part("down_bias"), part("up"), part("up_scale"), part("up_bias"),
+        )  # fmt: skip
+
+
 def adapt(
     values: Tensor,
     scale: Tensor,
     rows: AdapterRows,
-    weights: dict[str, Tensor],
-    layer: int,
+    weights: AdapterWeights,
     activation: str,
     out: Tensor,
 ) -> None:
@@ -237,20 +267,15 @@ def adapt(
         values: `(all rows or more, in)` uint8, contiguous.
         scale: `(all rows, 1)`.
         rows: The rows to adapt.
-        weights: A page's tensors (`hub.engine.banks.BankPart`), of all layers.
-        layer: Which layer of them.
+        weights: What their intervals lie in.
         activation: "", "relu" or "gelu".
         out: `(all rows, out)` float32, rows may be strided.
     """
-
-    def part(name: str) -> int:
-        return weights[name][layer].data_ptr() if name in weights else 0
-
     _kernels.adapt(
         values.data_ptr(), scale.data_ptr(), rows.index.data_ptr(), len(rows.index),
-        rows.offsets.data_ptr(), rows.ranks.data_ptr(), weights["down"].shape[2], part("down"),
-        part("down_sum"), part("rank_scale"), part("down_bias"), part("up"), part("up_scale"),
-        part("up_bias"), weights["up"].shape[2], out.data_ptr(), out.stride(0), rows.most,
+        rows.offsets.data_ptr(), rows.ranks.data_ptr(), weights.in_width, weights.down,
+        weights.down_sum, weights.rank_scale, weights.down_bias, weights.up, weights.up_scale,
+        weights.up_bias, weights.out_width, out.data_ptr(), out.stride(0), rows.most,
         _ACTIVATIONS[activation], torch.get_num_threads(),
     )  # fmt: skip
 

@@ -11,14 +11,15 @@ static inline __attribute__((always_inline)) void tile_of(
     const char *ahead, int64_t ahead_lines, __m512i sums[][2])
 {
     __m512i acc[TILE][2];
+    int64_t due = 0;
 #pragma GCC unroll 12
     for (int r = 0; r < count; r++)
         acc[r][0] = acc[r][1] = _mm512_setzero_si512();
     for (int64_t k = 0; k < steps; k++) {
         __m512i low = _mm512_load_si512(panel + k * 128);
         __m512i high = _mm512_load_si512(panel + k * 128 + 64);
-        for (int64_t line = 0; line < ahead_lines; line++)
-            _mm_prefetch(ahead + (k * ahead_lines + line) * 64, _MM_HINT_T1);
+        for (due += ahead_lines; due >= steps; due -= steps, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T1);
 #pragma GCC unroll 12
         for (int r = 0; r < count; r++) {
             int32_t four;
@@ -87,20 +88,19 @@ static inline void finish_half(const struct product *p, __m512i sums, int64_t ro
     _mm512_mask_storeu_ps(out, lanes, value);
 }
 
-/* Rows `first_row` to `last_row` through one panel. */
+/* Rows `first_row` to `last_row` through one panel; each tile fetches its share of the next. */
 static void run_panel(const struct product *p, int64_t panel, int64_t panels, int64_t first_row,
                       int64_t last_row)
 {
     int64_t bytes = p->steps * 4 * PANEL, tiles = (last_row - first_row + TILE - 1) / TILE;
+    int64_t lines = panel + 1 < panels ? (bytes / 64 + tiles - 1) / tiles : 0;
     const int8_t *weight = p->weight + panel * bytes;
-    int64_t lines = (2 + tiles - 1) / tiles; /* a step of a panel is two lines */
     const char *ahead = (const char *)weight + bytes;
-    for (int64_t row = first_row, done = 0; row < last_row; row += TILE, done++) {
+    for (int64_t row = first_row; row < last_row; row += TILE, ahead += lines * 64) {
         int count = last_row - row < TILE ? (int)(last_row - row) : TILE;
-        int fetch = panel + 1 < panels && done * lines < 2;
         __m512i sums[TILE][2];
-        run_tile(count, p->x + row * p->x_stride, p->x_stride, weight, p->steps,
-                 ahead + done * lines * 64 * p->steps, fetch ? lines : 0, sums);
+        run_tile(count, p->x + row * p->x_stride, p->x_stride, weight, p->steps, ahead, lines,
+                 sums);
         for (int r = 0; r < count; r++) {
             finish_half(p, sums[r][0], row + r, panel * PANEL);
             finish_half(p, sums[r][1], row + r, panel * PANEL + 16);

@@ -276,6 +276,11 @@ class Zoo:
     def slots(self) -> tuple[int, ...]:
         return tuple(range(len(self.folders) + 1))
 
+    @property
+    def gathered(self) -> tuple[int, ...]:
+        """Slots whose adapters hold no vectors: their rows can decode in fixed shapes."""
+        return tuple(slot for slot in self.slots if not 8 <= slot <= 13)
+
     def folder(self, slot: int) -> Path | None:
         return self.folders[slot - 1] if slot else None
 

@@ -143,8 +143,8 @@ def test_an_adapter_of_another_base_is_not_placed(lab: Any, zoo: Any, engine: En
 
 
 def test_unknown_quantization_and_family_are_refused(lab: Any, base: Any, tmp_path: Any) -> None:
-    with pytest.raises(SettingsError, match="float16"):
-        lab.engine(base, "float16")
+    with pytest.raises(SettingsError, match="int3"):
+        lab.engine(base, "int3")
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     with pytest.raises(BaseNotFoundError, match=r"'llama'.*m2m_100"):
         lab.engine(replace(base, folder=tmp_path))

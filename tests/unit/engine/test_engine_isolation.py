@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from hub.engine import cache, deltas, linear, model
+from hub.engine import cache, deltas, linear, model, native
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
@@ -20,14 +21,17 @@ from hub.errors import NonFiniteRowError
 
 GREEDY = DecodingOptions(max_new_tokens=12)
 BEAM = DecodingOptions(beam_size=4, max_new_tokens=9, num_hypotheses=4)
+RULED = DecodingOptions(max_new_tokens=12, no_repeat_ngram_size=2, repetition_penalty=1.3)
 POISONED_SLOT = 31
+CHANGED = "company changed a row"
 
 
 def pool_of(lab: Any, zoo: Any) -> list[DecodeRequest]:
-    """Requests of every slot, greedy and beam, short and long."""
+    """Requests of every slot, greedy and beam, with and without rules, short and long."""
     greedy = lab.requests(24, seed=31, options=GREEDY, slots=zoo.slots)
     beams = lab.requests(20, seed=32, options=BEAM, slots=zoo.slots[::-1])
-    return greedy + beams
+    ruled = lab.requests(4, seed=33, options=RULED, slots=zoo.slots)
+    return greedy + beams + ruled
 
 
 def poisoned(adapter: HostAdapter) -> HostAdapter:
@@ -42,7 +46,11 @@ def poisoned(adapter: HostAdapter) -> HostAdapter:
 
 
 def run_composition(
-    engine: Engine, pool: Sequence[DecodeRequest], seed: int, longest: int = 24
+    engine: Engine,
+    pool: Sequence[DecodeRequest],
+    seed: int,
+    longest: int = 40,
+    hostile_too: bool = True,
 ) -> list[tuple[int, Finished]]:
     """Run a random company, admitted in waves; return `(index in the pool, result)`.
 
@@ -50,9 +58,10 @@ def run_composition(
     returned, but all of them shared steps with those that are.
     """
     chance = random.Random(seed)
+    poison = [POISONED_SLOT] if hostile_too else []
     chosen = [chance.randrange(len(pool)) for _ in range(chance.randint(1, longest))]
     waiting = [
-        replace(pool[index], key=key, slot=chance.choice([pool[index].slot] * 5 + [POISONED_SLOT]))
+        replace(pool[index], key=key, slot=chance.choice([pool[index].slot] * 5 + poison))
         for key, index in enumerate(chosen)
     ]
     doomed = {request.key for request in waiting if chance.random() < 0.15}
@@ -75,25 +84,28 @@ def run_composition(
 
 
 def assert_compositions_hold(
-    engine: Engine, pool: Sequence[DecodeRequest], seeds: Sequence[int], *, exact: bool
+    engine: Engine,
+    pool: Sequence[DecodeRequest],
+    seeds: Sequence[int],
+    *,
+    exact: bool,
+    hostile: bool = True,
 ) -> None:
     alone = [engine.translate([request])[0] for request in pool]
     compared = 0
     for seed in seeds:
-        for index, finished in run_composition(engine, pool, seed):
+        for index, finished in run_composition(engine, pool, seed, hostile_too=hostile):
             compared += 1
             assert finished.error is None
             for own, expected in zip(finished.hypotheses, alone[index].hypotheses, strict=True):
-                assert own.token_ids == expected.token_ids
-                if exact:
-                    assert own == expected
-                else:
-                    assert own.score == pytest.approx(expected.score, abs=1e-5)
+                near = own.score == pytest.approx(expected.score, abs=1e-5)
+                same = own == expected if exact else near and own.token_ids == expected.token_ids
+                assert same, f"{CHANGED}: {own} is not {expected}"
     assert compared > 2 * len(seeds)
 
 
 def zoo_engine(lab: Any, zoo: Any, quantization: str) -> Engine:
-    engine: Engine = zoo.engine(lab, quantization, max_rows=40)
+    engine: Engine = zoo.engine(lab, quantization, max_rows=64)
     engine.place(POISONED_SLOT, poisoned(engine.read_adapter(zoo.folders[0])))
     return engine
 
@@ -117,16 +129,25 @@ def per_tensor_magnitude(x: Tensor) -> Tensor:
     return x.abs().amax().clamp_min(1e-30).repeat(x.shape[0], 1)
 
 
+def per_tensor_quantize(x: Tensor, out: Tensor, norm: native.NormStep = native.NO_NORM) -> Tensor:
+    """The same bug in place of the compiled kernel."""
+    if norm.kind == "layer":
+        x = functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.epsilon)
+    scale = per_tensor_magnitude(x)
+    out[: len(x)].copy_((x * (127 / scale)).round_().add_(linear.ZERO_POINT))
+    return scale
+
+
 def test_the_check_catches_a_scale_per_tensor(
     lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear, "row_magnitude", per_tensor_magnitude)
     monkeypatch.setattr(deltas, "row_magnitude", per_tensor_magnitude)
-    engine = zoo.engine(lab, "int8", max_rows=40)
-    engine.place(POISONED_SLOT, engine.read_adapter(zoo.folders[0]))
+    monkeypatch.setattr(native, "quantize", per_tensor_quantize)
+    engine = zoo.engine(lab, "int8", max_rows=64)
     pool = [replace(one, slot=0) for one in pool_of(lab, zoo)]
-    with pytest.raises(AssertionError):
-        assert_compositions_hold(engine, pool, range(6), exact=False)
+    with pytest.raises(AssertionError, match=CHANGED):
+        assert_compositions_hold(engine, pool, range(6), exact=False, hostile=False)
 
 
 def test_the_check_catches_entries_of_others(
@@ -139,7 +160,7 @@ def test_the_check_catches_entries_of_others(
 
     engine = zoo_engine(lab, zoo, "int8")
     monkeypatch.setattr(model, "length_mask", longest_for_all)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=CHANGED):
         assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=False)
 
 
@@ -153,7 +174,7 @@ def test_the_check_catches_vectors_on_the_wrong_rows(
         "values",
         lambda group: group.table[group.slots[:1]].expand(len(group.slots), -1),
     )
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=CHANGED):
         assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=False)
 
 

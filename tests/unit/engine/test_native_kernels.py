@@ -105,7 +105,8 @@ def test_every_row_goes_through_its_own_adapter(
     rows = native.AdapterRows(index, offsets, torch.tensor(ranks), max(ranks))
     wide = torch.randn(5, 2 * out_width)
     before = wide.clone()
-    native.adapt(values, scale, rows, weights, 1, activation, wide[:, :out_width])
+    page = native.AdapterWeights.of(weights, 1)
+    native.adapt(values, scale, rows, page, activation, wide[:, :out_width])
     expected = before.clone()
     for row, first, count in zip(index, offsets, ranks, strict=True):
         own = slice(int(first), int(first) + count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,26 @@ def test_bench_engine_writes_rows_memory_and_placing(folder: Path) -> None:
     json.dumps(found)
 
 
+def test_bench_engine_knows_devices_and_their_precisions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EngineOptions(
+        dims="small", quantization="float16", batches=(2,), rounds=1, memory=False, work=SHORT,
+        device="auto",
+    )  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = bench_engine(options, folder, ignore)
+    assert (found["workload"]["quantization"], found["workload"]["device"]) == ("float16", "cpu")
+    assert found["machine"]["gpu"] is None
+    with pytest.raises(SettingsError, match="no GPU to use"):
+        bench_engine(replace(options, device="cuda"), folder, ignore)
+
+
+def test_ctranslate2_is_refused_a_precision_that_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ctranslate2 has no nf4.*float16"):
+        PEERS["ctranslate2"](tmp_path, tmp_path, SHORT, "nf4", 1, "cpu")
+
+
 def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path: Path) -> None:
     options = ResidencyOptions(
         adapters=12, requests=40, slots=3, host=6, rows=4, in_flight=10, work=SHORT
@@ -206,7 +227,7 @@ def test_a_missing_peer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_peers_run_at_exact_lengths(folder: Path, tmp_path: Path, name: str) -> None:
     pytest.importorskip(name)
-    run = PEERS[name](folder / "base-small", tmp_path, SHORT, "int8", 1)
+    run = PEERS[name](folder / "base-small", tmp_path, SHORT, "int8", 1, "cpu")
     for beam in (1, 4):
         run(3, beam)  # checks the lengths itself
 
