@@ -144,6 +144,11 @@ def test_a_worse_adapter_is_kept_but_not_published(
     with Registry.open(request.registry) as registry:
         assert registry.names() == []
     assert list(request.runs.glob("*/best/adapter_model.safetensors"))
+    whole = ask(force=False, method="cross-attention", size=None)
+    with pytest.raises(QualityGateError, match="--force"):
+        run(whole)
+    kept = run(replace(whole, publish=False))  # a look at what comes out, as for any method
+    assert kept.base_folder is not None
 
 
 @pytest.mark.parametrize(
