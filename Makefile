@@ -23,9 +23,12 @@ help: ## Show the targets
 
 setup: $(READY) ## Make the virtual environment and install the hub into it
 
-# Redone when pyproject.toml's content changes, not when a checkout merely touches it.
-$(READY): pyproject.toml
-	@if cmp -s pyproject.toml $@; then touch $@; exit 0; fi; \
+# What the installation is made from: the package's description, and its compiled kernels.
+INSTALLED := pyproject.toml $(wildcard hub/engine/native/*.c hub/engine/native/*.h)
+
+# Redone when the content of these changes, not when a checkout merely touches them.
+$(READY): $(INSTALLED)
+	@if cat $(INSTALLED) | cmp -s - $@; then touch $@; exit 0; fi; \
 	if ! [ -x $(BIN)/python ]; then \
 	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo "error: '$(PYTHON)' is not Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }; \
@@ -38,7 +41,7 @@ $(READY): pyproject.toml
 	fi; \
 	echo "installing the hub and its dependencies (a few minutes the first time)"; \
 	$(BIN)/python -m pip install -e '.[dev]'; \
-	cp pyproject.toml $@
+	cat $(INSTALLED) > $@
 
 demo: $(READY) ## Train, publish, serve, translate and measure, with the embedded defaults
 	$(BIN)/hub demo
