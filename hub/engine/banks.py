@@ -268,15 +268,28 @@ class Banks:
         """Copy an adapter's parts into a slot, in place of what it held."""
         self.clear(slot)
         placed = list(parts)
-        for part in placed:
-            self._banks.setdefault(part.key, Bank(part.key, device=self._device)).place(slot, part)
-        self._placed[slot] = tuple(part.key for part in placed)
-        self._vectors.place(slot, vectors)
-        if prefixes:
-            self._prefixes[slot] = SlotPrefixes.of(moved(list(prefixes), self._device))
+        try:
+            self._copy(slot, placed, vectors, prefixes)
+        except BaseException:
+            self.clear(slot)  # half an adapter must not act for whoever comes next
+            raise
         copied: list[BankPart | VectorPart | Prefix] = [*placed, *vectors, *prefixes]
         self._bytes[slot] = sum(part.nbytes for part in copied)
         self.version += 1
+
+    def _copy(
+        self,
+        slot: int,
+        parts: Sequence[BankPart],
+        vectors: Sequence[VectorPart],
+        prefixes: Sequence[Prefix],
+    ) -> None:
+        self._placed[slot] = tuple(part.key for part in parts)
+        for part in parts:
+            self._banks.setdefault(part.key, Bank(part.key, device=self._device)).place(slot, part)
+        self._vectors.place(slot, vectors)
+        if prefixes:
+            self._prefixes[slot] = SlotPrefixes.of(moved(list(prefixes), self._device))
 
     def clear(self, slot: int) -> None:
         """Free a slot; nothing happens if it is free already."""
@@ -284,7 +297,8 @@ class Banks:
         self._prefixes.pop(slot, None)
         self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
-            self._banks[key].clear(slot)
+            if key in self._banks:
+                self._banks[key].clear(slot)
         self.version += 1
 
     def pages(self, slots: Iterable[int]) -> list[tuple[BankKey, Page]]:

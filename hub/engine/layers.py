@@ -349,9 +349,9 @@ class LaneStep:
         written = split[:, 1:].transpose(0, 1)  # (2, rows, heads, head_dim)
         cache.transpose(2, 3)[:, self.index, self.positions] = written
         keys, values = cache[:, :rows, :, : self.mask.shape[-1]]
-        mixed = functional.scaled_dot_product_attention(
-            split[:, 0].unsqueeze(2), keys, values, attn_mask=self.mask, scale=self.lane.scale
-        )  # (rows, heads, 1, head_dim)
+        queries = split[:, 0].unsqueeze(2)
+        mixed = _attend_rows(queries, keys, values, self.mask, self.lane.scale)
+        # (rows, heads, 1, head_dim)
         return mixed.reshape(rows, heads * head_dim)
 
     def attend_cross(self, layer: int, projected: Tensor) -> Tensor:
@@ -367,10 +367,29 @@ class LaneStep:
         mask = lane.cross_mask()
         queries = projected.view(lane.count, lane.width, heads, head_dim).transpose(1, 2)
         keys, values = cache[:, : lane.count, :, : mask.shape[-1]]
-        mixed = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, scale=lane.scale
-        )
+        mixed = _attend_rows(queries, keys, values, mask, lane.scale)
         return mixed.transpose(1, 2).reshape(projected.shape)
+
+
+def _attend_rows(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float
+) -> Tensor:
+    """Attend row by row, `(rows, heads, queries, head_dim)`, the same bits for any number of rows.
+
+    PyTorch's CPU kernel for few float32 queries shares the keys out when it has several threads,
+    and then sums in an order that depends on the number of rows: it gets one thread.
+    """
+    threads = torch.get_num_threads()
+    alone = queries.device.type == "cpu" and queries.dtype == torch.float32 and threads > 1
+    if alone:
+        torch.set_num_threads(1)
+    try:
+        return functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=scale
+        )
+    finally:
+        if alone:
+            torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True)

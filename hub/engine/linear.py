@@ -320,7 +320,8 @@ class Int8Precision:
     def _vocabulary(self, quantized: Tensor, scales: Tensor) -> Int8Vocabulary:
         starts = range(0, len(quantized), _PART_TOKENS)
         parts = [slice(start, start + _PART_TOKENS) for start in starts]
-        return Int8Vocabulary([self._pack(quantized[part], scales[part], None) for part in parts])
+        linears = [self._pack(quantized[part], scales[part], None) for part in parts]
+        return Int8Vocabulary(linears, self.compiled)
 
     def _pack(self, quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
         if self.arena is not None and quantized.shape[1] % 4 == 0:
@@ -384,9 +385,14 @@ _qlinear = torch.ops.onednn.qlinear_pointwise.default
 
 @dataclass(frozen=True, slots=True)
 class Int8Vocabulary:
-    """The output projection in parts, whose logits stay in the cache until they are ranked."""
+    """The output projection in parts, whose logits stay in the cache until they are ranked.
+
+    Attributes:
+        compiled: There are kernels that rank them.
+    """
 
     linears: Sequence[Linear]
+    compiled: bool
 
     def parts(self, x: Operand) -> Iterator[tuple[int, Tensor]]:
         """Yield the first token id and the logits `(rows, part)` of each part."""

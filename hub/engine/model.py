@@ -34,7 +34,7 @@ from hub.engine.layers import (
     StepAttention,
 )
 from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Operand, Precision
-from hub.engine.native import MOST_KEPT, Places, Ranking
+from hub.engine.native import Places, Ranking
 from hub.engine.positions import Positions, find_positions
 from hub.engine.prefixes import Prefix, PrefixedKeys
 from hub.engine.rules import RuledRow
@@ -268,14 +268,15 @@ class Model:
         The log-probabilities are those before `early` and `ruled` restrict the choice.
         """
         vocabulary = self.output
-        if not isinstance(vocabulary, Int8Vocabulary) or keep > MOST_KEPT:
+        if not isinstance(vocabulary, Int8Vocabulary) or not vocabulary.compiled:
             return likeliest(self.project(hidden), keep, early, ruled)
         if not ruled:
             return self._ranked(vocabulary, hidden, keep, early)
         # A row must be ranked the same way in any company, so rows with rules go apart.
         own = sorted({one.row for one in ruled})
-        rest = [row for row in range(len(hidden)) if row not in set(own)]
-        moved = [replace(one, row=own.index(one.row)) for one in ruled]
+        place = {row: index for index, row in enumerate(own)}
+        rest = [row for row in range(len(hidden)) if row not in place]
+        moved = [replace(one, row=place[one.row]) for one in ruled]
         parts = [likeliest(self.project(hidden[own]), keep, early.within(own), moved)]
         if rest:
             parts.append(self._ranked(vocabulary, hidden[rest], keep, early.within(rest)))

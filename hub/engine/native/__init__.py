@@ -1,8 +1,8 @@
 """Compiled inner loops for CPUs; the engine also runs without them, slower.
 
 Everything is per row, in a fixed order of operations, so a row's result depends
-neither on its neighbours nor on the number of threads. This module checks dtypes and
-layout and hands addresses to `kernels.c`; nothing else calls it.
+neither on its neighbours nor on the number of threads. This module asserts dtypes and
+layouts and hands addresses to `kernels.c`; nothing else calls it.
 
 The extension needs no compiler at run time, only a C compiler when the package is
 built. Where it could not be built, `available()` is False and the portable formulas
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -75,6 +76,10 @@ def quantize(x: Tensor, out: Tensor, norm: NormStep = NO_NORM) -> Tensor:
     rows, width = x.shape
     assert x.dtype == torch.float32
     assert x.stride(1) == 1
+    assert out.dtype == torch.uint8
+    assert out.is_contiguous()
+    assert out.shape[0] >= rows
+    assert out.shape[1] == width
     scale = torch.empty((rows, 1))
     _kernels.quantize(
         x.data_ptr(), rows, width, x.stride(0), _NORMS[norm.kind], _address(norm.weight),
@@ -94,6 +99,10 @@ def finish(x: Tensor, scale: Tensor, bias: Tensor | None, onto: Tensor | None = 
         onto: `(rows, width)` float32.
     """
     rows, width = x.shape
+    assert x.dtype == scale.dtype == torch.float32
+    assert x.is_contiguous()
+    assert scale.numel() >= rows
+    assert onto is None or (onto.shape == x.shape and onto.stride(1) == 1)
     _kernels.finish(
         x.data_ptr(), rows, width, scale.data_ptr(), _address(bias), _address(onto),
         0 if onto is None else onto.stride(0), torch.get_num_threads(),
@@ -133,7 +142,8 @@ class WeightArena:
 def _huge_pages(size: int) -> Tensor:
     memory = mmap.mmap(-1, size + _HUGE_PAGE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without them; small pages do as well, slower
+            memory.madvise(mmap.MADV_HUGEPAGE)
     flat = torch.frombuffer(memory, dtype=torch.int8)
     start = -flat.data_ptr() % _HUGE_PAGE
     return flat[start : start + size]
@@ -198,6 +208,14 @@ def multiply(
         add: Add to what `out` holds.
     """
     rows, width = out.shape
+    assert values.dtype == torch.uint8
+    assert out.dtype == scale.dtype == torch.float32
+    assert values.is_contiguous()
+    assert out.stride(1) == 1
+    assert values.shape[0] >= rows
+    assert values.shape[1] == 4 * weight.panels.shape[1]
+    assert scale.numel() >= rows
+    assert width == len(weight.scale)
     _kernels.multiply(
         values.data_ptr(), rows, values.stride(0), weight.panels.shape[1],
         weight.panels.data_ptr(), width, weight.scale.data_ptr(), weight.offset.data_ptr(),
@@ -271,6 +289,12 @@ def adapt(
         activation: "", "relu" or "gelu".
         out: `(all rows, out)` float32, rows may be strided.
     """
+    assert values.dtype == torch.uint8
+    assert out.dtype == scale.dtype == torch.float32
+    assert values.is_contiguous()
+    assert values.shape[1] == weights.in_width
+    assert out.shape[1] == weights.out_width
+    assert out.stride(1) == 1
     _kernels.adapt(
         values.data_ptr(), scale.data_ptr(), rows.index.data_ptr(), len(rows.index),
         rows.offsets.data_ptr(), rows.ranks.data_ptr(), weights.in_width, weights.down,
@@ -318,6 +342,11 @@ def attend(
         bias: `(heads, distances)` float32, added by the distance between query and key.
     """
     assert cache.dtype == torch.bfloat16
+    assert cache.stride(4) == 1
+    assert queries.dtype == out.dtype == torch.float32
+    assert queries.stride(1) == 1
+    assert out.is_contiguous()
+    assert len(queries) == len(out) == len(places.owners) == len(places.lengths)
     heads, _, head_dim = cache.shape[2:]
     inner = heads * head_dim
     own = queries.data_ptr() + 4 * inner if append else 0
@@ -357,6 +386,9 @@ class Ranking:
             first: Token id of the first column.
         """
         rows, width = logits.shape
+        assert logits.dtype == torch.float32
+        assert logits.is_contiguous()
+        assert rows == len(self._values) == len(self._blocked_rows)
         _kernels.rank_tokens(
             logits.data_ptr(), rows, width, first, self._blocked_rows.data_ptr(),
             self._blocked.data_ptr(), len(self._blocked), self._values.shape[1],

@@ -4,7 +4,7 @@
  * writes every row by itself: quantizing, attention of one query over a cache, the
  * products of each row with its own adapter, and choosing the likeliest tokens.
  * hub/engine/native/__init__.py describes the arguments; it is the only caller and
- * checks shapes, dtypes and strides before any pointer gets here.
+ * asserts shapes, dtypes and strides before any pointer gets here.
  *
  * Threads: OpenMP, resolved at load time against the runtime that PyTorch brought,
  * so that both share one pool. The number of threads never changes a result.

@@ -113,6 +113,8 @@ static void multiply(const struct product *p, int64_t rows_count, int threads)
 {
     int64_t panels = (p->width + PANEL - 1) / PANEL;
     int64_t blocks = (rows_count + ROW_BLOCK - 1) / ROW_BLOCK;
+    if (rows_count <= 0)
+        return;
     if (blocks < 2 * threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t panel = 0; panel < panels; panel++)

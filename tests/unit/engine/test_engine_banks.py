@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,3 +102,25 @@ def test_grouping_never_changes_a_bit(
             assert torch.equal(hidden[row], own_hidden[0])
             assert bool(out[row].any()) == bool(slot)
             assert torch.equal(hidden[row], x[row]) == (slot % 2 == 0)
+
+
+def test_half_an_adapter_never_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A placement that fails in the middle frees what it had copied."""
+    banks = Banks(architecture(), 2, merge_macs=0)
+    banks.place(2, [part(KEY, 8, 2)])
+    whole = Bank.place
+
+    def fail_at_the_second(bank: Bank, slot: int, one: BankPart) -> None:
+        if one.key == OTHER:
+            raise MemoryError("no room")
+        whole(bank, slot, one)
+
+    monkeypatch.setattr(Bank, "place", fail_at_the_second)
+    with pytest.raises(MemoryError):
+        banks.place(1, [part(KEY, 8, 1), part(OTHER, 8, 1)])
+    monkeypatch.undo()
+    assert banks.placed == {2}
+    banks.place(1, [part(OTHER, 8, 3)])
+    [(key, groups)] = banks.plan([1, 2]).at("decoder", "fc1")
+    assert key == KEY
+    assert [group.count for group in groups] == [1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hub.engine import cache, deltas, linear, model, native
+from hub.engine import engine as engine_room
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
@@ -116,7 +117,43 @@ def test_any_company_leaves_results_alone(lab: Any, zoo: Any, quantization: str)
     assert_compositions_hold(engine, pool_of(lab, zoo), range(6), exact=quantization == "int8")
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("quantization", ["float32", "bfloat16", "int8"])
+def test_threads_let_nobody_feel_the_company(lab: Any, zoo: Any, quantization: str) -> None:
+    engine = zoo.engine(lab, quantization)
+    requests = lab.forced(20, seed=43, slots=zoo.slots, longest=30)
+    alone = [engine.forced_logits([request])[0] for request in requests]
+    for own, expected in zip(engine.forced_logits(requests), alone, strict=True):
+        assert torch.equal(own, expected)
+
+
+def test_int8_without_compiled_kernels_keeps_rows_apart_too(
+    lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portable = linear.Int8Precision(compiled=False, arena=None)
+    monkeypatch.setattr(engine_room, "find_precision", lambda *_: portable)
+    engine = zoo_engine(lab, zoo, "int8")
+    assert_compositions_hold(engine, pool_of(lab, zoo), range(3), exact=True)
+    compiled = engine.forced_logits(lab.forced(6, seed=3, slots=zoo.slots))
+    monkeypatch.undo()
+    for own, other in zip(
+        compiled,
+        zoo_engine(lab, zoo, "int8").forced_logits(lab.forced(6, seed=3, slots=zoo.slots)),
+        strict=True,
+    ):
+        assert (own - other).norm() < 0.15 * other.norm()
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("quantization", ["float32", "int8"])
 def test_a_thousand_companies(lab: Any, zoo: Any, quantization: str) -> None:
     engine = zoo_engine(lab, zoo, quantization)
