@@ -18,6 +18,7 @@ from hub.engine.devices import CPU, find_device
 from hub.engine.families import Checkpoint, find_family
 from hub.engine.graphs import Capture, GraphRunner, find_capture
 from hub.engine.linear import Quantization
+from hub.engine.memory import return_freed_memory
 from hub.engine.model import DecoderStep, Model, SourceBatch, build_model
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
@@ -104,6 +105,7 @@ class Engine:
         architecture = family.architecture(base.decoding_config)
         with torch.inference_mode():
             model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
+        return_freed_memory()
         deltas = find_deltas(precision)
         reader = AdapterReader(
             family,
