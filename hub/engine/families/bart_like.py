@@ -14,6 +14,8 @@ from hub.engine.families.config import (
     decoding_defaults,
     eos_ids,
     refuse_unless,
+    size,
+    validated,
     whole,
 )
 from hub.engine.families.family import Family
@@ -86,22 +88,22 @@ def bart_like(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Archite
 
     Raises:
         BaseNotFoundError: An option is not served.
-        CorruptBaseError: A number is not one.
+        CorruptBaseError: A number is not one, or does not fit the others.
     """
     given = {**_DEFAULTS, **defaults, **config}
     refuse_unless(given, "tie_word_embeddings", True)
-    d_model = whole(given, "d_model")
-    return Architecture(
+    d_model = size(given, "d_model")
+    found = Architecture(
         family=str(given["model_type"]),
         d_model=d_model,
-        vocab_size=whole(given, "vocab_size"),
-        encoder_layers=whole(given, "encoder_layers"),
-        decoder_layers=whole(given, "decoder_layers"),
-        encoder_heads=whole(given, "encoder_attention_heads"),
-        decoder_heads=whole(given, "decoder_attention_heads"),
-        encoder_ffn=whole(given, "encoder_ffn_dim"),
-        decoder_ffn=whole(given, "decoder_ffn_dim"),
-        max_positions=whole(given, "max_position_embeddings"),
+        vocab_size=size(given, "vocab_size"),
+        encoder_layers=size(given, "encoder_layers"),
+        decoder_layers=size(given, "decoder_layers"),
+        encoder_heads=size(given, "encoder_attention_heads"),
+        decoder_heads=size(given, "decoder_attention_heads"),
+        encoder_ffn=size(given, "encoder_ffn_dim"),
+        decoder_ffn=size(given, "decoder_ffn_dim"),
+        max_positions=size(given, "max_position_embeddings"),
         activation=activation(given, "activation_function", str(given["activation_function"])),
         norm_placement="post",
         norm_kind="layer",
@@ -121,6 +123,7 @@ def bart_like(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Archite
         output_bias=True,
         decoding=decoding_defaults(given),
     )
+    return validated(found)
 
 
 def _bart(config: Mapping[str, Any]) -> Architecture:

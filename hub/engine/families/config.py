@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from hub.engine.architecture import DecodingDefaults
+from hub.engine.architecture import STACKS, Architecture, DecodingDefaults, RelativeBias
 from hub.errors import BaseNotFoundError, CorruptBaseError
 
 ACTIVATIONS: Final[Mapping[str, str]] = MappingProxyType(
     {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new", "silu": "silu", "swish": "silu"}
 )
+
+_LARGEST: Final = 2**31 - 1
+"""Largest size of anything; products of two still fit an index."""
+_FEWEST_BUCKETS: Final = 4
+"""The encoder halves the buckets by direction, and each half into exact and growing ones."""
+
+
+def validated(architecture: Architecture) -> Architecture:
+    """Return an architecture whose numbers fit each other; every family ends with this.
+
+    Raises:
+        CorruptBaseError: Heads do not divide the width, a token id is outside the vocabulary, or
+            relative positions have too few buckets; names the key, its value and the limit.
+    """
+    for stack in STACKS:
+        heads, width = architecture.heads(stack), architecture.d_model
+        if not architecture.head_dim and width % heads:
+            raise _wrong(f"{stack}_attention_heads", heads, f"a divisor of d_model ({width})")
+    for key, value in _token_ids(architecture):
+        if value >= architecture.vocab_size:
+            raise _wrong(key, value, f"a token id under vocab_size ({architecture.vocab_size})")
+    if architecture.relative is not None:
+        _check_relative(architecture.relative)
+    return architecture
+
+
+def size(config: Mapping[str, Any], name: str) -> int:
+    """Return a whole number of at least 1.
+
+    Raises:
+        CorruptBaseError: It is anything else, or too large to be a size.
+    """
+    value = whole(config, name)
+    if not 1 <= value <= _LARGEST:
+        raise _wrong(name, value, f"1 to {_LARGEST}")
+    return value
 
 
 def whole(config: Mapping[str, Any], name: str, default: int | None = None) -> int:
@@ -22,7 +59,7 @@ def whole(config: Mapping[str, Any], name: str, default: int | None = None) -> i
     """
     value = config.get(name, default)
     if not _is_id(value):
-        raise CorruptBaseError(f"config.json: {name} is {value!r}, expected a whole number")
+        raise _wrong(name, value, "a whole number")
     return int(value)
 
 
@@ -84,24 +121,38 @@ def decoding_defaults(config: Mapping[str, Any]) -> DecodingDefaults:
         forced_eos_id=forced[0] if forced else None,
         bad_words=tuple(word for word in _bad_words(config) if word not in ended),
         no_repeat_ngram_size=whole(config, "no_repeat_ngram_size", 0),
-        repetition_penalty=_positive(config, "repetition_penalty", 1.0),
+        repetition_penalty=positive(config, "repetition_penalty", 1.0),
     )
 
 
 def _bad_words(config: Mapping[str, Any]) -> list[int]:
-    words = config.get("bad_words_ids") or []
+    words = config.get("bad_words_ids")
+    words = [] if words is None else words
+    if not isinstance(words, list | tuple) or not all(_is_word(word) for word in words):
+        raise _wrong("bad_words_ids", words, "a list of lists of token ids")
     for word in words:
-        if not isinstance(word, Sequence) or len(word) != 1 or not _is_id(word[0]):
+        if len(word) != 1:
             raise BaseNotFoundError(
                 f"bad_words_ids holds {word!r}; only single tokens are served, as [id]"
             )
     return [int(word[0]) for word in words]
 
 
-def _positive(config: Mapping[str, Any], name: str, default: float) -> float:
+def _is_word(word: object) -> bool:
+    return isinstance(word, list | tuple) and len(word) > 0 and all(_is_id(one) for one in word)
+
+
+def positive(config: Mapping[str, Any], name: str, default: float) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        CorruptBaseError: It is anything else.
+    """
     value = config.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise CorruptBaseError(f"config.json: {name} is {value!r}, expected a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(name, value, "a number above 0")
+    if not 0 < value <= sys.float_info.max:
+        raise _wrong(name, value, "a finite number above 0")
     return float(value)
 
 
@@ -109,9 +160,35 @@ def _ids(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
     value = config.get(name)
     ids = () if value is None else tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(_is_id(one) for one in ids):
-        raise CorruptBaseError(f"config.json: {name} is {value!r}, expected token ids")
+        raise _wrong(name, value, "token ids")
     return ids
 
 
 def _is_id(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _token_ids(architecture: Architecture) -> Iterator[tuple[str, int]]:
+    """Yield every token id of a base with its key."""
+    decoding = architecture.decoding
+    yield "decoder_start_token_id", architecture.decoder_start_id
+    yield "pad_token_id", architecture.pad_id
+    yield from (("eos_token_id", one) for one in architecture.eos_ids)
+    if decoding.forced_eos_id is not None:
+        yield "forced_eos_token_id", decoding.forced_eos_id
+    yield from (("bad_words_ids", one) for one in decoding.bad_words)
+
+
+def _check_relative(relative: RelativeBias) -> None:
+    """Check what laying distances out in buckets divides by, and takes logarithms of."""
+    buckets, half = relative.buckets, relative.buckets // 2
+    if buckets < _FEWEST_BUCKETS or buckets % 2:
+        expected = f"an even number of at least {_FEWEST_BUCKETS}"
+        raise _wrong("relative_attention_num_buckets", buckets, expected)
+    if relative.max_distance <= half:
+        expected = f"more than half of relative_attention_num_buckets ({half})"
+        raise _wrong("relative_attention_max_distance", relative.max_distance, expected)
+
+
+def _wrong(key: str, value: object, expected: str) -> CorruptBaseError:
+    return CorruptBaseError(f"config.json: {key} is {value!r:.80}, expected {expected}")

@@ -12,7 +12,10 @@ from hub.engine.families.config import (
     activation,
     decoding_defaults,
     eos_ids,
+    positive,
     refuse_unless,
+    size,
+    validated,
     whole,
 )
 from hub.engine.families.family import Family
@@ -91,13 +94,13 @@ def _t5(config: Mapping[str, Any]) -> Architecture:
     if given.get("num_decoder_layers") is None:
         given["num_decoder_layers"] = given["num_layers"]
     refuse_unless(given, "is_encoder_decoder", True)
-    d_model, heads, ffn = (whole(given, name) for name in ("d_model", "num_heads", "d_ff"))
-    return Architecture(
+    d_model, heads, ffn = (size(given, name) for name in ("d_model", "num_heads", "d_ff"))
+    found = Architecture(
         family=str(given["model_type"]),
         d_model=d_model,
-        vocab_size=whole(given, "vocab_size"),
-        encoder_layers=whole(given, "num_layers"),
-        decoder_layers=whole(given, "num_decoder_layers"),
+        vocab_size=size(given, "vocab_size"),
+        encoder_layers=size(given, "num_layers"),
+        decoder_layers=size(given, "num_decoder_layers"),
         encoder_heads=heads,
         decoder_heads=heads,
         encoder_ffn=ffn,
@@ -106,7 +109,7 @@ def _t5(config: Mapping[str, Any]) -> Architecture:
         activation=_activation(given),
         norm_placement="pre",
         norm_kind="rms",
-        norm_epsilon=float(given["layer_norm_epsilon"]),
+        norm_epsilon=positive(given, "layer_norm_epsilon", 1e-6),
         positions="relative",
         position_offset=0,
         gated_feed_forward=is_gated(given),
@@ -119,14 +122,15 @@ def _t5(config: Mapping[str, Any]) -> Architecture:
         decoder_start_id=whole(given, "decoder_start_token_id"),
         pad_id=whole(given, "pad_token_id"),
         eos_ids=eos_ids(given),
-        head_dim=whole(given, "d_kv"),
+        head_dim=size(given, "d_kv"),
         attention_scaled=False,
         relative=RelativeBias(
-            buckets=whole(given, "relative_attention_num_buckets"),
-            max_distance=whole(given, "relative_attention_max_distance"),
+            buckets=size(given, "relative_attention_num_buckets"),
+            max_distance=size(given, "relative_attention_max_distance"),
         ),
         decoding=decoding_defaults(given),
     )
+    return validated(found)
 
 
 def _scales_output(config: Mapping[str, Any]) -> bool:

@@ -134,6 +134,18 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
+def check_matrix(name: str, tensor: Tensor) -> None:
+    """Check that a tensor has two dimensions, before its shape is taken apart.
+
+    Raises:
+        AdapterBindingError: It has not, or holds nothing.
+    """
+    if tensor.dim() != 2 or 0 in tensor.shape:
+        raise AdapterBindingError(
+            f"tensor {name!r} has shape {tuple(tensor.shape)}, expected two dimensions of 1 or more"
+        )
+
+
 def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG_FILE
     try:

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from hub.engine.architecture import CROSS_INPUT, FEED_FORWARD_GATE, SELF_INPUT, Site
-from hub.engine.readers.files import AdapterFiles, check_shape
+from hub.engine.readers.files import AdapterFiles, check_matrix, check_shape
 from hub.engine.readers.target import Contents, Target, vector
 from hub.engine.vectors import VectorPart
 from hub.errors import IncompatibleAdapterError
@@ -35,6 +35,7 @@ def read_ia3(files: AdapterFiles, target: Target) -> Contents:
         name, values = f"{module}.ia3_l", parts["ia3_l"]
         site = target.linears[module]
         out, width = target.linear_shape(site)
+        check_matrix(name, values)
         if _scales_input(files, module, values):
             check_shape(name, values, (1, width))
             inputs[site] = values.flatten()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from torch import Tensor
 
 from hub.engine.architecture import Site
 from hub.engine.banks import BankKey
 from hub.engine.families import Checkpoint
-from hub.engine.readers.files import AdapterFiles, check_shape, missing, unbound
+from hub.engine.readers.files import (
+    MAX_MAGNITUDE,
+    AdapterFiles,
+    check_matrix,
+    check_shape,
+    missing,
+    unbound,
+)
 from hub.engine.readers.target import Contents, Delta, Target, vector
 from hub.engine.vectors import VectorPart
 from hub.errors import IncompatibleAdapterError
@@ -60,12 +68,14 @@ def _low_rank(
     if not dora and _MAGNITUDE in parts:
         raise unbound(f"{module}.{_MAGNITUDE}")
     down, up = parts[_A], parts[_B]
+    check_matrix(f"{module}.{_A}", down)
     rank = down.shape[0]
     check_shape(f"{module}.{_A}", down, (rank, width))
     check_shape(f"{module}.{_B}", up, (out, rank))
     if dora:
         check_shape(f"{module}.{_MAGNITUDE}", parts[_MAGNITUDE], (out,))
-    return Delta(down, up.t() * _scaling(config, module, rank))
+    scaled = up.t() * _scaling(config, module, rank)
+    return Delta(down, _bounded(scaled, f"lora_B of {module}, scaled by lora_alpha", "lora_alpha"))
 
 
 def _fold_magnitude(
@@ -86,22 +96,44 @@ def _fold_magnitude(
             "train the adapter again",
             field="use_dora",
         )
-    scaled = Delta(delta.down, (delta.up.double() * factor).float())
+    _bounded(factor, f"the factor of DoRA at {site}", "use_dora")
+    scaled = _bounded(
+        (delta.up.double() * factor).float(), f"lora_B at {site}, scaled by DoRA", "use_dora"
+    )
     factors = [vector(site, "mul", factor)]
     if bias is not None:
         factors.append(vector(site, "add", (1 - factor) * bias.double()))
-    return scaled, factors
+    return Delta(delta.down, scaled), factors
 
 
 def _refuse_options(files: AdapterFiles) -> None:
     if files.config.get("bias", "none") != "none":
         files.refuse(("bias",), "LoRA")
     files.refuse(_REFUSED, "LoRA")
+    for option in ("alpha_pattern", "rank_pattern"):
+        value = files.config.get(option)
+        if value is not None and not isinstance(value, Mapping):
+            raise IncompatibleAdapterError(
+                f"{option} is {value!r}, expected a mapping of module paths to numbers",
+                field=option,
+            )
+
+
+def _bounded(values: Tensor, what: str, field: str) -> Tensor:
+    """Check values that an option scaled, as those of a file are checked."""
+    largest = float(values.abs().max())
+    if not largest <= MAX_MAGNITUDE:  # or not a number
+        raise IncompatibleAdapterError(
+            f"{what}, holds {largest:g}, the limit is {MAX_MAGNITUDE:g}; "
+            "train the adapter again, with a smaller lora_alpha or learning rate",
+            field=field,
+        )
+    return values
 
 
 def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     """Return PEFT's factor: alpha / r, or alpha / sqrt(r) with rsLoRA."""
-    alpha = config.get("lora_alpha", 8)
+    option, alpha = "lora_alpha", config.get("lora_alpha", 8)
     for pattern, value in (config.get("alpha_pattern") or {}).items():
         if not re.fullmatch(r"[\w.]+", pattern):
             raise IncompatibleAdapterError(
@@ -109,10 +141,17 @@ def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
                 field="alpha_pattern",
             )
         if module == pattern or module.endswith(f".{pattern}"):
-            alpha = value
+            option, alpha = "alpha_pattern", value
             break
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if not _is_finite_number(alpha):
         raise IncompatibleAdapterError(
-            f"lora_alpha is {alpha!r}, expected a number", field="lora_alpha"
+            f"{option} holds {alpha!r:.40} for {module}, expected a finite number", field=option
         )
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _is_finite_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max

@@ -26,7 +26,7 @@ def read_norms(files: AdapterFiles, target: Target) -> Contents:
     """
     files.refuse(("modules_to_save",), "norm tuning")
     train = files.config.get("train")
-    if train not in _TRAINS:
+    if not isinstance(train, str) or train not in _TRAINS:
         raise IncompatibleAdapterError(
             f"train is {train!r}, expected {' or '.join(_TRAINS)}", field="train"
         )

@@ -76,6 +76,18 @@ def test_every_byte_is_counted(lab: Any, model: Any, engine: Engine) -> None:
         (lambda t: t[first_key(t, "lora_B.weight")].fill_(2e4), "20000.*limit"),
         (lambda t: t.update({first_key(t, "lora_A.weight"): torch.ones(4, 32).int()}), "int32"),
         (lambda t: t.clear(), "no tensors"),
+        (
+            lambda t: t.update({first_key(t, "lora_A.weight"): torch.tensor(1.0)}),
+            r"lora_A.weight' has shape \(\), expected two dimensions",
+        ),
+        (
+            lambda t: t.update({first_key(t, "lora_B.weight"): torch.tensor(1.0)}),
+            r"lora_B.weight' has shape \(\), the base needs \(32, 4\)",
+        ),
+        (
+            lambda t: t.update({first_key(t, "lora_A.weight"): torch.ones(0, 32)}),
+            r"lora_A.weight' has shape \(0, 32\), expected two dimensions of 1 or more",
+        ),
     ],
 )
 def test_unsound_lora_is_refused(
@@ -136,6 +148,56 @@ def test_unserved_lora_options_are_refused_by_name(
     with pytest.raises(IncompatibleAdapterError) as caught:
         engine.read_adapter(folder)
     assert caught.value.field == next(iter(config))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"alpha_pattern": ["x"]}, r"alpha_pattern is \['x'\], expected a mapping"),
+        ({"rank_pattern": "q_proj"}, "rank_pattern is 'q_proj', expected a mapping"),
+        ({"alpha_pattern": {"q_proj": None}}, "alpha_pattern holds None for model.*q_proj"),
+        ({"lora_alpha": 10**400}, r"lora_alpha holds 10{39} for model.*expected a finite number"),
+        ({"lora_alpha": True}, "lora_alpha holds True for model.*expected a finite number"),
+        ({"lora_alpha": float("nan")}, "lora_alpha holds nan for model.*expected a finite number"),
+        ({"lora_alpha": 1e30}, r"lora_B of model.*_proj, scaled.*e\+(29|30), the limit is 10000"),
+        ({"lora_alpha": 1e300}, "lora_B of model.*_proj, scaled.*holds inf, the limit is 10000"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value,
+)
+def test_lora_options_that_no_float_holds_are_refused(
+    lab: Any, model: Any, engine: Engine, config: dict[str, Any], words: str
+) -> None:
+    folder = altered(lab, lab.lora(model, 1), config=config)
+    with pytest.raises(IncompatibleAdapterError, match=words) as caught:
+        engine.read_adapter(folder)
+    assert type(caught.value) is IncompatibleAdapterError
+    assert caught.value.field == next(iter(config))
+
+
+def test_scaled_weights_have_the_limit_of_a_file(lab: Any, model: Any, engine: Engine) -> None:
+    """With every B at 1 and rank 4, lora_alpha 4e4 is the limit of 1e4 exactly."""
+
+    def ones(tensors: dict[str, torch.Tensor]) -> None:
+        tensors.update({k: torch.ones_like(v) for k, v in tensors.items() if "lora_B" in k})
+
+    folder = lab.lora(model, 1, rank=4)
+    assert engine.read_adapter(altered(lab, folder, ones, {"lora_alpha": 4e4})).nbytes > 0
+    with pytest.raises(IncompatibleAdapterError, match="holds 10025, the limit is 10000"):
+        engine.read_adapter(altered(lab, folder, ones, {"lora_alpha": 4.01e4}))
+
+
+def test_what_dora_scales_has_the_limit_of_a_file(lab: Any, model: Any, engine: Engine) -> None:
+    """With A at 0 the norms are the base's, near 2; no tensor of the file is over the limit."""
+
+    def grown(tensors: dict[str, torch.Tensor]) -> None:
+        for name, values in tensors.items():
+            values.fill_(0.0 if "lora_A" in name else 10.0 if "lora_B" in name else 1e4)
+
+    folder = lab.lora(model, 1, use_dora=True)
+    assert engine.read_adapter(folder).nbytes > 0
+    with pytest.raises(IncompatibleAdapterError, match=r"lora_B at .*DoRA, holds.*10000") as caught:
+        engine.read_adapter(altered(lab, folder, grown))
+    assert caught.value.field == "use_dora"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from hub.engine.architecture import Site
 from hub.engine.families import find_family
 from hub.engine.requests import DecodingOptions
-from hub.errors import BaseNotFoundError
+from hub.errors import BaseNotFoundError, CorruptBaseError
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "mbart": ("mbart", {}),
@@ -251,6 +251,104 @@ def test_rules_of_the_base_hold_unless_the_request_says_otherwise(lab: Any) -> N
 def test_what_is_not_served_is_refused_by_name(config: dict[str, Any], words: str) -> None:
     with pytest.raises(BaseNotFoundError, match=words):
         find_family(config).architecture(config)
+
+
+_BART: dict[str, Any] = {
+    "vocab_size": 120, "d_model": 32, "encoder_attention_heads": 4, "decoder_attention_heads": 2,
+}  # fmt: skip
+BASES: dict[str, dict[str, Any]] = {
+    "bart": {"model_type": "bart", **_BART},
+    "m2m": {"model_type": "m2m_100", **_BART},
+    "mbart": {"model_type": "mbart", "decoder_start_token_id": 2, **_BART},
+    "marian": {"model_type": "marian", "pad_token_id": 3, "decoder_start_token_id": 3, **_BART},
+    "t5": {"model_type": "t5"},
+}
+BART_LIKE = ("bart", "m2m", "mbart", "marian")
+OUTSIDE = r"is 120, expected a token id under vocab_size \(120\)"
+BEYOND = r"is 32128, expected a token id under vocab_size \(32128\)"
+SIZES = ("encoder_attention_heads", "decoder_attention_heads", "encoder_layers", "decoder_layers",
+         "d_model", "vocab_size", "encoder_ffn_dim", "max_position_embeddings")  # fmt: skip
+T5_SIZES = ("num_heads", "num_layers", "num_decoder_layers", "d_model", "vocab_size", "d_kv",
+            "d_ff", "relative_attention_max_distance")  # fmt: skip
+BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    *((base, {key: 0}, "is 0, expected 1 to") for base in BART_LIKE for key in SIZES),
+    *(("t5", {key: 0}, "is 0, expected 1 to") for key in T5_SIZES),
+    *(
+        (base, {key: value}, words)
+        for base in BART_LIKE
+        for key, value, words in [
+            ("encoder_attention_heads", 5, r"is 5, expected a divisor of d_model \(32\)"),
+            ("decoder_attention_heads", 5, r"is 5, expected a divisor of d_model \(32\)"),
+            ("decoder_start_token_id", 120, OUTSIDE),
+            ("pad_token_id", 120, OUTSIDE),
+            ("eos_token_id", [2, 120], OUTSIDE),
+            ("forced_eos_token_id", 120, OUTSIDE),
+            ("bad_words_ids", [[119], [120]], OUTSIDE),
+        ]
+    ),
+    ("bart", {"d_model": 10**400}, "is 10{79}, expected 1 to 2147483647"),
+    ("bart", {"bad_words_ids": 5}, "is 5, expected a list of lists of token ids"),
+    ("bart", {"bad_words_ids": [5]}, r"is \[5\], expected a list of lists of token ids"),
+    ("bart", {"bad_words_ids": ["a"]}, r"is \['a'\], expected a list of lists of token ids"),
+    ("bart", {"bad_words_ids": [[]]}, r"is \[\[\]\], expected a list of lists of token ids"),
+    ("bart", {"repetition_penalty": float("inf")}, "is inf, expected a finite number above 0"),
+    ("t5", {"decoder_start_token_id": 32128}, BEYOND),
+    ("t5", {"pad_token_id": 32128}, BEYOND),
+    ("t5", {"eos_token_id": 32128}, BEYOND),
+    *(
+        ("t5", {"relative_attention_num_buckets": n}, f"is {n}, expected an even.* at least 4")
+        for n in (1, 2, 3, 33)
+    ),
+    ("t5", {"relative_attention_max_distance": 16}, r"is 16, expected more than half.*\(16\)"),
+    ("t5", {"layer_norm_epsilon": None}, "is None, expected a number above 0"),
+    ("t5", {"layer_norm_epsilon": "x"}, "is 'x', expected a number above 0"),
+    ("t5", {"layer_norm_epsilon": 0}, "is 0, expected a finite number above 0"),
+    ("t5", {"layer_norm_epsilon": -1e-6}, "is -1e-06, expected a finite number above 0"),
+    ("t5", {"layer_norm_epsilon": 10**400}, "is 10{79}, expected a finite number above 0"),
+]
+
+
+@pytest.mark.parametrize(("base", "change", "words"), BROKEN)
+def test_numbers_that_do_not_fit_are_corrupt(base: str, change: dict[str, Any], words: str) -> None:
+    """The same config without the change is served."""
+    config = BASES[base]
+    assert find_family(config).architecture(config).family == config["model_type"]
+    broken, [key] = config | change, change
+    with pytest.raises(CorruptBaseError, match=f"config.json: {key} {words}") as caught:
+        find_family(broken).architecture(broken)
+    assert type(caught.value) is CorruptBaseError
+
+
+@pytest.mark.parametrize(
+    ("base", "change"),
+    [
+        ("bart", {"decoder_start_token_id": 119, "pad_token_id": 119, "eos_token_id": 119}),
+        ("bart", {"forced_eos_token_id": 119, "bad_words_ids": [[119]]}),
+        ("bart", {"bad_words_ids": None}),
+        ("t5", {"relative_attention_num_buckets": 4, "relative_attention_max_distance": 3}),
+        ("t5", {"relative_attention_max_distance": 17}),
+        ("t5", {"num_heads": 5, "layer_norm_epsilon": 1}),
+    ],
+)
+def test_the_last_number_that_fits_is_served(base: str, change: dict[str, Any]) -> None:
+    config = BASES[base] | change
+    assert find_family(config).architecture(config).family == config["model_type"]
+
+
+@pytest.mark.parametrize(("buckets", "distance"), [(4, 3), (8, 5)])
+def test_the_smallest_relative_positions_equal_transformers(
+    lab: Any, buckets: int, distance: int
+) -> None:
+    names = {
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": distance,
+    }
+    model = lab.model(seed=7, family="t5", **names)
+    engine = lab.engine(lab.base(model))
+    requests = lab.forced(6, seed=3)
+    for request, logits in zip(requests, engine.forced_logits(requests), strict=True):
+        reference = lab.reference_logits(model, request)
+        torch.testing.assert_close(logits, reference, atol=1e-4, rtol=1e-5)
 
 
 def test_positions_end_where_the_base_says(lab: Any, served: Any) -> None:
