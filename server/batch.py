@@ -149,9 +149,25 @@ class Batch(Generic[Adapter]):
         self._running.update((entry.job.key, entry) for entry in entries)
         self._joined_tokens += sum(entry.job.tokens for entry in entries)
         try:
-            self._engine.admit([_decode_request(entry) for entry in entries])
+            self._enter(entries)
         except Exception as error:
             self._suspect(error)
+
+    def _enter(self, entries: Sequence[Entry]) -> None:
+        """Hand requests to the engine, which takes all or none; reply to those that it refuses."""
+        try:
+            self._engine.admit([_decode_request(entry) for entry in entries])
+        except HubError as error:
+            if len(entries) == 1:
+                self._refuse(entries[0], error)
+                return
+            for entry in entries:
+                self._enter([entry])
+
+    def _refuse(self, entry: Entry, error: HubError) -> None:
+        self._joined_tokens -= entry.job.tokens
+        self._leave(entry.job.key)
+        self._ledger.settle(entry.job.key, self._clock(), error=error)
 
     def _finish(self, finished: Finished) -> None:
         entry = self._running.get(finished.key)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -167,7 +168,8 @@ def quiet_loader(
         """Take one core, and leave it to the engine's threads when they want it."""
         torch.set_num_threads(1)
         torch.get_num_threads()  # a thread takes the common number at its first look; so look now
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
+        with suppress(AttributeError, OSError):  # not on every system, nor in every container
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
 
     everyone = torch.get_num_threads()
     try:

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Barrier
-from typing import Generic, Protocol
+from threading import Barrier, BrokenBarrierError
+from typing import Final, Generic, Protocol
 
-from hub.errors import HubError
+from hub.errors import EngineError, HubError
 from hub.registry import AdapterVersion
 from server.faults import as_hub_error
 from server.ports import Adapter
+
+_START_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,37 @@ class PoolLoader(Generic[Adapter]):
             read: Version → checked adapter in host memory.
             threads: Loads that run at once.
             prepare: Called once in each thread, such as to keep it from taking every core.
+
+        Raises:
+            EngineError: A thread could not be started or prepared.
         """
         self._resolve = resolve
         self._read = read
-        self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix="adapter-loader", initializer=prepare
-        )
-        self._await_threads(threads)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="adapter-loader")
+        self._prepare_threads(threads, prepare)
 
-    def _await_threads(self, threads: int) -> None:
+    def _prepare_threads(self, threads: int, prepare: Callable[[], None]) -> None:
         """Give every thread of the pool one task, none of which ends before all have begun."""
-        everyone = Barrier(threads + 1)
-        for _ in range(threads):
-            self._pool.submit(everyone.wait)
-        everyone.wait()
+        everyone = Barrier(threads + 1, timeout=_START_SECONDS)
+        failures: list[Exception] = []
+
+        def begin() -> None:
+            try:
+                prepare()
+            except Exception as error:
+                failures.append(error)
+                everyone.abort()
+            else:
+                everyone.wait()
+
+        try:
+            for _ in range(threads):
+                self._pool.submit(begin)
+            everyone.wait()
+        except RuntimeError as error:  # also what a broken barrier raises
+            everyone.abort()
+            self.close()
+            raise _not_started(threads, failures[0] if failures else error) from error
 
     def start(self, digest: str, report: Callable[[Loaded[Adapter]], None]) -> None:
         """Begin to load an adapter; `report` is called from a thread of the pool."""
@@ -88,3 +107,14 @@ class PoolLoader(Generic[Adapter]):
         except Exception as caught:
             error = as_hub_error(caught, f"loading {digest}")
         report(Loaded(digest, adapter, error, time.perf_counter() - began))
+
+
+def _not_started(threads: int, cause: Exception) -> EngineError:
+    if isinstance(cause, BrokenBarrierError):
+        why = f"they were not ready after {_START_SECONDS:g} s"
+    else:
+        why = f"{type(cause).__name__}: {cause}"
+    return EngineError(
+        f"the {threads} threads that load adapters could not be started: {why}; "
+        "start the server again when the machine has threads and time to spare"
+    )

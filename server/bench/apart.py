@@ -8,6 +8,7 @@ then pays for waking them up. Apart, each runs as it would alone.
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -49,7 +50,8 @@ class PeerProcess:
         Raises:
             EngineError: The peer failed.
         """
-        self._pipe.send((batch, beam))
+        with suppress(BrokenPipeError, ConnectionResetError):  # the answer says why
+            self._pipe.send((batch, beam))
         self._answer()
 
     def close(self) -> None:
@@ -60,7 +62,7 @@ class PeerProcess:
     def _answer(self) -> None:
         try:
             error = self._pipe.recv()
-        except EOFError:
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             error = "its process ended"
         if error:
             raise EngineError(f"the peer {self._name} failed: {error}; leave it out of --against")

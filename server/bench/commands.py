@@ -159,7 +159,13 @@ def _figures(
         except OSError as error:
             raise SettingsError(f"--json {json_file} cannot be written: {error}") from error
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"--folder {folder} is no folder and cannot be made one: {error.strerror}; "
+                "name another"
+            ) from error
         yield folder, write
         return
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as scratch:

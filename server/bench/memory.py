@@ -32,10 +32,17 @@ def base_memory(folder: Path, quantization: str, device: str = "cpu") -> dict[st
     Where the engine is on a GPU, the bytes between are those that it holds there.
 
     Raises:
-        EngineError: The process failed.
+        EngineError: The process failed, or took too long.
     """
     command = [sys.executable, "-m", "server.bench.memory", str(folder), quantization, device]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"measuring memory was not done after {_TIMEOUT} s; leave it out with --no-memory"
+        ) from error
     if done.returncode:
         raise EngineError(f"measuring memory failed: {done.stderr.strip()[-400:]}")
     found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.engine.requests import DecodeRequest, Finished, Hypothesis, StepReport
-from hub.errors import NonFiniteRowError
+from hub.errors import DecodingError, NonFiniteRowError
 from hub.manifest import AdapterManifest
 from server.loader import Loaded
 from server.messages import Job, Outcome, Search
@@ -26,6 +26,8 @@ POISON_STEP = 667
 """A source with this token makes every step that it is in raise."""
 POISON_ADMIT = 668
 """A source with this token makes admitting it raise."""
+POISON_REFUSED = 669
+"""A source with this token is refused, and all that would be admitted with it."""
 WAIT = 10.0
 
 
@@ -52,6 +54,7 @@ class FakeEngine:
     place_error: Exception | None = None
     seconds_per_token: float = 0.0
     joined: list[int] = field(default_factory=list)
+    admitted: list[int] = field(default_factory=list)
     _unencoded: int = 0
 
     def read_adapter(self, folder: Path, manifest: AdapterManifest | None) -> FakeAdapter:
@@ -70,7 +73,11 @@ class FakeEngine:
     def admit(self, requests: Sequence[DecodeRequest]) -> None:
         if any(POISON_ADMIT in request.source_ids for request in requests):
             raise RuntimeError("secret of the encoder")
+        for request in requests:
+            if POISON_REFUSED in request.source_ids:
+                raise DecodingError(f"request {request.key} is too long")
         self.joined.append(len(requests))
+        self.admitted += [request.key for request in requests]
         self._unencoded += sum(len(request.source_ids) for request in requests)
         for request in requests:
             assert request.slot == 0 or request.slot in self.slots, "slot is empty"

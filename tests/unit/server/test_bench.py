@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from typer.testing import CliRunner
 from hub.budget import allowance
 from hub.cli import build_app
 from hub.engine.engine import Engine
-from hub.errors import BudgetError, SettingsError
+from hub.errors import BudgetError, EngineError, SettingsError
 from server.bench.adapters import random_adapter
+from server.bench.apart import PeerProcess
 from server.bench.engine import EngineOptions, bench_engine
+from server.bench.memory import base_memory
 from server.bench.models import DIMENSIONS, model_config, random_base
 from server.bench.observed import Observed
 from server.bench.peers import PEERS, find_peers
@@ -251,11 +254,38 @@ def test_the_random_base_is_the_same_model_in_transformers(folder: Path) -> None
 
 @pytest.mark.slow
 def test_memory_is_measured_in_a_fresh_process(folder: Path) -> None:
-    from server.bench.memory import base_memory
-
     found = base_memory(folder / "base-small", "int8")
     assert 9_000_000 < found["base_bytes"] < 120_000_000
     assert found["loaded_bytes"] - found["idle_bytes"] == found["base_bytes"]
+
+
+def test_memory_that_takes_too_long_to_measure_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.bench.memory._TIMEOUT", 0.01)
+    with pytest.raises(EngineError, match=r"after 0\.01 s.*--no-memory"):
+        base_memory(tmp_path, "int8")
+
+
+class EndedProcess:
+    """A peer that has loaded, and ends before it is asked anything."""
+
+    def __init__(self, target: object, args: tuple[Any, ...], daemon: bool) -> None:
+        self._pipe = args[0]
+
+    def start(self) -> None:
+        self._pipe.send("")
+
+
+def test_a_peer_that_has_ended_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(context, "Process", EndedProcess)
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: context)
+    peer = PeerProcess("peft", tmp_path, tmp_path, SHORT, "int8", 1)
+    with pytest.raises(BrokenPipeError):
+        peer._pipe.send((1, 1))
+    with pytest.raises(EngineError, match="peer peft failed: its process ended"):
+        peer(1, 1)
 
 
 def run_command(arguments: Sequence[str]) -> Any:
@@ -282,6 +312,15 @@ def test_bad_options_are_named(arguments: list[str], error: type[Exception], wor
     result = run_command(["bench", *arguments])
     assert isinstance(result.exception, error), result.output
     assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["engine", "residency"])
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "weights"
+    file.touch()
+    result = run_command(["bench", command, "--dims", "small", "--folder", str(file)])
+    assert isinstance(result.exception, SettingsError), result.output
+    assert f"--folder {file}" in str(result.exception)
 
 
 def test_the_command_writes_its_figures(folder: Path, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from queue import SimpleQueue
 from typing import Any
 
+import pytest
 import torch
 
-from hub.errors import CorruptBlobError
+from hub.errors import CorruptBlobError, EngineError
 from server.core import LOADER_THREADS, quiet_loader
 from server.loader import Loaded, PoolLoader
 
@@ -64,3 +66,43 @@ def test_loader_threads_compute_on_one_core_and_the_engine_keeps_all() -> None:
         loader.close()
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_that_cannot_be_prepared_are_an_error_with_its_cause() -> None:
+    def prepare() -> None:
+        raise ProcessLookupError("no such thread")
+
+    with pytest.raises(EngineError, match=r"2 threads .* ProcessLookupError: no such thread"):
+        PoolLoader(lambda digest: None, lambda version: None, 2, prepare)  # type: ignore[arg-type, return-value]
+
+
+def test_threads_that_never_get_ready_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.loader._START_SECONDS", 0.05)
+    release = threading.Event()
+    try:
+        with pytest.raises(EngineError, match=r"not ready after 0\.05 s"):
+            PoolLoader(lambda digest: None, lambda version: None, 2, release.wait)  # type: ignore[arg-type, return-value]
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_loaders_start_where_priorities_cannot_be_set(
+    monkeypatch: pytest.MonkeyPatch, denied: bool
+) -> None:
+    asked: list[int] = []
+
+    def refuse(*arguments: int) -> None:
+        asked.append(threading.get_ident())
+        raise PermissionError("not here")
+
+    if denied:
+        monkeypatch.setattr(os, "setpriority", refuse)
+    else:
+        monkeypatch.delattr(os, "setpriority")
+    loader = quiet_loader(lambda digest: digest, lambda version: torch.get_num_threads())  # type: ignore[arg-type, return-value]
+    assert len(set(asked)) == (LOADER_THREADS if denied else 0)
+    reports: SimpleQueue[Loaded[Any]] = SimpleQueue()
+    loader.start("a", reports.put)
+    assert reports.get(timeout=WAIT).adapter == 1
+    loader.close()

@@ -13,6 +13,7 @@ import pytest
 from hub.errors import (
     CorruptBlobError,
     DeadlineError,
+    DecodingError,
     DrainingError,
     EngineError,
     IncompatibleAdapterError,
@@ -22,7 +23,7 @@ from hub.errors import (
 )
 
 A, B, C = "sha256:a", "sha256:b", "sha256:c"
-POISON_ROW, POISON_STEP, POISON_ADMIT = 666, 667, 668
+POISON_ROW, POISON_STEP, POISON_ADMIT, POISON_REFUSED = 666, 667, 668, 669
 WAIT = 10.0
 
 
@@ -161,6 +162,29 @@ def test_an_exception_in_a_step_fails_the_culprit_only(
         assert tokens(outcome) == (3, 2, key, mark)
     bench.submit(job(9))  # and the worker goes on
     assert bench.next().error is None
+
+
+def test_a_refused_request_does_not_disturb_its_neighbours(bench: Any, job: Any) -> None:
+    """Two run; then two join, of which the engine refuses one, and one that it refuses alone."""
+    gate = Gate()
+    bench.engine.gate = gate
+    bench.submit(job(1, *range(20)), job(2, *range(20), digest=A))
+    assert gate.reached.wait(WAIT)
+    bench.submit(job(3, POISON_REFUSED, digest=B), job(4, 5, 6, digest=B))
+    gate.open.set()
+    bench.submit(job(5, POISON_REFUSED))
+    outcomes = bench.collect(5)
+    for key in (3, 5):
+        error = outcomes[key].error
+        assert isinstance(error, DecodingError)
+        assert f"request {key} " in error.message
+    assert tokens(outcomes[1]) == (*reversed(range(20)), 0)
+    assert tokens(outcomes[2]) == (*reversed(range(20)), ord("a"))
+    assert tokens(outcomes[4]) == (6, 5, ord("b"))
+    assert sorted(bench.engine.admitted) == [1, 2, 4], "nobody was run again"
+    assert bench.engine.cancelled == []
+    loaded = bench.worker.inspect().result(WAIT)
+    assert [adapter.running for adapter in loaded] == [0, 0]
 
 
 def test_a_cancelled_request_frees_its_rows_before_the_next_step(bench: Any, job: Any) -> None:
@@ -326,7 +350,7 @@ def test_random_traffic_ends_in_one_reply_each(build: Any, job: Any, seed: int) 
         digest = chance.choice(["", *(f"sha256:{letter}" for letter in "abcdef")])
         source = [chance.randrange(100) for _ in range(chance.randrange(1, 12))]
         if chance.random() < 0.03:
-            source[0] = chance.choice([POISON_ROW, POISON_STEP, POISON_ADMIT])
+            source[0] = chance.choice([POISON_ROW, POISON_STEP, POISON_ADMIT, POISON_REFUSED])
         jobs[key] = job(key, *source, digest=digest, beam=chance.choice([1, 1, 1, 4, 8]))
     withdrawn = {key for key in jobs if chance.random() < 0.1}
     for key, one in jobs.items():
