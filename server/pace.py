@@ -20,6 +20,8 @@ from typing import Final
 from server.scheduler import Allowance
 
 LEAST_TOKENS: Final = 64
+MOST_TURNS: Final = 4
+_ROWS_PER_TURN: Final = 16
 _SMOOTHING: Final = 0.2
 _FIRST_GUESS: Final = 1e-9
 """Seconds per byte placed, until the first placement: 1 GB/s."""
@@ -68,6 +70,29 @@ class Pace:
         elif fitting > self.tokens:
             self.tokens = min(fitting, self.tokens * 2)
         self.tokens = max(self.tokens, LEAST_TOKENS)
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Lets requests join a full batch together rather than one by one.
+
+    Rows leave one at a time, and an encoder pass reads every weight for two sources as for eight.
+    While more than half of the rows run, whoever could join waits until `MOST_TURNS` turns have
+    passed since the last joining; batches too small to matter never wait.
+    """
+
+    max_rows: int
+    _turns: int = 0
+
+    def ready(self, running: int) -> bool:
+        """Return whether requests may join now; asked once a turn, with the rows that run."""
+        self._turns += 1
+        wait = min(MOST_TURNS, self.max_rows // _ROWS_PER_TURN)
+        return 2 * running <= self.max_rows or self._turns >= wait
+
+    def joined(self) -> None:
+        """Note that somebody joined."""
+        self._turns = 0
 
 
 def _mean(old: float, new: float) -> float:

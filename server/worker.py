@@ -30,6 +30,7 @@ from server.ledger import Deliver, Ledger
 from server.loader import AdapterLoader, Loaded
 from server.messages import Job, LoadedAdapter
 from server.metrics import Metrics
+from server.pace import Gathering
 from server.ports import Adapter, EnginePort
 from server.scheduler import Scheduler
 from server.stock import Stock
@@ -89,6 +90,7 @@ class Worker(Generic[Adapter]):
             on_broken: Called when the engine is beyond repair; every request fails from then on.
         """
         self._scheduler = scheduler
+        self._gathering = Gathering(scheduler.limits.max_rows)
         self._stock = stock
         self._loader = loader
         self._metrics = metrics
@@ -241,12 +243,16 @@ class Worker(Generic[Adapter]):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
+        if not self._gathering.ready(self._batch.rows):
+            return
         admissions = self._scheduler.admit(
             self._scheduler.limits.max_rows - self._batch.rows,
             self._stock.device,
             self._stock.host,
             self._batch.pace.allowance() if self._batch.rows else None,
         )
+        if admissions:
+            self._gathering.joined()
         self._left_queue(len(admissions))
         self._batch.admit(admissions)
 

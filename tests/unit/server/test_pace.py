@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.pace import LEAST_TOKENS, Pace
+from server.pace import LEAST_TOKENS, Gathering, Pace
 
 
 def run(pace: Pace, steps: int, fixed: float, per_token: float, step: float) -> list[int]:
@@ -56,3 +56,18 @@ def test_reports_without_times_teach_nothing() -> None:
     pace.note_step(100, 0.0, 0.0)
     pace.note_placement(0, 0.0)
     assert pace == Pace()
+
+
+def test_requests_join_a_full_batch_together() -> None:
+    gathering = Gathering(max_rows=64)
+    assert gathering.ready(running=0)
+    gathering.joined()
+    assert [gathering.ready(running=60) for _ in range(5)] == [False, False, False, True, True]
+    gathering.joined()
+    assert gathering.ready(running=32)  # half empty: nobody waits for company
+
+
+def test_a_small_batch_never_waits() -> None:
+    gathering = Gathering(max_rows=8)
+    gathering.joined()
+    assert gathering.ready(running=8)
