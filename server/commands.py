@@ -145,6 +145,7 @@ def _announce(application: Application, *, as_json: bool) -> None:
     import json
 
     from hub.console import note
+    from hub.engine import native
 
     ports, core = application.ports, application.core
     settings = core.settings
@@ -155,6 +156,8 @@ def _announce(application: Application, *, as_json: bool) -> None:
         f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization} "
         f"on {settings.device}"
     )
+    if core.settings.quantization == "int8" and not native.available():
+        note("kernels           portable and slow: install the package where there is a C compiler")
     note(f"languages         {languages}")
     note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
     note(

@@ -107,9 +107,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                 stream.close()
 
 
+TEXTS = 240
+"""Of one call, with 16 beams each: many batches in a row, long enough to be seen running."""
+
+
 def request(tokens: int, beam: int = 1) -> pb.TranslateTextRequest:
     return pb.TranslateTextRequest(
-        contents=["Monday"] * 4,
+        contents=["Monday"] * TEXTS,
         source_language_code="en",
         target_language_code="ko",
         decoding=pb.DecodingOptions(max_output_tokens=tokens, beam_size=beam),
@@ -139,10 +143,10 @@ def test_translate_then_drain_on_sigterm(serve: Callable[..., Server]) -> None:
         assert len(reply.texts) == 2
         assert reply.base_name == "embedded"
         with grpc.insecure_channel(server.target) as channel:
-            call = call_in_flight(server, channel, request(100))
+            call = call_in_flight(server, channel, request(100, beam=16))
             server.signal(signal.SIGTERM)
             translations = call.result().translations
-        assert [one.status.code for one in translations] == [0] * 4
+        assert [one.status.code for one in translations] == [0] * TEXTS
         assert server.wait() == 0
         with pytest.raises(ServerUnreachableError):
             client.translate(["a"], "en", "ko")
