@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,14 @@ from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import progress
 from hub.errors import InterruptedRunError, SettingsError
-from hub.languages import LanguagePair
-from training.corpora import load_corpus
 from training.evaluate import Decoder, score_system
 from training.model import quiet_libraries
 from training.pretrain.loop import BaseTrainer, Progress, log_to
 from training.pretrain.recipe import BaseRecipe
+from training.pretrain.texts import TrainingText
 from training.pretrain.vocabulary import build_vocabulary, open_vocabulary
 
-SCORED_PAIRS = ("en-de", "de-en", "en-fr", "en-ja", "en-ru", "es-zh", "en-nl", "en-ko", "ko-en")
-_SCORED_SEGMENTS = 300
-_LICENCE = "Apache-2.0 (weights); Unicode-3.0 (the CLDR data they were trained on)"
+CLDR_LICENCE = "Apache-2.0 (weights); Unicode-3.0 (the CLDR data they were trained on)"
 _VERSIONS = ("torch", "transformers", "sentencepiece", "Babel")
 _RECORDED_FILES = (
     "config.json",
@@ -37,10 +32,18 @@ _RECORDED_FILES = (
 )
 
 
-def build_base(recipe: BaseRecipe, folder: Path) -> None:
+def build_base(
+    recipe: BaseRecipe, text: TrainingText, folder: Path, licence: str = CLDR_LICENCE
+) -> None:
     """Build a base in a folder, or go on with one that was interrupted there.
 
     The weights are written in float16, the optimiser's state beside them until the base is done.
+
+    Args:
+        recipe: What to build.
+        text: What the recipe's data is.
+        folder: Where.
+        licence: Of the weights, for the record.
 
     Raises:
         InterruptedRunError: Ctrl-C; the folder holds a checkpoint to go on from.
@@ -49,11 +52,11 @@ def build_base(recipe: BaseRecipe, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer_config.json").is_file():
-        build_vocabulary(recipe, folder)
-    trainer = BaseTrainer(recipe, folder, open_vocabulary(recipe, folder))
+        build_vocabulary(recipe, text, folder)
+    trainer = BaseTrainer(recipe, text, folder, open_vocabulary(recipe, folder))
     _train(trainer, recipe, folder)
-    export(trainer, recipe, folder)
-    record_scores(folder, SCORED_PAIRS)
+    export(trainer, recipe, folder, licence)
+    record_scores(folder, text)
     trainer.discard_checkpoint()
 
 
@@ -75,7 +78,9 @@ def _already_built(recipe: BaseRecipe, folder: Path) -> bool:
     return bool(record["scores"])
 
 
-def export(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
+def export(
+    trainer: BaseTrainer, recipe: BaseRecipe, folder: Path, licence: str = CLDR_LICENCE
+) -> None:
     """Write config, float16 weights and base.json, the record of how they were made."""
     with quiet_libraries():
         model = nn.Module.to(trainer.master_model(), dtype=torch.float16)
@@ -86,8 +91,8 @@ def export(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
         {
             "format": 1,
             "languages": list(recipe.languages),
-            "licence": _LICENCE,
-            "recipe": asdict(recipe),
+            "licence": licence,
+            "recipe": recipe.facts(),
             "recipe_digest": recipe.digest,
             "versions": {name: version(name) for name in _VERSIONS},
             "files": {name: _sha256(folder / name) for name in _RECORDED_FILES},
@@ -96,20 +101,14 @@ def export(trainer: BaseTrainer, recipe: BaseRecipe, folder: Path) -> None:
     )
 
 
-def record_scores(folder: Path, pairs: Sequence[str]) -> None:
-    """Score a built base on unseen CLDR items with the serving engine; keep that in base.json.
-
-    Pairs with a language that the base does not have are left out.
-    """
+def record_scores(folder: Path, text: TrainingText) -> None:
+    """Score a built base on what it has not seen, with the serving engine, into base.json."""
     base = open_base(str(folder))
     tokenizer = load_tokenizer(base)
     decoder = Decoder(base, tokenizer, "int8")
     scores: list[dict[str, Any]] = []
-    for pair in (LanguagePair.parse(text) for text in pairs):
-        if not {pair.source, pair.target} <= tokenizer.languages:
-            continue
-        corpus = load_corpus("cldr", pair, seed=0, train=0, dev=0, test=_SCORED_SEGMENTS)
-        found = score_system(decoder, pair, corpus.test, "base")
+    for pair, segments in text.held_out():
+        found = score_system(decoder, pair, segments, "base")
         scores.extend({"pair": str(pair), **score.model_dump(mode="json")} for score in found)
     record = json.loads((folder / "base.json").read_text(encoding="utf-8"))
     _write_record(folder, record | {"scores": scores})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from training.pretrain.recipe import BaseRecipe
+    from training.pretrain.texts import FileText
 
 bases_app = typer.Typer(help="Build and inspect base models.", no_args_is_help=True)
 
@@ -17,16 +20,39 @@ bases_app = typer.Typer(help="Build and inspect base models.", no_args_is_help=T
 @bases_app.command("build")
 def build(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the base is built.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PAIR=SOURCE",
+            help="Parallel text instead of CLDR, such as en-de=corpus.tsv, trained in both "
+            "directions; repeatable. See hub corpus formats.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LANGUAGE=FILE",
+            help="Text of one language, for the vocabulary alone; repeatable.",
+        ),
+    ] = None,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER=VALUE", help="As of hub train; repeatable."),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights, given the data's.")] = "",
     languages: Annotated[
-        str, typer.Option(help="BCP-47 codes, separated by commas; the embedded base's if empty.")
+        str, typer.Option(help="CLDR: BCP-47 codes, with commas; the embedded base's if empty.")
     ] = "",
     weak: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LANGUAGE=SHARE",
-            help="Share of the usual sampling weight, such as ko=0.05; may be repeated. "
+            help="CLDR: share of the usual sampling weight, such as ko=0.05; repeatable. "
             "The embedded base's (ko and nl) if neither this nor --languages is given.",
         ),
+    ] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=400, max=64_000, help="SentencePiece pieces.")
     ] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     batch_tokens: Annotated[
@@ -34,14 +60,21 @@ def build(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data and start.")] = 0,
 ) -> None:
-    """Pre-train a many-to-many base on CLDR; run again after an interruption to go on."""
-    recipe = _recipe(languages, weak or [], updates, batch_tokens, seed)
+    """Pre-train a many-to-many base on CLDR or files; run again after an interruption to go on."""
+    asked = BaseOptions(languages, tuple(weak or ()), vocabulary, updates, batch_tokens, seed)
+    recipe = recipe_of(asked, given=bool(data))
     from training.model import quiet_libraries
 
     with quiet_libraries():
-        from training.pretrain.build import build_base
+        from training.pretrain.build import CLDR_LICENCE, build_base
+        from training.pretrain.texts import CldrText
 
-    build_base(recipe, folder)
+    if data:
+        recipe, files = _with_files(recipe, data, text or [], clean or [])
+        build_base(recipe, files, folder, licence or "unknown")
+    else:
+        _refuse_without_data({"--text": text, "--clean": clean, "--licence": licence})
+        build_base(recipe, CldrText(recipe), folder, CLDR_LICENCE)
     show(str(folder), as_json=False)
 
 
@@ -81,35 +114,109 @@ def show(
         )
 
 
-def _recipe(
-    languages: str, weak: list[str], updates: int | None, batch_tokens: int | None, seed: int
-) -> BaseRecipe:
-    """Return the embedded base's recipe with what the user said differently."""
-    from dataclasses import replace
+@dataclass(frozen=True)
+class BaseOptions:
+    """What the user says differently from the embedded base's recipe."""
 
+    languages: str = ""
+    weak: tuple[str, ...] = ()
+    vocabulary: int | None = None
+    updates: int | None = None
+    batch_tokens: int | None = None
+    seed: int = 0
+
+
+def recipe_of(asked: BaseOptions, *, given: bool = False) -> BaseRecipe:
+    """Return the embedded base's recipe with what the user said differently.
+
+    Args:
+        asked: The options.
+        given: Whether files are trained on, which bring their languages along.
+
+    Raises:
+        LanguageError: A language is unknown to CLDR or M2M-100, or is weak but not there.
+        SettingsError: An option goes with CLDR only.
+    """
+    from training.pretrain.recipe import BaseRecipe
+
+    recipe = BaseRecipe(seed=asked.seed)
+    if given:
+        _refuse_with_data({"--languages": asked.languages, "--weak": asked.weak})
+        recipe = replace(recipe, weak={})
+    else:
+        recipe = _with_cldr_languages(recipe, asked)
+    return replace(
+        recipe,
+        vocabulary=asked.vocabulary or recipe.vocabulary,
+        updates=asked.updates or recipe.updates,
+        batch_tokens=asked.batch_tokens or recipe.batch_tokens,
+    )
+
+
+def _with_cldr_languages(recipe: BaseRecipe, asked: BaseOptions) -> BaseRecipe:
     from hub.errors import LanguageError
     from hub.languages import canonical, m2m_code
     from training.corpora.cldr import locale_of
-    from training.pretrain.recipe import BaseRecipe
 
-    recipe = BaseRecipe(seed=seed)
-    if languages:
-        codes = tuple(dict.fromkeys(canonical(code.strip()) for code in languages.split(",")))
+    if asked.languages:
+        codes = tuple(dict.fromkeys(canonical(code.strip()) for code in asked.languages.split(",")))
         if len(codes) < 2:
-            raise LanguageError(f"--languages {languages!r} names {len(codes)}; give two or more")
+            raise LanguageError(
+                f"--languages {asked.languages!r} names {len(codes)}; give two or more"
+            )
         recipe = replace(recipe, languages=codes, weak={})
-    if weak:
-        recipe = replace(recipe, weak=dict(_share(text) for text in weak))
+    if asked.weak:
+        recipe = replace(recipe, weak=dict(_share(text) for text in asked.weak))
     for code in (*recipe.languages, *recipe.weak):
         locale_of(code)
         m2m_code(code)
         if code not in recipe.languages:
             raise LanguageError(f"--weak names {code!r}, which is not among the languages")
-    return replace(
-        recipe,
-        updates=updates or recipe.updates,
-        batch_tokens=batch_tokens or recipe.batch_tokens,
-    )
+    return recipe
+
+
+def _with_files(
+    recipe: BaseRecipe, data: Sequence[str], text: Sequence[str], clean: Sequence[str]
+) -> tuple[BaseRecipe, FileText]:
+    from hub.languages import LanguagePair
+    from training.pretrain.texts import FileText
+
+    sources = [
+        (LanguagePair.parse(pair), source)
+        for pair, source in (_assignment("--data", word, "PAIR=SOURCE") for word in data)
+    ]
+    texts = [
+        (language, Path(path))
+        for language, path in (_assignment("--text", word, "LANGUAGE=FILE") for word in text)
+    ]
+    files = FileText.read(sources, texts, seed=recipe.seed, clean=clean)
+    found = replace(recipe, languages=files.languages, data=files.data, texts=files.texts)
+    return found, files
+
+
+def _assignment(option: str, word: str, form: str) -> tuple[str, str]:
+    from hub.errors import SettingsError
+
+    name, equals, value = word.partition("=")
+    if not (name and equals and value):
+        raise SettingsError(f"{option} {word!r}: write {form}")
+    return name, value
+
+
+def _refuse_with_data(options: Mapping[str, object]) -> None:
+    from hub.errors import SettingsError
+
+    for option, value in options.items():
+        if value:
+            raise SettingsError(f"{option} goes with CLDR; --data brings its own languages")
+
+
+def _refuse_without_data(options: Mapping[str, object]) -> None:
+    from hub.errors import SettingsError
+
+    for option, value in options.items():
+        if value:
+            raise SettingsError(f"{option} goes with --data; the base is built on CLDR without")
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -25,6 +25,7 @@ from hub.bases.tokenizer import M2M100Tokenizer
 from hub.errors import SettingsError
 from training.pretrain.recipe import BaseRecipe
 from training.pretrain.stream import Example, PairStream
+from training.pretrain.texts import TrainingText
 from training.pretrain.vocabulary import embedding_rows
 
 _CHECKPOINT = "checkpoint.pt"
@@ -42,10 +43,13 @@ class Progress:
 class BaseTrainer:
     """Trains one recipe in one folder; a second run of it goes on where the first stopped."""
 
-    def __init__(self, recipe: BaseRecipe, folder: Path, tokenizer: M2M100Tokenizer) -> None:
+    def __init__(
+        self, recipe: BaseRecipe, text: TrainingText, folder: Path, tokenizer: M2M100Tokenizer
+    ) -> None:
         """Build the model and optimiser, and load the folder's checkpoint if it has one."""
         torch.manual_seed(recipe.seed)
         self._recipe = recipe
+        self._text = text
         self._folder = folder
         self._tokenizer = tokenizer
         config = M2M100Config(**recipe.model_config(embedding_rows(folder)))
@@ -72,7 +76,7 @@ class BaseTrainer:
 
     def run(self, report: Callable[[Progress], None], checkpoint_every: int = 100) -> None:
         """Train to the recipe's last update; a checkpoint is written also when interrupted."""
-        stream = PairStream(self._recipe, self._tokenizer)
+        stream = PairStream(self._recipe, self._tokenizer, self._text)
         self.model.train()
         try:
             for batch in stream.batches(self.update):

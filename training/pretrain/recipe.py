@@ -13,11 +13,32 @@ EMBEDDED_WEAK = {"ko": 0.05, "nl": 0.05}
 
 
 @dataclass(frozen=True)
+class CorpusFacts:
+    """A parallel corpus of a base: pair, name, training segments, and "sha256:…" of its content."""
+
+    pair: str
+    name: str
+    segments: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A text that the vocabulary was made from: language, file name, "sha256:…"."""
+
+    language: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class BaseRecipe:
     """Everything that a base's weights follow from.
 
     Attributes:
-        languages: BCP-47 codes; every direction between them is trained.
+        languages: BCP-47 codes; on CLDR every direction between them is trained.
+        data: The parallel files trained on, both directions of each pair; empty for CLDR.
+        texts: Texts that only the vocabulary was made from.
         weak: Language to share of the usual sampling weight, for languages that are to be left
             for adapters to teach.
         english_weight: How much likelier English is than another language.
@@ -46,6 +67,8 @@ class BaseRecipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
+    data: tuple[CorpusFacts, ...] = ()
+    texts: tuple[TextFacts, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -54,7 +77,12 @@ class BaseRecipe:
 
     def to_json(self) -> str:
         """Return the canonical JSON of the recipe."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1)
+        return json.dumps(self.facts(), sort_keys=True, indent=1)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields by name; those of files only where there are files."""
+        facts = asdict(self)
+        return facts if self.data else {k: facts[k] for k in facts if k not in ("data", "texts")}
 
     def weight(self, language: str) -> float:
         """Return the sampling weight of a language, the same as source and as target."""

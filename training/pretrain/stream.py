@@ -1,4 +1,4 @@
-"""An endless, seekable stream of many-to-many training batches.
+"""An endless, seekable stream of training batches.
 
 A chunk of batches follows from (seed, chunk number) alone, so that a run can be resumed at any
 update without a stored data set or sampler state.
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from random import Random
 
 from hub.bases.tokenizer import M2M100Tokenizer
-from training.corpora.cldr import locale_of, sample_phrase
+from hub.errors import CorpusError
 from training.pretrain.recipe import BaseRecipe
+from training.pretrain.texts import TrainingText
 
 BATCHES_PER_CHUNK = 16
 _PREFETCHED_CHUNKS = 2
+_MISSES = 1000
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Example:
 
 
 class PairStream:
-    """Batches of similar length in random order, any language to any other."""
+    """Batches of similar length in random order."""
 
-    def __init__(self, recipe: BaseRecipe, tokenizer: M2M100Tokenizer) -> None:
-        """Prepare the stream; nothing is sampled yet."""
+    def __init__(self, recipe: BaseRecipe, tokenizer: M2M100Tokenizer, text: TrainingText) -> None:
+        """Prepare the stream; nothing is drawn yet."""
         self._recipe = recipe
         self._tokenizer = tokenizer
-        self._weights = [recipe.weight(language) for language in recipe.languages]
+        self._text = text
 
     def batches(self, first: int) -> Iterator[list[Example]]:
         """Yield batch number `first` and all that follow, sampling ahead in the background."""
@@ -56,28 +58,34 @@ class PairStream:
         budget = self._recipe.batch_tokens
         examples: list[Example] = []
         tokens = 0
+        missed = 0
         while tokens < budget * BATCHES_PER_CHUNK:
             example = self._example(rng)
             if example is not None:
                 examples.append(example)
                 tokens += len(example.target)
+            missed = 0 if example else missed + 1
+            if missed == _MISSES:
+                raise CorpusError(
+                    f"none of {_MISSES:,} drawn segments has at most "
+                    f"{self._recipe.max_positions} tokens, the base's positions; cut the text into "
+                    "sentences"
+                )
         examples.sort(key=lambda example: (len(example.target), len(example.source)))
         batches = _cut(examples, BATCHES_PER_CHUNK)
         rng.shuffle(batches)
         return batches
 
     def _example(self, rng: Random) -> Example | None:
-        phrase = sample_phrase(rng)
-        source, target = rng.choices(self._recipe.languages, self._weights, k=2)
-        if source == target or phrase.split != "train":
+        phrase = self._text.draw(rng)
+        if phrase is None:
             return None
-        text, translation = phrase.render(locale_of(source)), phrase.render(locale_of(target))
-        if not text or not translation:
-            return None
-        return Example(
-            tuple(self._tokenizer.encode_source(text, source)),
-            tuple(self._tokenizer.encode_target(translation, target)),
+        example = Example(
+            tuple(self._tokenizer.encode_source(phrase.text, phrase.source)),
+            tuple(self._tokenizer.encode_target(phrase.translation, phrase.target)),
         )
+        longest = max(len(example.source), len(example.target))
+        return example if longest <= self._recipe.max_positions else None
 
 
 def _cut(examples: Sequence[Example], pieces: int) -> list[list[Example]]:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 from hub.bases.tokenizer import M2M100Tokenizer
 from hub.language_tables import M2M_100
 from hub.languages import m2m_code
-from training.corpora.cldr import locale_of, sample_phrase
 from training.pretrain.recipe import BaseRecipe
+from training.pretrain.texts import TrainingText
 
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _SPARE_ROWS = 8  # M2M-100 keeps as many unused ids after its languages.
 
 
-def build_vocabulary(recipe: BaseRecipe, folder: Path) -> None:
-    """Train SentencePiece on train phrases of every language and write the tokenizer's files.
+def build_vocabulary(recipe: BaseRecipe, text: TrainingText, folder: Path) -> None:
+    """Train SentencePiece on texts of every language and write the tokenizer's files.
 
-    Every language gives as many phrases, weak ones too: what is weak is the model's knowledge of
-    a language, not the spelling of it. Digits are pieces of their own, so that numbers are read
+    Digits are pieces of their own, so that numbers are read
     place by place; characters outside the vocabulary fall back to their UTF-8 bytes; the text is
     not normalised, so that decoding gives back what was encoded.
     """
@@ -30,7 +27,7 @@ def build_vocabulary(recipe: BaseRecipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "sentencepiece.bpe"
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=_phrases(recipe),
+        sentence_iterator=text.vocabulary(),
         model_prefix=str(model),
         model_type="bpe",
         vocab_size=recipe.vocabulary,
@@ -79,16 +76,3 @@ def embedding_rows(folder: Path) -> int:
     """Return the number of ids: pieces, one per M2M-100 language, and the spare ones."""
     pieces = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     return len(pieces) + len(M2M_100.split()) + _SPARE_ROWS
-
-
-def _phrases(recipe: BaseRecipe) -> Iterator[str]:
-    for language in recipe.languages:
-        rng = Random(f"{recipe.seed}:vocabulary:{language}")
-        locale = locale_of(language)
-        found = 0
-        while found < recipe.vocabulary_phrases:
-            phrase = sample_phrase(rng)
-            text = phrase.render(locale) if phrase.split == "train" else None
-            if text:
-                found += 1
-                yield text

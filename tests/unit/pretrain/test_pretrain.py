@@ -14,10 +14,12 @@ import torch
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import SettingsError
+from hub.languages import LanguagePair
 from training.pretrain.build import export, record_scores
 from training.pretrain.loop import BaseTrainer, learning_rate
 from training.pretrain.recipe import BaseRecipe
 from training.pretrain.stream import BATCHES_PER_CHUNK, PairStream
+from training.pretrain.texts import CldrText
 from training.pretrain.vocabulary import build_vocabulary, embedding_rows, open_vocabulary
 
 TINY = BaseRecipe(
@@ -34,17 +36,18 @@ TINY = BaseRecipe(
     updates=12,
     warmup=4,
 )
+EN_DE = LanguagePair("en", "de")
 
 
 @pytest.fixture(scope="module")
 def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vocabulary")
-    build_vocabulary(TINY, folder)
+    build_vocabulary(TINY, CldrText(TINY), folder)
     return folder
 
 
 def trainer(folder: Path, recipe: BaseRecipe = TINY) -> BaseTrainer:
-    return BaseTrainer(recipe, folder, open_vocabulary(recipe, folder))
+    return BaseTrainer(recipe, CldrText(recipe), folder, open_vocabulary(recipe, folder))
 
 
 def run(folder: Path, vocabulary: Path, stop_at: int | None = None) -> BaseTrainer:
@@ -75,7 +78,7 @@ def test_the_embedded_base_is_of_the_recipe_in_this_package():
 def test_languages_are_sampled_by_weight(vocabulary: Path):
     tokenizer = open_vocabulary(TINY, vocabulary)
     language_of = {tokenizer.target_prefix(name)[0]: name for name in TINY.languages}
-    stream = PairStream(TINY, tokenizer)
+    stream = PairStream(TINY, tokenizer, CldrText(TINY))
     seen = Counter(
         language_of[example.target[0]]
         for number in range(3)
@@ -89,15 +92,15 @@ def test_languages_are_sampled_by_weight(vocabulary: Path):
 
 def test_a_chunk_follows_from_its_number_alone(vocabulary: Path):
     tokenizer = open_vocabulary(TINY, vocabulary)
-    fresh = PairStream(TINY, tokenizer).chunk(1)
-    assert fresh == PairStream(TINY, tokenizer).chunk(1)
-    assert fresh != PairStream(TINY, tokenizer).chunk(2)
-    begun_late = PairStream(TINY, tokenizer).batches(BATCHES_PER_CHUNK + 3)
+    fresh = PairStream(TINY, tokenizer, CldrText(TINY)).chunk(1)
+    assert fresh == PairStream(TINY, tokenizer, CldrText(TINY)).chunk(1)
+    assert fresh != PairStream(TINY, tokenizer, CldrText(TINY)).chunk(2)
+    begun_late = PairStream(TINY, tokenizer, CldrText(TINY)).batches(BATCHES_PER_CHUNK + 3)
     assert list(itertools.islice(begun_late, 2)) == fresh[3:5]
 
 
 def test_batches_hold_about_their_budget(vocabulary: Path):
-    for batch in PairStream(TINY, open_vocabulary(TINY, vocabulary)).chunk(0):
+    for batch in PairStream(TINY, open_vocabulary(TINY, vocabulary), CldrText(TINY)).chunk(0):
         longest = max(len(example.target) for example in batch)
         tokens = sum(len(example.target) for example in batch)
         assert TINY.batch_tokens - longest <= tokens <= TINY.batch_tokens + 2 * longest
@@ -136,7 +139,7 @@ def test_a_built_base_opens_in_the_hub_and_in_transformers(tmp_path: Path, vocab
 
     training = run(tmp_path, vocabulary, stop_at=3)
     export(training, TINY, tmp_path)
-    record_scores(tmp_path, ["en-de", "en-ja"])
+    record_scores(tmp_path, CldrText(TINY, [EN_DE, LanguagePair("en", "ja")]))
     base = open_base(str(tmp_path))
     model = M2M100ForConditionalGeneration.from_pretrained(tmp_path)
     assert base.parameters == sum(p.numel() for p in model.parameters())
