@@ -2,9 +2,9 @@
 
     python tests/bench/learning_rates.py --pair en-ko --max-updates 350 --json rates.jsonl
 
-Runs `hub train --no-publish` for every method and rate, each from the same seed, and writes one JSON
-line for each: the dev scores seen on the way, and the test score of base and adapter by the serving
-engine. Choose by dev; the test score is for the table.
+Runs `hub train --no-publish` for every method and rate, each from the same seed, and writes one
+JSON line for each: the dev scores seen on the way, and the test score of base and adapter by the
+serving engine. Choose by dev; the test score is for the table.
 """
 
 from __future__ import annotations
