@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from hub.errors import CorpusError
 from training.batching import Example
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from hub.bases.tokenizer import BaseTokenizer
     from hub.languages import LanguagePair
     from training.corpora import SentencePair
+
+UNSPELT_LIMIT: Final = 0.1
 
 
 class PackedExamples(Sequence[Example]):
@@ -51,10 +53,16 @@ class PackedExamples(Sequence[Example]):
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """Examples to train on, and how many lines were too long to be one."""
+    """Examples to train on, and what of the corpus the base cannot take.
+
+    Attributes:
+        too_long: Lines left out because the base has no positions for them.
+        unspelt: Share of the target's pieces that the base's vocabulary does not have.
+    """
 
     examples: Sequence[Example]
     too_long: int
+    unspelt: float
 
 
 def fitting(
@@ -89,7 +97,7 @@ def encode_corpus(
     """Encode segments; none is cut short.
 
     Raises:
-        CorpusError: No segment fits the base's positions.
+        CorpusError: No segment fits the base's positions, or the base cannot spell the target.
     """
     encoded = (
         Example(
@@ -106,4 +114,16 @@ def encode_corpus(
         raise CorpusError(
             f"none of {len(segments)} training segments fits the base's {max_positions} positions"
         )
-    return EncodedCorpus(fitting, len(segments) - len(fitting))
+    unspelt = _unspelt(fitting, tokenizer.unk_id)
+    if unspelt > UNSPELT_LIMIT:
+        raise CorpusError(
+            f"{unspelt:.0%} of the target's pieces are not in the base's vocabulary, above the "
+            f"limit of {UNSPELT_LIMIT:.0%}: no adapter can write {pair.target} with this base",
+            field="data",
+        )
+    return EncodedCorpus(fitting, len(segments) - len(fitting), unspelt)
+
+
+def _unspelt(examples: Sequence[Example], unk_id: int) -> float:
+    total = sum(len(example.target) for example in examples)
+    return sum(example.target.count(unk_id) for example in examples) / total

@@ -90,6 +90,7 @@ class TrainOutcome:
         version: As published; None where publishing was not asked for, or no slot can hold it.
         timings: Seconds by stage.
         too_long: Training segments left out because the base has no positions for them.
+        unspelt: Share of the target's pieces that the base's vocabulary does not have.
         base_folder: Opens as a base; None for an adapter that is served in a slot.
         data: What reading and cleaning the data did; None for the embedded corpus.
     """
@@ -104,6 +105,7 @@ class TrainOutcome:
     seconds: float
     timings: Mapping[str, float]
     too_long: int
+    unspelt: float
     base_folder: Path | None = None
     data: CorpusReport | None = None
 
@@ -195,6 +197,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         seconds=clock.seconds,
         timings=clock.timings,
         too_long=encoded.too_long,
+        unspelt=encoded.unspelt,
         base_folder=None if work.spec.in_slots else work.as_base(folder),
         data=corpus.report,
     )

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from training.corpora.report import CorpusReport
     from training.pipeline import TrainOutcome
     from training.reevaluate import Evaluation
+
+WORTH_A_WORD: Final = 0.01
 
 
 def explicit_size(
@@ -66,6 +68,7 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "base_folder": str(outcome.base_folder) if outcome.base_folder else None,
         "segments_too_long": outcome.too_long,
+        "unspelt_pieces": round(outcome.unspelt, 6),
         "segments": {
             "train": manifest.corpus.train,
             "dev": manifest.corpus.dev,
@@ -89,6 +92,8 @@ def print_outcome(outcome: TrainOutcome) -> None:
         note(data_line(outcome.data, manifest.corpus.train))
     if outcome.too_long:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")
+    if outcome.unspelt > WORTH_A_WORD:
+        note(f"{outcome.unspelt:.1%} of the target's pieces are not in the base's vocabulary")
     size_name = METHODS[manifest.method].size_name or "size"
     print_table(
         ("pair", "method", f">{size_name}", ">of the base", ">seconds", "adapter"),

@@ -32,6 +32,10 @@ class BaseTokenizer(Protocol):
         """Id that the decoder is started with."""
 
     @property
+    def unk_id(self) -> int:
+        """Id of what the vocabulary cannot spell."""
+
+    @property
     def languages(self) -> frozenset[str]:
         """BCP-47 codes of the languages it has."""
 
@@ -103,6 +107,11 @@ class M2M100Tokenizer:
     def decoder_start_id(self) -> int:
         """M2M-100 starts its decoder with `</s>`."""
         return self.eos_id
+
+    @property
+    def unk_id(self) -> int:
+        """Id of what the vocabulary cannot spell; with byte fallback it is rare."""
+        return self._unk_id
 
     @property
     def languages(self) -> frozenset[str]:

@@ -50,6 +50,11 @@ class _Layout:
         """Id that the decoder is started with."""
         return self._start_id
 
+    @property
+    def unk_id(self) -> int:
+        """Id of what the vocabulary cannot spell."""
+        return self._target.ids["<unk>"]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
         return self._target.decode([index for index in ids if index not in self._hidden])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,26 @@ from transformers import (
     MBartForConditionalGeneration,
 )
 
+from hub.bases import Base
+from hub.bases.tokenizer import BaseTokenizer
 from hub.budget import ModelDimensions, solve
 from hub.cli import run
-from hub.errors import BudgetError
+from hub.errors import BudgetError, CorpusError
+from hub.languages import LanguagePair
+from tests.unit.training.conftest import TOKENIZER_FILES
+from training.corpora import SentencePair
+from training.data import encode_corpus
 from training.methods.catalog import METHODS
 from training.model import attach_config, count_trainable, quiet_libraries
 
 with quiet_libraries():
-    from peft import IA3Config, LNTuningConfig, LoraConfig, get_peft_model
+    from peft import (
+        IA3Config,
+        LNTuningConfig,
+        LoraConfig,
+        PrefixTuningConfig,
+        get_peft_model,
+    )
     from peft.utils import PeftType
 
     from training.methods import plugin
@@ -157,6 +170,113 @@ def test_tied_embeddings_stay_tied_under_every_method() -> None:
         base = model.get_base_model()
         assert base.lm_head.weight is base.model.shared.weight, name
         assert not model.peft_config["default"].to_dict().get("modules_to_save"), name
+
+
+def two_loras() -> Any:
+    """Return a model with adapters "default" and "other" that both act, and differ."""
+    model = attach_config(tiny(), METHODS["lora"].build(2, {}, "m2m_100"), seed=0)
+    model.add_adapter("other", METHODS["lora"].build(2, {}, "m2m_100"))
+    torch.manual_seed(5)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, 0.5)
+    return model.eval()
+
+
+def test_peft_reads_the_beams_of_a_mixed_batch_from_the_keyword_alone() -> None:
+    names = ["default", "other", "__base__"]
+    arguments: dict[str, Any] = {
+        "input_ids": IDS[:1].repeat(3, 1), "adapter_names": names, "max_new_tokens": 6,
+    }  # fmt: skip
+    model = two_loras()
+    model.generation_config.num_beams = 3
+    with torch.no_grad(), pytest.raises(ValueError, match="adapter_names"):
+        model.generate(**arguments)
+    with torch.no_grad():
+        found = model.generate(**arguments, num_beams=3)
+    assert len({tuple(row.tolist()) for row in found}) > 1  # the rows do differ
+
+
+def test_pefts_prefix_leaves_the_encoder_alone_and_ours_does_not() -> None:
+    arguments = {"input_ids": IDS, "decoder_input_ids": IDS}
+    theirs = PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3)
+    spec = METHODS["prefix"]
+    systems: dict[str, Any] = {
+        "theirs": get_peft_model(tiny(), theirs).eval(),
+        "decoder": attach_config(
+            tiny(), spec.build(3, spec.complete({"attentions": "decoder"}), "m2m_100"), seed=0
+        ),
+        "all": attach_config(tiny(), spec.build(3, spec.options, "m2m_100"), seed=0),
+    }
+    with torch.no_grad():
+        plain = tiny()(**arguments)
+        found = {}
+        for name, model in systems.items():
+            for key, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    torch.manual_seed(len(key))
+                    parameter.data.normal_()
+            found[name] = model.eval()(**arguments)
+    for outputs in found.values():
+        assert not torch.allclose(outputs.logits, plain.logits, atol=1e-3)
+
+    def encoder_unchanged(name: str) -> bool:
+        states = found[name].encoder_last_hidden_state
+        return torch.allclose(states, plain.encoder_last_hidden_state, atol=1e-6)
+
+    assert {name: encoder_unchanged(name) for name in systems} == {
+        "theirs": True, "decoder": True, "all": False,
+    }  # fmt: skip
+
+
+def test_labels_hold_language_text_and_end_once(tiny_base: Base, tokenizer: BaseTokenizer) -> None:
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(tiny_base.folder, src_lang="en", tgt_lang="de")
+    pair = theirs("two days", text_target="zwei Tage")
+    assert tokenizer.encode_source("two days", "en") == pair["input_ids"]
+    assert tokenizer.encode_target("zwei Tage", "de") == pair["labels"]
+    assert tokenizer.target_prefix("de") == pair["labels"][:1] != pair["input_ids"][:1]
+    assert pair["labels"].count(tokenizer.eos_id) == 1 == pair["input_ids"].count(tokenizer.eos_id)
+
+
+def test_a_base_with_more_rows_than_pieces_translates(tiny_base: Base, tmp_path: Path) -> None:
+    """Resized embeddings gave empty output elsewhere: rows without a piece must not matter."""
+    from hub.bases.base import open_base
+    from hub.bases.tokenizer import load_tokenizer
+    from training.evaluate import Decoder
+
+    model = M2M100ForConditionalGeneration.from_pretrained(tiny_base.folder)
+    rows = model.config.vocab_size
+    model.resize_token_embeddings(rows + 64, mean_resizing=False)
+    with torch.no_grad():
+        model.model.shared.weight[rows:] = -5.0 * model.model.shared.weight[:rows].mean(0)
+    folder = tmp_path / "resized"
+    model.save_pretrained(folder)
+    for name in (*TOKENIZER_FILES, "base.json"):
+        shutil.copy(tiny_base.folder / name, folder / name)
+    pair = LanguagePair("en", "de")
+    texts = ["two days ago", "Monday, 5 June"]
+    outputs = [
+        Decoder(base, load_tokenizer(base), "float32").translate(pair, texts, 0)
+        for base in (tiny_base, open_base(str(folder)))
+    ]
+    assert all(outputs[0])
+    assert outputs[0] == outputs[1]
+
+
+def test_a_target_that_the_vocabulary_cannot_spell_is_refused(
+    tokenizer: BaseTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing Chinese characters elsewhere came out as nothing at all."""
+    pair = LanguagePair("en", "de")
+    lines = [SentencePair(f"{i} days", f"{i} Tage", "x", f"x:{i}") for i in range(40)]
+    assert encode_corpus(lines, pair, tokenizer, max_positions=50).unspelt == 0
+    # What the vocabulary lacks: as if the word "Tage" had no piece.
+    word = tokenizer.encode_target("Tage", "de")[1]
+    monkeypatch.setattr(type(tokenizer), "unk_id", property(lambda self: word))
+    with pytest.raises(CorpusError, match=r"1\d% of the target's pieces"):
+        encode_corpus(lines, pair, tokenizer, max_positions=50)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].size_name])
