@@ -194,15 +194,16 @@ def _cell(text: str) -> str:
 
 
 def _gates(manifest: AdapterManifest, equality: EqualityEvidence) -> str:
-    where = ", reading the saved folder in a process of its own" if equality.fresh else ""
+    where = ", reading the folder in a process of its own," if equality.fresh else ""
     budget = "none asked" if manifest.budget is None else f"holds, at most {manifest.budget:g}"
     return (
         "## Gates\n\n"
         "- Every value is finite, every tensor binds in the serving engine\n"
         f"- Budget: {budget}\n"
-        f"- Equality: in a mixed batch of {equality.rows} rows the serving engine (float32"
-        f"{where}) reproduced the\n  training model's greedy decoding: {equality.tokens} tokens "
-        f"equal, {equality.ties} rows parted at a tie of logits,\n"
+        f"- Equality: in a mixed batch of {equality.rows} rows the serving engine "
+        f"(float32){where}\n"
+        f"  reproduced the training model's greedy decoding: {equality.tokens} tokens equal, "
+        f"{equality.ties} rows parted at a tie of logits,\n"
         f"  log-probabilities within {DRIFT:g} a token\n"
         f"- Quality: {_quality(manifest)}\n"
     )

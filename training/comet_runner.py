@@ -13,17 +13,19 @@ stage is what went wrong: `package`, `model` or `scoring`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+
+if __name__ == "__main__":  # run by path: the modules beside this file are not that environment's
+    _own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or os.curdir) != _own]
+
+import contextlib
+import importlib
+import io
+import json
 from collections.abc import Iterable
 from typing import IO, Any
-
-
-def _leave_own_folder() -> None:
-    """Take this file's folder off the path: its neighbours are no modules of that environment."""
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path or os.curdir) != own]
 
 
 def _answer_stream() -> IO[str]:
@@ -69,9 +71,6 @@ def _versions() -> dict[str, str]:
 
 def run(model_name: str, batch_size: int, lines: Iterable[str]) -> dict[str, Any]:
     """Return the answer, as plain data."""
-    import importlib
-    import json
-
     stage = "package"
     try:
         comet = importlib.import_module("comet")  # of that environment, not of ours
@@ -87,11 +86,7 @@ def run(model_name: str, batch_size: int, lines: Iterable[str]) -> dict[str, Any
 
 def main() -> None:
     """Read standard input, write the answer."""
-    _leave_own_folder()
     answer = _answer_stream()
-    import io
-    import json
-
     lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
     found = run(sys.argv[1], int(sys.argv[2]), lines)
     answer.write(json.dumps(found) + "\n")

@@ -16,6 +16,7 @@ from hub.errors import (
     BudgetError,
     CorpusNotFoundError,
     CorruptBaseError,
+    EqualityGateError,
     HubError,
     LanguageError,
     QualityGateError,
@@ -162,6 +163,27 @@ def test_a_worse_adapter_is_kept_but_not_published(
         run(whole)
     kept = run(replace(whole, publish=False))  # a look at what comes out, as for any method
     assert kept.base_folder is not None
+
+
+def test_an_adapter_that_is_not_served_as_it_was_trained_is_kept_but_not_published(
+    ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(overrides=replace(QUICK, learning_rate=0.1))
+
+    def spoil(folder: Path) -> None:
+        """Lose half of the adapter between saving and serving, as a fault on disk would."""
+        from safetensors.torch import load_file, save_file
+
+        file = folder / "adapter_model.safetensors"
+        halved = {name: 0.5 * tensor for name, tensor in load_file(file).items()}
+        save_file(halved, file, metadata={"format": "pt"})
+
+    monkeypatch.setattr("training.gates.check_finite", spoil)
+    with pytest.raises(EqualityGateError, match="read anew"):
+        run(request)
+    with Registry.open(request.registry) as registry:
+        assert registry.names() == []
+    assert list(request.runs.glob("*/best/adapter_model.safetensors"))
 
 
 @pytest.mark.parametrize(
