@@ -1,15 +1,16 @@
 """What an adapter is, and what it was made from: the file hub.json.
 
 The manifest lies beside PEFT's files in the adapter folder and is part of what
-the folder's digest covers. It holds nothing that depends on the clock or the
-machine, so the same training gives the same bytes.
+the folder's digest covers. It holds nothing that depends on the clock or on the
+machine's folders, so the same training gives the same bytes; the environment
+that it names is part of what the same training means.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -32,7 +33,7 @@ SCHEMA_VERSION: Final = 1
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
-Metric = Literal["chrf++", "bleu", "exact"]
+Metric = Literal["chrf++", "bleu", "ter", "exact", "comet"]
 System = Literal["base", "adapter"]
 
 
@@ -46,7 +47,7 @@ class ScoreRecord(_Record):
     """One score of one system on the unseen test items.
 
     Attributes:
-        value: In the metric's own units, 0 to 100.
+        value: In the metric's own units: 0 to 100, more for a bad TER, about 0 to 1 for COMET.
         signature: sacreBLEU's signature: version, tokenizer, smoothing.
         items: Number of test segments scored.
     """
@@ -58,16 +59,89 @@ class ScoreRecord(_Record):
     items: Count
 
 
+class ComparisonRecord(_Record):
+    """The adapter against another system on the same items, by paired bootstrap resampling.
+
+    Attributes:
+        against: "base", or the ref of another adapter.
+        delta: The adapter's score less the other's, in the metric's own units.
+        low: Lower end of delta's 95 % interval, and `high` the upper: percentiles of the resamples.
+        p_value: That such a difference is chance, as sacreBLEU's `--paired-bs` computes it.
+        p_worse: One-sided (Koehn 2004): share of resamples in which the adapter is not worse.
+        signature: The score's, with the number of resamples and the seed.
+    """
+
+    metric: Metric
+    against: Name
+    delta: float
+    low: float
+    high: float
+    p_value: Annotated[float, Field(ge=0, le=1)]
+    p_worse: Annotated[float, Field(ge=0, le=1)]
+    signature: str
+
+
+class LengthScore(_Record):
+    """One metric of base and adapter on the items of one source length."""
+
+    metric: Metric
+    base: float
+    adapter: float
+    p_value: Annotated[float, Field(ge=0, le=1)]
+
+
+class LengthRecord(_Record):
+    """Scores of the test items whose source has a certain length.
+
+    Attributes:
+        unit: What the length counts; characters where the source writes no spaces.
+        low: Shortest length, and `high` the longest, both included; None where there is no end.
+    """
+
+    unit: Literal["words", "characters"]
+    low: Count
+    high: Count | None
+    items: Count
+    scores: tuple[LengthScore, ...]
+
+
+class EnvironmentRecord(_Record):
+    """What an adapter was trained with, as far as it decides which bytes come out.
+
+    Attributes:
+        python: Version of Python.
+        libraries: Versions by package, the hub's own included.
+        device: "cpu" or "cuda", and `processor` its model.
+        threads: Threads of each product on a CPU.
+        precision: Of the base's products while training.
+        scored_in: The serving engine's numbers while scoring.
+    """
+
+    python: Name
+    libraries: Mapping[str, str]
+    device: Name
+    processor: str
+    threads: Count
+    precision: Name
+    scored_in: Name
+
+
 class BaseReference(_Record):
     """The base model that the adapter belongs to.
 
     Attributes:
         parameters: Unique parameters of the unquantized base, tied weights once.
+        licence: As the base's folder states it; "" where it does not.
     """
 
     name: Name
     digest: Digest
     parameters: Annotated[int, Field(gt=0)]
+    licence: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _leave_out_empty(write(self), ("licence",))
 
 
 class SourceRecord(_Record):
@@ -124,9 +198,7 @@ class CorpusReference(_Record):
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        plain: dict[str, Any] = write(self)
-        later = ("sources", "cleaning", "test_fingerprint")
-        return {key: value for key, value in plain.items() if value or key not in later}
+        return _leave_out_empty(write(self), ("sources", "cleaning", "test_fingerprint"))
 
 
 class AdapterManifest(_Record):
@@ -141,6 +213,9 @@ class AdapterManifest(_Record):
             and refused where it contradicts them.
         recipe_digest: Digest of the training recipe; names the run.
         scores: Evidence; empty for an adapter imported without any.
+        comparisons: With its base, metric by metric.
+        lengths: The scores by source length.
+        environment: What it was trained with; None for an adapter of unknown making.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -157,6 +232,14 @@ class AdapterManifest(_Record):
     recipe_digest: Digest
     seed: int
     scores: tuple[ScoreRecord, ...] = ()
+    comparisons: tuple[ComparisonRecord, ...] = ()
+    lengths: tuple[LengthRecord, ...] = ()
+    environment: EnvironmentRecord | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older manifests do not have, so that theirs keep their bytes."""
+        return _leave_out_empty(write(self), ("comparisons", "lengths", "environment"))
 
     @model_validator(mode="after")
     def _fraction_is_of_these_counts(self) -> Self:
@@ -214,6 +297,11 @@ class AdapterManifest(_Record):
         found = (s.value for s in self.scores if s.metric == metric and s.system == system)
         return next(found, None)
 
+    def comparison(self, metric: Metric, against: str = "base") -> ComparisonRecord | None:
+        """Return how the adapter compares with another system, None where it was not measured."""
+        found = (c for c in self.comparisons if c.metric == metric and c.against == against)
+        return next(found, None)
+
     def to_json(self) -> str:
         """Return the canonical text: sorted keys, two spaces, one final newline."""
         plain = self.model_dump(mode="json")
@@ -233,6 +321,10 @@ class AdapterManifest(_Record):
             raise CorruptBlobError(_explain(error)) from None
         manifest.verify()
         return manifest
+
+
+def _leave_out_empty(plain: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in plain.items() if value or key not in optional}
 
 
 def _fraction(known: dict[str, Any]) -> float:

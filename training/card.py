@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from hub.manifest import AdapterManifest, ScoreRecord
+from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric
+from training.equality import DRIFT
+from training.gates import QUALITY_METRIC, SIGNIFICANT
 from training.scoring import METRICS
 
 if TYPE_CHECKING:
-    from training.gates import EqualityEvidence
+    from training.equality import EqualityEvidence
     from training.recipe import Recipe
 
-_NAMES: Final[Mapping[str, str]] = {"chrf++": "chrF++", "bleu": "BLEU", "exact": "exact match %"}
+_NAMES: Final[Mapping[str, str]] = {
+    "chrf++": "chrF++",
+    "bleu": "BLEU",
+    "ter": "TER",
+    "exact": "exact match %",
+}
 
 
 def model_card(manifest: AdapterManifest, recipe: Recipe, equality: EqualityEvidence) -> str:
@@ -22,10 +29,12 @@ def model_card(manifest: AdapterManifest, recipe: Recipe, equality: EqualityEvid
         _front_matter(manifest),
         f"# {manifest.pair} {manifest.method} adapter\n",
         _what(manifest),
-        _scores(manifest.scores),
+        _scores(manifest),
+        _lengths(manifest),
         _data(manifest),
         _gates(manifest, equality),
         _recipe(recipe),
+        _environment(manifest),
     )
     return "\n".join(part for part in made if part)
 
@@ -37,7 +46,7 @@ def _front_matter(manifest: AdapterManifest) -> str:
         "language": [pair.source, pair.target],
         "library_name": "peft",
         "license": manifest.corpus.licence,
-        "metrics": ["chrf", "bleu"],
+        "metrics": ["chrf", "bleu", "ter"],
         "pipeline_tag": "translation",
         "tags": ["adapterhub", manifest.method],
     }
@@ -49,29 +58,106 @@ def _what(manifest: AdapterManifest) -> str:
     asked = "a stated size" if manifest.budget is None else f"a budget of {manifest.budget:g}"
     return (
         f"Translates {manifest.language_pair.source} to {manifest.language_pair.target} on the "
-        f"frozen base `{manifest.base.name}`\n(`{manifest.base.digest}`).\n\n"
+        f"frozen base `{manifest.base.name}`\n(`{manifest.base.digest}`"
+        f"{_licensed(manifest.base.licence)}).\n\n"
         f"- Method: {manifest.method}, size {manifest.size}, from {asked}\n"
         f"- Trainable parameters: {manifest.trainable_parameters:,} of "
         f"{manifest.base.parameters:,} ({manifest.realised_fraction:.4%})\n"
         f"- Corpus: {manifest.corpus.name}, {manifest.corpus.train:,} training, "
         f"{manifest.corpus.dev:,} development and {manifest.corpus.test:,} test segments\n"
-        f"  (`{manifest.corpus.fingerprint}`, {manifest.corpus.licence})\n"
+        f"  (`{manifest.corpus.fingerprint}`, {manifest.corpus.licence})\n{_test_set(manifest)}"
     )
 
 
-def _scores(scores: Sequence[ScoreRecord]) -> str:
+def _licensed(licence: str) -> str:
+    return f", {licence}" if licence else ", licence not stated"
+
+
+def _test_set(manifest: AdapterManifest) -> str:
+    found = manifest.corpus.test_fingerprint
+    return f"- Test set: `{found}`\n" if found else ""
+
+
+def _scores(manifest: AdapterManifest) -> str:
+    """Return scores, how sure the difference is, and the signatures that repeat them."""
+    scores = manifest.scores
     if not scores:
         return "## Scores\n\nNot measured.\n"
     by = {(found.metric, found.system): found for found in scores}
+    compared = {found.metric: found for found in manifest.comparisons if found.against == "base"}
+    metrics = [name for name in METRICS if {(name, "base"), (name, "adapter")} <= by.keys()]
     rows = [
-        f"| {_NAMES[metric]} | {by[metric, 'base'].value:.1f} | {by[metric, 'adapter'].value:.1f} "
-        f"| `{by[metric, 'adapter'].signature}` |"
-        for metric in METRICS
-        if (metric, "base") in by and (metric, "adapter") in by
+        f"| {_NAMES[name]} | {by[name, 'base'].value:.1f} | {by[name, 'adapter'].value:.1f} "
+        f"| {_compared(compared.get(name))} |"
+        for name in metrics
     ]
+    signatures = [f"- {_NAMES[name]}: `{by[name, 'adapter'].signature}`" for name in metrics]
     head = f"## Scores on {scores[0].items} unseen test segments, decoded by the serving engine\n"
+    table = ["| Metric | Base | Adapter | Change, 95 % interval | p |", "|---|---|---|---|---|"]
+    return "\n".join([head, *table, *rows, *_how_compared(manifest), "", *signatures, ""])
+
+
+def _compared(found: ComparisonRecord | None) -> str:
+    if found is None:
+        return "| "
+    return f"{found.delta:+.1f} ({found.low:+.1f} to {found.high:+.1f}) | {found.p_value:.3f}"
+
+
+def _how_compared(manifest: AdapterManifest) -> list[str]:
+    found = manifest.comparison("chrf++")
+    if found is None:
+        return []
+    drawn = found.signature.partition("|bs:")[2].partition("|")[0]
+    return [
+        "",
+        f"Paired bootstrap, {drawn} resamples: p as sacreBLEU's `--paired-bs` computes it. For TER "
+        "lower is better.",
+        f"One-sided p that chrF++ is worse than the base's: {found.p_worse:.3f}.",
+    ]
+
+
+def _lengths(manifest: AdapterManifest) -> str:
+    """Return the scores by source length; empty where they were not measured."""
+    if not manifest.lengths:
+        return ""
+    rows = [
+        f"| {span(each)} | {each.items} | {_both(each, 'chrf++')} | {_both(each, 'bleu')} |"
+        for each in manifest.lengths
+    ]
+    unit = manifest.lengths[0].unit
     return "\n".join(
-        [head, "| Metric | Base | Adapter | Signature |", "|---|---|---|---|", *rows, ""]
+        [
+            f"## Scores by source length, in {unit}\n",
+            "| Length | Segments | chrF++, base → adapter | p | BLEU, base → adapter | p |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def span(record: LengthRecord) -> str:
+    """Return a bucket's limits as they are read: "6–10", "over 40"."""
+    if record.high is None:
+        return f"over {record.low - 1}"
+    return f"up to {record.high}" if record.low == 0 else f"{record.low}–{record.high}"
+
+
+def _both(record: LengthRecord, metric: Metric) -> str:
+    found = next(score for score in record.scores if score.metric == metric)
+    return f"{found.base:.1f} → {found.adapter:.1f} | {found.p_value:.3f}"
+
+
+def _environment(manifest: AdapterManifest) -> str:
+    found = manifest.environment
+    if found is None:
+        return ""
+    libraries = ", ".join(f"{name} {release}" for name, release in found.libraries.items())
+    return (
+        "## Environment\n\n"
+        f"- Python {found.python}; {libraries}\n"
+        f"- {found.device.upper()}: {found.processor}, {found.threads} threads\n"
+        f"- Trained with {found.precision} products of the base, scored in {found.scored_in}\n"
     )
 
 
@@ -108,15 +194,28 @@ def _cell(text: str) -> str:
 
 
 def _gates(manifest: AdapterManifest, equality: EqualityEvidence) -> str:
+    where = ", reading the folder in a process of its own," if equality.fresh else ""
     budget = "none asked" if manifest.budget is None else f"holds, at most {manifest.budget:g}"
     return (
         "## Gates\n\n"
         "- Every value is finite, every tensor binds in the serving engine\n"
         f"- Budget: {budget}\n"
-        f"- Equality: in a mixed batch of {equality.rows} rows the serving engine (float32) "
-        f"reproduced the\n  training model's greedy decoding: {equality.tokens} tokens equal, "
-        f"{equality.ties} rows parted at a tie of logits\n"
+        f"- Equality: in a mixed batch of {equality.rows} rows the serving engine "
+        f"(float32){where}\n"
+        f"  reproduced the training model's greedy decoding: {equality.tokens} tokens equal, "
+        f"{equality.ties} rows parted at a tie of logits,\n"
+        f"  log-probabilities within {DRIFT:g} a token\n"
+        f"- Quality: {_quality(manifest)}\n"
     )
+
+
+def _quality(manifest: AdapterManifest) -> str:
+    found = manifest.comparison(QUALITY_METRIC)
+    if found is None:
+        return "not measured"
+    worse = found.p_worse < SIGNIFICANT
+    verdict = "**significantly worse than the base**" if worse else "not worse than the base"
+    return f"{verdict} at p < {SIGNIFICANT:g} (chrF++, one-sided p {found.p_worse:.3f})"
 
 
 def _recipe(recipe: Recipe) -> str:

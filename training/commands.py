@@ -197,6 +197,16 @@ def evaluate(
         typer.Option(help="The data that it was trained on, to split its test set off again."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="A test set: [FORMAT:]PATH[#OPTIONS].")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Another adapter to compare with; repeatable.")
+    ] = None,
+    comet: Annotated[
+        str | None,
+        typer.Option(help="PYTHON_OR_ENV[:MODEL]: score with COMET too, in that environment."),
+    ] = None,
+    comet_timeout: Annotated[
+        float, typer.Option(help="Seconds that COMET may take, loading its model included.")
+    ] = 3600.0,
     quantization: Annotated[
         Quantization, typer.Option(help="The serving engine's numbers.")
     ] = "int8",
@@ -207,9 +217,10 @@ def evaluate(
 ) -> None:
     """Score a published adapter and its base, on the test items it was made with or on others."""
     from hub.settings import load_settings
+    from training.comet import Comet
+    from training.evaluation_results import print_evaluation, write_evaluation
     from training.progress import Console
     from training.reevaluate import evaluate_ref
-    from training.results import print_evaluation, write_evaluation
 
     settings = load_settings({"registry": registry})
     evaluation = evaluate_ref(
@@ -220,6 +231,8 @@ def evaluate(
         progress=Console(),
         data=tuple(data or ()),
         test=test or "",
+        against=tuple(against or ()),
+        comet=Comet.parse(comet, timeout=comet_timeout) if comet else None,
     )
     if json_file is not None:
         write_evaluation(json_file, evaluation)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hub.errors import EngineError
 from hub.languages import LanguagePair
-from hub.manifest import AdapterManifest, ScoreRecord
-from training.scoring import chrf, score
+from hub.manifest import AdapterManifest, ScoreRecord, System
+from training.scoring import Score, chrf, score
 
 if TYPE_CHECKING:
     from hub.bases import Base
     from hub.bases.tokenizer import BaseTokenizer
     from hub.engine.engine import Engine
-    from hub.engine.requests import DecodeRequest, DecodingOptions
+    from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
     from training.corpora import SentencePair
 
 Quantization = Literal["float32", "bfloat16", "int8"]
@@ -61,6 +61,11 @@ class Decoder:
             manifest.verify(parameters=adapter.parameters, base_parameters=self._parameters)
         self._engine.place(ADAPTER_SLOT, adapter)
 
+    @property
+    def signature(self) -> str:
+        """How it decodes, as signatures of scores say it."""
+        return f"decoding:greedy|numbers:{self.quantization}"
+
     def translate(self, pair: LanguagePair, sources: Sequence[str], slot: int) -> list[str]:
         """Return each source's greedy translation, by the base (slot 0) or the adapter (1)."""
         options = self.greedy(pair)
@@ -75,24 +80,32 @@ class Decoder:
         Raises:
             EngineError: The engine failed on a row.
         """
-        ids = self.answers(self._engine, requests)
-        return [ids[request.key] for request in requests]
+        return [found.token_ids for found in self.best(requests)]
 
-    @staticmethod
-    def answers(engine: Engine, requests: Sequence[DecodeRequest]) -> dict[int, tuple[int, ...]]:
-        """Return the best hypothesis' ids by key, one for each request.
+    def best(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis]:
+        """Return the best hypothesis of each request, in the order of the requests.
 
         Raises:
             EngineError: The engine failed on a row.
         """
-        ids: dict[int, tuple[int, ...]] = {}
+        found = self.answers(self._engine, requests)
+        return [found[request.key] for request in requests]
+
+    @staticmethod
+    def answers(engine: Engine, requests: Sequence[DecodeRequest]) -> dict[int, Hypothesis]:
+        """Return the best hypotheses by key, one for each request.
+
+        Raises:
+            EngineError: The engine failed on a row.
+        """
+        best: dict[int, Hypothesis] = {}
         for finished in engine.translate(list(requests)):
             if finished.error is not None:
                 raise finished.error
-            ids[finished.key] = finished.hypotheses[0].token_ids
-        if len(ids) != len(requests):
-            raise EngineError(f"the engine answered {len(ids)} of {len(requests)} requests")
-        return ids
+            best[finished.key] = finished.hypotheses[0]
+        if len(best) != len(requests):
+            raise EngineError(f"the engine answered {len(best)} of {len(requests)} requests")
+        return best
 
     def _request(
         self, pair: LanguagePair, text: str, key: int, slot: int, options: DecodingOptions
@@ -147,19 +160,21 @@ def score_system(
     decoder: Decoder,
     pair: LanguagePair,
     segments: Sequence[SentencePair],
-    system: Literal["base", "adapter"],
+    system: System,
 ) -> tuple[ScoreRecord, ...]:
     """Decode segments with the base or with the placed adapter, and score them."""
     slot = ADAPTER_SLOT if system == "adapter" else BASE_SLOT
     hypotheses = decoder.translate(pair, [s.source for s in segments], slot)
     scores = score(hypotheses, [s.target for s in segments], pair.target)
-    return tuple(
-        ScoreRecord(
-            metric=found.metric,
-            system=system,
-            value=round(found.value, 4),
-            signature=f"{found.signature}|decoding:greedy|numbers:{decoder.quantization}",
-            items=len(segments),
-        )
-        for found in scores
+    return tuple(score_record(found, system, decoder.signature, len(segments)) for found in scores)
+
+
+def score_record(found: Score, system: System, decoding: str, items: int) -> ScoreRecord:
+    """Return a score as it is kept, its signature extended by how the system decoded."""
+    return ScoreRecord(
+        metric=found.metric,
+        system=system,
+        value=round(found.value, 4),
+        signature=f"{found.signature}|{decoding}",
+        items=items,
     )

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
-from hub.manifest import AdapterManifest, ScoreRecord
+from hub.manifest import AdapterManifest
 from hub.refs import check_alias, check_name
 from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
 from training.data import encode_corpus, fitting
 from training.defaults import Overrides, make_recipe
-from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
+from training.environment import environment
+from training.equality import EqualityEvidence, end_of, gate_lines, trained_side
+from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, DevJudge, Quantization, spread
+from training.evidence import gather
 from training.gates import check_quality, check_served
 from training.interrupt import stop_on_interrupt
 from training.methods.catalog import MethodSpec, method
@@ -28,7 +31,7 @@ from training.publish import (
     default_name,
     describe,
     publish,
-    with_scores,
+    with_evidence,
     write_evidence,
 )
 from training.recipe import Option, Recipe
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
     from training.batching import Example
     from training.corpora import CorpusSplits, SentencePair
     from training.corpora.report import CorpusReport
-    from training.gates import EqualityEvidence
     from training.trainer import TrainingResult
 
 EQUALITY_LINES: Final = 16
@@ -166,12 +168,18 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
     with clock.stage("train", f"training {work.recipe.method} for {work.pair}"):
         judge = DevJudge(decoder, work.pair, dev, work.recipe.dev_lines)
         training = _train(work, model, encoded.examples, judge, progress)
-    manifest = describe(work.recipe, work.base, corpus, count_trainable(model))
-    with clock.stage("gates", "checking the adapter in the serving engine"):
+    manifest = describe(
+        work.recipe,
+        work.base,
+        corpus,
+        count_trainable(model),
+        environment(work.recipe.precision, scored_in=request.quantization),
+    )
+    with clock.stage("gates", "checking the saved adapter in the serving engine"):
         equality = _pass_gates(work, model, manifest, dev)
     with clock.stage("score", "scoring base and adapter on unseen items"):
         decoder.place(work.run.best, manifest)
-        manifest = with_scores(manifest, _scores(decoder, work.pair, test))
+        manifest = with_evidence(manifest, gather(decoder, work.pair, test))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
@@ -225,6 +233,12 @@ class _Work:
     @property
     def spec(self) -> MethodSpec:
         return method(self.recipe.method)
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The rows that the gate compares: the base's too, where the model still is one."""
+        whole = self.spec.serving == "a base of its own"
+        return (ADAPTER_SLOT,) if whole else (ADAPTER_SLOT, BASE_SLOT)
 
     def as_base(self, folder: Path) -> Path:
         """Return the base folder that a saved folder stands for; an adapter is merged first."""
@@ -361,31 +375,23 @@ def _train(
 def _pass_gates(
     work: _Work, model: Any, manifest: AdapterManifest, dev: Sequence[SentencePair]
 ) -> EqualityEvidence:
-    from training.evaluate import ADAPTER_SLOT, BASE_SLOT
-    from training.gates import GateLine, check_budget, check_equality, check_finite
+    from training.fresh import FreshCheck, check_in_fresh_process
+    from training.gates import check_budget, check_finite
 
     check_finite(work.run.best)
     check_budget(manifest, count_trainable(model))
-    exact = _decoder(work, "float32")
-    exact.place(work.run.best, manifest)
-    prefix = tuple(work.tokenizer.target_prefix(work.pair.target))
-    lines = [
-        GateLine(
-            tuple(work.tokenizer.encode_source(segment.source, work.pair.source, work.pair.target)),
-            prefix,
+    lines = gate_lines(work.tokenizer, work.pair, spread(dev, EQUALITY_LINES))
+    return check_in_fresh_process(
+        FreshCheck(
+            base=work.base.folder,
+            adapter=work.run.best,
+            own_base=None if work.spec.in_slots else work.as_base(work.run.best),
+            manifest=manifest,
+            end=end_of(model),
+            lines=lines,
+            trained=trained_side(model, lines, work.slots),
         )
-        for segment in spread(dev, EQUALITY_LINES)
-    ]
-    whole = work.spec.serving == "a base of its own"
-    slots = (ADAPTER_SLOT,) if whole else (ADAPTER_SLOT, BASE_SLOT)
-    return check_equality(model, exact, lines, slots)
-
-
-def _scores(
-    decoder: Decoder, pair: LanguagePair, test: Sequence[SentencePair]
-) -> tuple[ScoreRecord, ...]:
-    systems: tuple[Literal["base", "adapter"], ...] = ("base", "adapter")
-    return tuple(record for s in systems for record in score_system(decoder, pair, test, s))
+    )
 
 
 def _finish(run: RunFolder, outcome: TrainOutcome) -> None:

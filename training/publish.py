@@ -12,7 +12,7 @@ from hub.manifest import (
     BaseReference,
     CleaningRecord,
     CorpusReference,
-    ScoreRecord,
+    EnvironmentRecord,
     SourceRecord,
 )
 from training.card import model_card
@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from hub.bases import Base
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits
-    from training.gates import EqualityEvidence
+    from training.equality import EqualityEvidence
+    from training.evidence import Evidence
 
 CARD_FILE = "README.md"
 
 
 def describe(
-    recipe: Recipe, base: Base, corpus: CorpusSplits, trainable_parameters: int
+    recipe: Recipe,
+    base: Base,
+    corpus: CorpusSplits,
+    trainable_parameters: int,
+    environment: EnvironmentRecord | None = None,
 ) -> AdapterManifest:
     """Return the manifest of a run, without scores yet."""
     return AdapterManifest(
@@ -41,11 +46,15 @@ def describe(
         budget=recipe.budget,
         trainable_parameters=trainable_parameters,
         base=BaseReference(
-            name=recipe.base, digest=base.digest, parameters=base.dimensions.parameters
+            name=recipe.base,
+            digest=base.digest,
+            parameters=base.dimensions.parameters,
+            licence=base.licence,
         ),
         corpus=_corpus_record(corpus),
         recipe_digest=recipe.digest,
         seed=recipe.seed,
+        environment=environment,
     )
 
 
@@ -82,9 +91,15 @@ def _corpus_record(corpus: CorpusSplits) -> CorpusReference:
     )
 
 
-def with_scores(manifest: AdapterManifest, scores: Sequence[ScoreRecord]) -> AdapterManifest:
+def with_evidence(manifest: AdapterManifest, evidence: Evidence) -> AdapterManifest:
     """Return the manifest with its evidence."""
-    return manifest.model_copy(update={"scores": tuple(scores)})
+    return manifest.model_copy(
+        update={
+            "scores": evidence.scores,
+            "comparisons": evidence.comparisons,
+            "lengths": evidence.lengths,
+        }
+    )
 
 
 def write_evidence(

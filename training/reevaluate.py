@@ -1,26 +1,48 @@
-"""Score a published adapter again, on the very test items of its manifest."""
+"""Score a published adapter again, on its own test items or others, beside its base and rivals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
-from hub.errors import CorpusError
-from hub.manifest import AdapterManifest, ScoreRecord
+from hub.errors import CorpusError, PairMismatchError, SettingsError
+from hub.languages import LanguagePair
+from hub.manifest import AdapterManifest, ComparisonRecord, Metric, ScoreRecord
+from training.comet import Comet
 from training.corpora import load_corpus
 from training.corpora.clean import Cleaning
 from training.corpora.model import segments_fingerprint
 from training.corpora.sources import CLDR, parse_source, parse_sources
 from training.data import fitting
-from training.evaluate import Decoder, Quantization, score_system
+from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization
+from training.evidence import Evidence, weigh
 from training.progress import Progress
+from training.scoring import Measure, Scorer
+from training.significance import compare
 
 if TYPE_CHECKING:
     from hub.registry import AdapterVersion
     from training.corpora import CorpusSplits, SentencePair
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another adapter on the same items.
+
+    Attributes:
+        scores: Its own, by metric.
+        comparisons: Of the evaluated adapter with it.
+        other_data: Whether it was made from other data, which may hold these very items.
+    """
+
+    version: AdapterVersion
+    scores: Mapping[Metric, float]
+    comparisons: tuple[ComparisonRecord, ...]
+    other_data: bool
 
 
 @dataclass(frozen=True)
@@ -29,11 +51,18 @@ class Evaluation:
 
     Attributes:
         same_test: Whether the test set is the one that the adapter was published with.
+        rivals: Other adapters that it was compared with.
     """
 
     version: AdapterVersion
-    scores: tuple[ScoreRecord, ...]
+    evidence: Evidence
     same_test: bool = True
+    rivals: tuple[Rival, ...] = ()
+
+    @property
+    def scores(self) -> tuple[ScoreRecord, ...]:
+        """Return the fresh scores of base and adapter."""
+        return self.evidence.scores
 
     @property
     def recorded(self) -> tuple[ScoreRecord, ...]:
@@ -50,8 +79,10 @@ def evaluate_ref(
     progress: Progress,
     data: Sequence[str] = (),
     test: str = "",
+    against: Sequence[str] = (),
+    comet: Comet | None = None,
 ) -> Evaluation:
-    """Score an adapter and its base with the serving engine.
+    """Score an adapter, its base and other adapters with the serving engine, and compare them.
 
     Args:
         ref: The adapter.
@@ -61,33 +92,120 @@ def evaluate_ref(
         progress: Hears of the stages.
         data: The files that the adapter was made from, to split the test set off once more.
         test: A test set of its own, instead.
+        against: Other adapters of the same pair on the same base.
+        comet: Where COMET is, to score with it too.
 
     Raises:
         CorpusNotFoundError: There is no such file.
-        AdapterNotFoundError: Nothing answers to the ref.
-        WrongBaseError: The base is not the one that the adapter was trained on.
+        AdapterNotFoundError: Nothing answers to a ref.
+        PairMismatchError: Another adapter is of another pair.
+        WrongBaseError: The base is not the one that an adapter was trained on.
         CorpusError: The corpus no longer gives the same test items.
+        SettingsError: An adapter is compared with itself, or COMET cannot be run.
     """
-    from hub.registry import Registry
-
-    with Registry.open(registry) as opened:
-        version = opened.resolve(ref)
-        folder = opened.folder(version)
-    manifest = version.manifest
+    adapters = _resolve(registry, ref, against)
+    version = adapters[0].version
+    manifest, pair = version.manifest, version.manifest.language_pair
     segments = _test_set(manifest, data, test)
-    progress.stage(f"decoding {len(segments)} unseen items with {version.ref} and its base")
+    names = ", ".join(each.version.ref for each in adapters)
+    progress.stage(f"decoding {len(segments)} unseen items with {names} and the base")
     base = open_base(base_ref or manifest.base.name)
     tokenizer = load_tokenizer(base)
     decoder = Decoder(base, tokenizer, quantization)
-    decoder.place(folder, manifest)
-    pair = manifest.language_pair
     fit = fitting(segments, pair, tokenizer, max_positions=base.dimensions.max_positions)
-    scores = (
-        *score_system(decoder, pair, fit, "base"),
-        *score_system(decoder, pair, fit, "adapter"),
-    )
+    outputs = _translate(decoder, pair, fit, adapters)
+    if comet is not None:
+        progress.stage(f"scoring with COMET ({comet.model})")
+    plain, ours, *theirs = _measure(pair, fit, outputs, comet)
     progress.close()
-    return Evaluation(version, scores, _is_same(manifest, segments, test))
+    return Evaluation(
+        version=version,
+        evidence=weigh(
+            [segment.source for segment in fit],
+            pair.source,
+            base=plain,
+            adapter=ours,
+            decoding=decoder.signature,
+        ),
+        same_test=_is_same(manifest, segments, test),
+        rivals=tuple(
+            _rival(each.version, version, ours, measures)
+            for each, measures in zip(adapters[1:], theirs, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    version: AdapterVersion
+    folder: Path
+
+
+def _resolve(registry: str, ref: str, against: Sequence[str]) -> list[_Opened]:
+    """Find the adapter and those that it is compared with."""
+    from hub.registry import Registry
+
+    with Registry.open(registry) as opened:
+        versions = [opened.resolve(each) for each in (ref, *against)]
+        found = [_Opened(version, opened.folder(version)) for version in versions]
+    own = versions[0]
+    for other in versions[1:]:
+        if other.digest == own.digest:
+            raise SettingsError(
+                f"--against {other.ref} is the adapter {own.ref} itself; name another",
+                field="against",
+            )
+        if other.manifest.pair != own.manifest.pair:
+            raise PairMismatchError(
+                f"--against {other.ref} translates {other.manifest.pair}, but {own.ref} "
+                f"{own.manifest.pair}; only adapters of one pair can be compared",
+                field="against",
+            )
+    return found
+
+
+def _translate(
+    decoder: Decoder,
+    pair: LanguagePair,
+    segments: Sequence[SentencePair],
+    adapters: Sequence[_Opened],
+) -> list[list[str]]:
+    """Return the translations of the base and of each adapter."""
+    sources = [segment.source for segment in segments]
+    found = [decoder.translate(pair, sources, BASE_SLOT)]
+    for each in adapters:
+        decoder.place(each.folder, each.version.manifest)
+        found.append(decoder.translate(pair, sources, ADAPTER_SLOT))
+    return found
+
+
+def _measure(
+    pair: LanguagePair,
+    segments: Sequence[SentencePair],
+    outputs: Sequence[Sequence[str]],
+    comet: Comet | None,
+) -> list[tuple[Measure, ...]]:
+    """Return the measures of each system, COMET's last."""
+    references = [segment.target for segment in segments]
+    scorer = Scorer(references, pair.target)
+    found = [scorer.measure(each) for each in outputs]
+    if comet is None:
+        return found
+    extra = comet.measure([segment.source for segment in segments], outputs, references)
+    return [(*own, more) for own, more in zip(found, extra, strict=True)]
+
+
+def _rival(
+    other: AdapterVersion, own: AdapterVersion, ours: Sequence[Measure], theirs: Sequence[Measure]
+) -> Rival:
+    trained, on = other.manifest.corpus, own.manifest.corpus
+    return Rival(
+        version=other,
+        scores={measure.metric: round(measure.score.value, 4) for measure in theirs},
+        comparisons=compare(ours, theirs, other.ref),
+        # The embedded corpus is split by item, the same way for every adapter.
+        other_data=trained.fingerprint != on.fingerprint and {trained.name, on.name} != {CLDR},
+    )
 
 
 def _test_set(manifest: AdapterManifest, data: Sequence[str], test: str) -> Sequence[SentencePair]:

@@ -1,23 +1,27 @@
-"""What `hub train` and `hub eval` print, and the same as JSON."""
+"""What `hub train` prints, and the same as JSON; tables that `hub eval` prints too."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
-from hub.manifest import ScoreRecord
+from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric, ScoreRecord
+from training.card import span
 from training.methods.catalog import METHODS, method, size_option
-from training.scoring import METRICS
+from training.scoring import LOWER_IS_BETTER, METRICS, tokenizer_remark
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from training.corpora.report import CorpusReport
+    from training.evidence import Evidence
     from training.pipeline import TrainOutcome
-    from training.reevaluate import Evaluation
 
 WORTH_A_WORD: Final = 0.01
 
@@ -62,7 +66,10 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "updates": outcome.training.steps,
         "timings": {name: round(spent, 2) for name, spent in outcome.timings.items()},
         **score_facts(manifest.scores),
+        **evidence_facts(manifest),
         "signatures": {score.metric: score.signature for score in manifest.scores},
+        "equality": asdict(outcome.equality),
+        "environment": dump(manifest.environment),
         "digest": outcome.version.digest if outcome.version else None,
         "ref": outcome.version.ref if outcome.version else None,
         "folder": str(outcome.folder),
@@ -80,8 +87,20 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
 
 def score_facts(scores: Sequence[ScoreRecord]) -> dict[str, float]:
     """Return the scores under names such as `chrf_base` and `exact_adapter`."""
-    short = {"chrf++": "chrf", "bleu": "bleu", "exact": "exact"}
-    return {f"{short[score.metric]}_{score.system}": score.value for score in scores}
+    return {f"{score.metric.rstrip('+')}_{score.system}": score.value for score in scores}
+
+
+def evidence_facts(evidence: AdapterManifest | Evidence) -> dict[str, Any]:
+    """Return how the adapter compares with its base, and both by source length."""
+    return {
+        "comparisons": [dump(each) for each in evidence.comparisons],
+        "lengths": [dump(each) for each in evidence.lengths],
+    }
+
+
+def dump(record: BaseModel | None) -> dict[str, Any] | None:
+    """Return a record of a manifest as plain data."""
+    return record.model_dump(mode="json") if record else None
 
 
 def print_outcome(outcome: TrainOutcome) -> None:
@@ -108,7 +127,10 @@ def print_outcome(outcome: TrainOutcome) -> None:
             )
         ],
     )
-    _print_scores(manifest.scores)
+    print_scores(manifest.scores, manifest.comparisons)
+    remark = tokenizer_remark(manifest.language_pair.target)
+    if remark:
+        note(remark)
     if outcome.version:
         note(f"digest {outcome.version.digest}")
         note("next:   hub serve")
@@ -130,47 +152,77 @@ def data_line(report: CorpusReport, train: int) -> str:
     return f"data: {report.read:,} segments read, left out: {left_out}; {train:,} trained on{more}"
 
 
-def _print_scores(scores: Sequence[ScoreRecord]) -> None:
-    by = {(score.metric, score.system): score.value for score in scores}
+def print_scores(
+    scores: Sequence[ScoreRecord],
+    comparisons: Sequence[ComparisonRecord],
+    *,
+    against: str = "base",
+    other: Mapping[Metric, float] | None = None,
+) -> None:
+    """Print the adapter's scores beside another system's.
+
+    Args:
+        scores: Of base and adapter.
+        comparisons: Of the adapter with that system, metric by metric.
+        against: Its name.
+        other: Its scores; those of the base when None.
+    """
+    mine = {score.metric: score.value for score in scores if score.system == "adapter"}
+    theirs = other or {score.metric: score.value for score in scores if score.system == "base"}
+    by = {found.metric: found for found in comparisons}
     rows = [
         (
-            metric,
-            f"{by[metric, 'base']:.1f}",
-            f"{by[metric, 'adapter']:.1f}",
-            f"{by[metric, 'adapter'] - by[metric, 'base']:+.1f}",
+            _named(metric),
+            number(metric, theirs[metric]),
+            number(metric, value),
+            number(metric, value - theirs[metric], sign=True),
+            *_confidence(by.get(metric)),
         )
-        for metric in METRICS
+        for metric, value in mine.items()
     ]
-    print_table(("score", ">base", ">adapter", ">change"), rows)
+    print_table(("score", f">{against}", ">adapter", ">change", "95 % interval", ">p"), rows)
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print fresh scores."""
-    which = "" if evaluation.same_test else ", another test set than it was published with"
-    note(f"{evaluation.version.ref} on {evaluation.scores[0].items} unseen items{which}")
-    _print_scores(evaluation.scores)
-    for score in evaluation.scores:
-        if score.system == "adapter":
-            note(f"{score.metric}: {score.signature}")
+def _named(metric: Metric) -> str:
+    return f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
+
+
+def number(metric: Metric, value: float, *, sign: bool = False) -> str:
+    """Spell a score with the digits that its scale needs."""
+    digits = 4 if metric == "comet" else 1
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+def _confidence(found: ComparisonRecord | None) -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    low, high = (number(found.metric, end, sign=True) for end in (found.low, found.high))
+    return f"{low} to {high}", f"{found.p_value:.3f}"
+
+
+def print_lengths(lengths: Sequence[LengthRecord]) -> None:
+    """Print chrF++ and BLEU of base and adapter by source length."""
+    if not lengths:
+        return
+    rows = []
+    for record in lengths:
+        by = {score.metric: score for score in record.scores}
+        shown = [by[metric] for metric in METRICS[:2]]
+        rows.append(
+            (
+                span(record),
+                str(record.items),
+                *(f"{s.base:.1f} → {s.adapter:.1f}" for s in shown),
+                f"{shown[0].p_value:.3f}",
+            )
+        )
+    names = [f">{metric}" for metric in METRICS[:2]]
+    print_table((f"source {lengths[0].unit}", ">items", *names, f">p of {METRICS[0]}"), rows)
 
 
 def write_json(file: Path, outcome: TrainOutcome) -> None:
     """Write the outcome to a file, or to standard output for `-`."""
     write_facts(file, outcome_facts(outcome))
-
-
-def write_evaluation(file: Path, evaluation: Evaluation) -> None:
-    """Write fresh scores to a file, or to standard output for `-`."""
-    facts = {
-        "ref": evaluation.version.ref,
-        "digest": evaluation.version.digest,
-        **score_facts(evaluation.scores),
-        "recorded": score_facts(evaluation.recorded),
-        "signatures": {score.metric: score.signature for score in evaluation.scores},
-        "items": evaluation.scores[0].items,
-        "same_test_as_published": evaluation.same_test,
-    }
-    write_facts(file, facts)
 
 
 def write_facts(file: Path, facts: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.bases import Base
     from hub.bases.tokenizer import BaseTokenizer
     from hub.engine.engine import Engine
-    from hub.engine.requests import DecodeRequest
+    from hub.engine.requests import DecodeRequest, Hypothesis
     from hub.manifest import AdapterManifest
     from training.recipe import Recipe
 
@@ -73,8 +73,8 @@ class WholeDecoder(Decoder):
         own = open_base(str(self._as_base(folder)))
         self._own = self.load_engine(own)
 
-    def decode(self, requests: Sequence[DecodeRequest]) -> list[tuple[int, ...]]:
-        """Return the best hypothesis' ids of each request, in the order of the requests.
+    def best(self, requests: Sequence[DecodeRequest]) -> list[Hypothesis]:
+        """Return the best hypothesis of each request, in the order of the requests.
 
         Raises:
             EngineError: An engine failed on a row.
@@ -82,8 +82,8 @@ class WholeDecoder(Decoder):
         assert self._own is not None, "a base is placed before it is asked to decode"
         own = [replace(each, slot=BASE_SLOT) for each in requests if each.slot == ADAPTER_SLOT]
         plain = [each for each in requests if each.slot == BASE_SLOT]
-        ids = self.answers(self._own, own) | self.answers(self._engine, plain)
-        return [ids[request.key] for request in requests]
+        found = self.answers(self._own, own) | self.answers(self._engine, plain)
+        return [found[request.key] for request in requests]
 
 
 def unfreeze(model: nn.Module) -> nn.Module:

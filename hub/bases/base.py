@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,6 +106,12 @@ class Base:
         return _read_json(path) if path.is_file() else {}
 
     @cached_property
+    def licence(self) -> str:
+        """As the folder states it, in base.json or in a model card; "" where it does not."""
+        stated = str(self.record.get("licence", ""))
+        return stated or _licence_of_card(self.folder / "README.md")
+
+    @cached_property
     def digest(self) -> str:
         """`sha256:…` of the config, the weights and the tokenizer, by content.
 
@@ -144,6 +151,19 @@ def open_base(ref: str = EMBEDDED) -> Base:
     return Base(name=ref, folder=folder)
 
 
+def _licence_of_card(card: Path) -> str:
+    """Return `license:` of a model card's front matter."""
+    try:
+        lines = card.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    if not lines or lines[0].strip() != "---":
+        return ""
+    front = itertools.takewhile(lambda line: line.strip() != "---", lines[1:])
+    stated = (line.partition(":")[2].strip() for line in front if line.startswith("license:"))
+    return next(stated, "").strip("\"'")
+
+
 def _embedded_folder() -> Path:
     return Path(__file__).parent / "embedded"
 
@@ -164,7 +184,7 @@ def _download(ref: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.spm"]
+    patterns = ["*.json", "*.safetensors", "*.model", "*.spm", "README.md"]
     try:
         return Path(snapshot_download(ref, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -108,7 +108,7 @@ def test_frozen() -> None:
         ({"budget": 0.009}, "budget of 0.009"),
         ({"recipe_digest": "sha256:short"}, "recipe_digest"),
         ({"base": {"name": "b", "digest": DIGEST, "parameters": 0}}, "base.parameters"),
-        ({"scores": [{"metric": "comet"}]}, "scores.0.metric"),
+        ({"scores": [{"metric": "meteor"}]}, "scores.0.metric"),
     ],
 )
 def test_what_is_not_a_manifest_is_refused_by_field(changes: dict[str, Any], named: str) -> None:
@@ -133,3 +133,30 @@ def test_a_score_is_a_number() -> None:
 def test_an_adapter_asked_by_size_has_no_budget() -> None:
     assert read(budget=None).budget is None
     assert '"budget": null' in read(budget=None).to_json()
+
+
+def test_evidence_comes_back_as_it_was() -> None:
+    comparison = {
+        "metric": "ter", "against": "base", "delta": -1.5, "low": -3.0, "high": 0.25,
+        "p_value": 0.04, "p_worse": 0.9, "signature": "s|bs:1000|seed:12345",
+    }  # fmt: skip
+    score = {"metric": "bleu", "base": 20.0, "adapter": 30.0, "p_value": 0.001}
+    environment = {
+        "python": "3.11.7", "libraries": {"torch": "2.13.0"}, "device": "cpu", "processor": "one",
+        "threads": 2, "precision": "bfloat16", "scored_in": "int8",
+    }  # fmt: skip
+    given = {
+        "comparisons": [comparison],
+        "lengths": [{"unit": "words", "low": 41, "high": None, "items": 3, "scores": [score]}],
+        "environment": environment,
+    }
+    manifest = read(**given, base=facts()["base"] | {"licence": "CC-BY-4.0"})
+    again = json.loads(manifest.to_json())
+    assert {key: again[key] for key in given} == given
+    assert again["base"]["licence"] == "CC-BY-4.0"
+    found = manifest.comparison("ter")
+    assert found is not None
+    assert found.p_worse == 0.9
+    assert manifest.comparison("ter", "other:1") is manifest.comparison("bleu") is None
+    with pytest.raises(CorruptBlobError, match=r"comparisons\.0\.p_value"):
+        read(comparisons=[comparison | {"p_value": 1.5}])

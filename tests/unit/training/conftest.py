@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,22 @@ from training.methods.catalog import METHODS
 from training.recipe import Recipe
 
 TOKENIZER_FILES = ("vocab.json", "sentencepiece.bpe.model", "tokenizer_config.json")
+
+
+@pytest.fixture(autouse=True)
+def gate_at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer the equality gate's request from its files in this process: a new one takes seconds.
+
+    Tests marked `fresh_process` start it for real.
+    """
+    from training import fresh
+
+    def answer(python: str, asked: Path, told: Path, seconds: float, check: Any) -> None:
+        monkeypatch.setattr("sys.argv", ["gate", str(asked), str(told)])
+        fresh.main()
+
+    if "fresh_process" not in request.keywords:
+        monkeypatch.setattr(fresh, "_run", answer)
 
 
 @pytest.fixture(scope="session")

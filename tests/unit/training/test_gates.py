@@ -20,17 +20,19 @@ from hub.errors import (
     QualityGateError,
     WrongBaseError,
 )
-from hub.manifest import AdapterManifest, BaseReference, CorpusReference, ScoreRecord
-from training.card import model_card
-from training.evaluate import Decoder
-from training.gates import (
-    EqualityEvidence,
-    GateLine,
-    check_budget,
-    check_equality,
-    check_finite,
-    check_quality,
+from hub.manifest import (
+    AdapterManifest,
+    BaseReference,
+    ComparisonRecord,
+    CorpusReference,
+    LengthRecord,
+    LengthScore,
+    ScoreRecord,
 )
+from training.card import model_card
+from training.equality import EqualityEvidence, GateLine, check_equality
+from training.evaluate import Decoder
+from training.gates import check_budget, check_finite, check_quality
 from training.methods.catalog import METHODS, method
 from training.model import (
     adapter_files,
@@ -40,8 +42,8 @@ from training.model import (
     load_base_model,
     trainable,
 )
-from training.publish import with_scores
 from training.recipe import Recipe
+from training.scoring import METRICS
 
 TEXTS = ("2 hours ago", "Friday, October 3", "41%", "Croatia and Latvia")
 
@@ -100,9 +102,19 @@ def manifest(tiny: Base, trainable_parameters: int, **changes: Any) -> AdapterMa
 def scores(base: float, adapter: float) -> tuple[ScoreRecord, ...]:
     return tuple(
         ScoreRecord(metric=metric, system=system, value=value, signature="s", items=2)
-        for metric in ("chrf++", "bleu", "exact")
+        for metric in METRICS
         for system, value in (("base", base), ("adapter", adapter))
     )
+
+
+def compared(base: float, adapter: float, p_worse: float) -> dict[str, Any]:
+    """Return what a manifest gains when the adapter was compared with its base."""
+    delta = adapter - base
+    found = ComparisonRecord(
+        metric="chrf++", against="base", delta=delta, low=delta - 1, high=delta + 1,
+        p_value=0.25, p_worse=p_worse, signature="s|bs:1000|seed:12345",
+    )  # fmt: skip
+    return {"scores": scores(base, adapter), "comparisons": (found,)}
 
 
 def test_equality_stops_an_adapter_that_is_not_the_one_trained(
@@ -162,14 +174,19 @@ def test_budget(tiny_base: Base, adapted: Callable[..., tuple[Any, Path]]) -> No
         check_budget(manifest(tiny_base, real - 1), real)
 
 
-def test_quality(tiny_base: Base) -> None:
+def test_quality_is_refused_where_the_loss_is_no_chance(tiny_base: Base) -> None:
     bare = manifest(tiny_base, 10)
-    check_quality(with_scores(bare, scores(20.0, 20.0)), force=False)
-    worse = with_scores(bare, scores(20.0, 19.9))
-    with pytest.raises(QualityGateError, match=r"19\.9 on unseen items, below the base's 20\.0"):
+    for p_worse in (1.0, 0.06, 0.05):
+        check_quality(bare.model_copy(update=compared(20.0, 19.0, p_worse)), force=False)
+    worse = bare.model_copy(update=compared(20.0, 18.5, 0.049))
+    said = (
+        r"chrF\+\+ 18\.5 .* base 20\.0; difference -1\.50, 95 % interval -2\.50 to -0\.50, "
+        r"one-sided p 0\.049, limit 0\.05; train longer .*--force"
+    )
+    with pytest.raises(QualityGateError, match=said):
         check_quality(worse, force=False)
     check_quality(worse, force=True)
-    with pytest.raises(QualityGateError, match="no chrF"):
+    with pytest.raises(QualityGateError, match="not compared"):
         check_quality(bare, force=False)
 
 
@@ -185,10 +202,41 @@ def test_an_adapter_of_another_base_is_not_placed(
 def test_card_has_the_evidence_and_nothing_of_this_machine(
     tiny_base: Base, make_recipe: Callable[..., Recipe]
 ) -> None:
-    full = with_scores(manifest(tiny_base, 1234), scores(20.0, 60.0))
-    card = model_card(full, make_recipe(), EqualityEvidence(32, 400, 1))
-    assert card == model_card(full, make_recipe(), EqualityEvidence(32, 400, 1))
-    for said in ("chrF++ | 20.0 | 60.0", "1,234", "mixed batch of 32 rows", make_recipe().digest):
-        assert said in card
+    from training.environment import environment
+
+    made_on = environment("bfloat16", scored_in="int8")
+    full = manifest(tiny_base, 1234, environment=made_on).model_copy(
+        update=compared(20.0, 60.0, 1.0) | {"lengths": (length(6, 10), length(41, None))}
+    )
+    equality = EqualityEvidence(32, 400, 1, fresh=True)
+    card = model_card(full, make_recipe(), equality)
+    assert card == model_card(full, make_recipe(), equality)
+    for said in (
+        "| chrF++ | 20.0 | 60.0 | +40.0 (+39.0 to +41.0) | 0.250 |",
+        "- TER: `s`",
+        "1000 resamples",
+        "| 6–10 | 7 | 20.0 → 60.0 | 0.100 |",
+        "| over 40 | 7 |",
+        "1,234",
+        "mixed batch of 32 rows",
+        "process of its own",
+        "not worse than the base at p < 0.05",
+        "licence not stated",
+        "Unicode-3.0",
+        made_on.processor,
+        f"torch {torch.__version__}",
+        "bfloat16 products",
+        make_recipe().digest,
+    ):
+        assert said in card, said
     assert str(tiny_base.folder) not in card
     assert card.startswith("---\n")
+    worse = full.model_copy(update=compared(60.0, 20.0, 0.001))
+    assert "**significantly worse" in model_card(worse, make_recipe(), equality)
+
+
+def length(low: int, high: int | None) -> LengthRecord:
+    found = tuple(
+        LengthScore(metric=metric, base=20.0, adapter=60.0, p_value=0.1) for metric in METRICS
+    )
+    return LengthRecord(unit="words", low=low, high=high, items=7, scores=found)

@@ -15,8 +15,8 @@ from hub.bases.tokenizer import BaseTokenizer
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.engine.testing import VOCABULARY, random_model
 from hub.errors import EqualityGateError, IncompatibleAdapterError
+from training.equality import GateLine, check_equality
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
-from training.gates import GateLine, check_equality
 from training.methods.catalog import METHODS, method
 from training.model import (
     WEIGHTS_FILE,

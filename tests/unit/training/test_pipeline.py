@@ -16,6 +16,7 @@ from hub.errors import (
     BudgetError,
     CorpusNotFoundError,
     CorruptBaseError,
+    EqualityGateError,
     HubError,
     LanguageError,
     QualityGateError,
@@ -71,8 +72,15 @@ def test_trains_scores_and_publishes(
     assert manifest.base.name == "tiny"
     assert (manifest.corpus.train, manifest.corpus.dev, manifest.corpus.test) == (80, 20, 20)
     assert {(s.metric, s.system) for s in manifest.scores} == {
-        (metric, system) for metric in ("chrf++", "bleu", "exact") for system in ("base", "adapter")
+        (metric, system)
+        for metric in ("chrf++", "bleu", "ter", "exact")
+        for system in ("base", "adapter")
     }
+    assert {found.metric for found in manifest.comparisons} == {"chrf++", "bleu", "ter", "exact"}
+    assert sum(record.items for record in manifest.lengths) == 20
+    assert manifest.environment is not None
+    assert manifest.environment.scored_in == "int8"
+    assert outcome.equality.fresh
     assert all("numbers:int8" in score.signature for score in manifest.scores)
     with Registry.open(request.registry) as registry:
         version = registry.resolve(f"en-de.{method}@prod")
@@ -128,18 +136,24 @@ def test_a_worse_adapter_is_kept_but_not_published(
     ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = ask(force=False)
-    worse = {"base": 30.0, "adapter": 29.0}
 
-    def scores(decoder: Any, pair: Any, segments: Any, system: Any) -> Any:
-        from hub.manifest import ScoreRecord
+    def forgetful(decoder: Any, pair: Any, segments: Any) -> Any:
+        """Measure a base that is right and an adapter that is not."""
+        from training.evidence import weigh
+        from training.scoring import Scorer
 
-        return tuple(
-            ScoreRecord(metric=metric, system=system, value=worse[system], signature="s", items=20)
-            for metric in ("chrf++", "bleu", "exact")
+        right = [segment.target for segment in segments]
+        scorer = Scorer(right, "de")
+        return weigh(
+            [segment.source for segment in segments],
+            "en",
+            base=scorer.measure(right),
+            adapter=scorer.measure([text[:3] for text in right]),
+            decoding="decoding:none",
         )
 
-    monkeypatch.setattr("training.pipeline.score_system", scores)
-    with pytest.raises(QualityGateError, match="--force"):
+    monkeypatch.setattr("training.pipeline.gather", forgetful)
+    with pytest.raises(QualityGateError, match=r"significantly worse.*--force"):
         run(request)
     with Registry.open(request.registry) as registry:
         assert registry.names() == []
@@ -149,6 +163,27 @@ def test_a_worse_adapter_is_kept_but_not_published(
         run(whole)
     kept = run(replace(whole, publish=False))  # a look at what comes out, as for any method
     assert kept.base_folder is not None
+
+
+def test_an_adapter_that_is_not_served_as_it_was_trained_is_kept_but_not_published(
+    ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(overrides=replace(QUICK, learning_rate=0.1))
+
+    def spoil(folder: Path) -> None:
+        """Lose half of the adapter between saving and serving, as a fault on disk would."""
+        from safetensors.torch import load_file, save_file
+
+        file = folder / "adapter_model.safetensors"
+        halved = {name: 0.5 * tensor for name, tensor in load_file(file).items()}
+        save_file(halved, file, metadata={"format": "pt"})
+
+    monkeypatch.setattr("training.gates.check_finite", spoil)
+    with pytest.raises(EqualityGateError, match="read anew"):
+        run(request)
+    with Registry.open(request.registry) as registry:
+        assert registry.names() == []
+    assert list(request.runs.glob("*/best/adapter_model.safetensors"))
 
 
 @pytest.mark.parametrize(

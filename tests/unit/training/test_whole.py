@@ -23,8 +23,8 @@ from hub.errors import (
 )
 from hub.languages import LanguagePair
 from training.defaults import Overrides
+from training.equality import GateLine, check_equality
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
-from training.gates import GateLine, check_equality
 from training.methods.catalog import METHODS
 from training.model import adapter_files, attach, count_trainable, load_base_model, trainable
 from training.pipeline import TrainRequest, train_adapter
