@@ -12,6 +12,7 @@ Quantization = Literal["float32", "bfloat16", "int8"]
 
 def register(app: typer.Typer) -> None:
     """Mount the training side's commands on the `hub` app."""
+    from training.bench.commands import register_bench
     from training.corpora.commands import corpus_app
     from training.methods.commands import methods
     from training.pretrain.commands import bases_app
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("eval")(evaluate)
     app.add_typer(corpus_app, name="corpus")
     app.add_typer(bases_app, name="bases")
+    register_bench(app)
 
 
 def train(

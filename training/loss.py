@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.batching import Example
+from training.projection import frozen_weight, projected_loss
 
 T5_FAMILIES: Final = ("mt5", "t5")
 
@@ -119,5 +120,11 @@ def _t5_states(base: Any, batch: Batch) -> Tensor:
 
 def smoothed_loss(model: nn.Module, batch: Batch, smoothing: float) -> Tensor:
     """Return the mean label-smoothed cross-entropy per predicted token (Szegedy 2016, §7)."""
-    logits = logits_at_predicted(model, batch)
-    return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    base = transformer(model)
+    weight = frozen_weight(base.get_output_embeddings())
+    if weight is None:
+        logits = logits_at_predicted(model, batch)
+        return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    states = _decoder_states(base, batch)[batch.predicted]
+    bias = getattr(base, "final_logits_bias", None)
+    return projected_loss(states, weight, bias, batch.labels, smoothing)

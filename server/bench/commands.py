@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
+from hub.bench.options import BENCH_HELP, figures, threads_or_all, words
 from hub.commands.groups import command_group
-
-BENCH_HELP: Final = "Measure speed and memory, on random weights of a model's dimensions."
 
 Dims = Annotated[str, typer.Option(help="Dimensions: m2m100-418m, nllb-600m or small.")]
 Quantization = Annotated[
@@ -73,15 +70,15 @@ def engine(
         batches=_numbers("--batch", batch),
         beams=_numbers("--beam", beam),
         adapters=0 if adapters == "distinct" else _numbers("--adapters", adapters)[0],
-        kinds=_words(kinds),
+        kinds=words(kinds),
         budget=parse_budget(budget),
-        against=_words(against),
+        against=words(against),
         rounds=rounds,
-        threads=_threads(threads),
+        threads=threads_or_all(threads),
         device=device,
         memory=memory,
     )
-    with _figures(json_file, folder) as (place, write):
+    with figures(json_file, folder) as (place, write):
         found = bench_engine(options, place, _say)
         write(found)
     _print_engine(found)
@@ -129,66 +126,24 @@ def residency(
         host=host,
         rows=rows,
         in_flight=in_flight,
-        kinds=_words(kinds),
+        kinds=words(kinds),
         budget=parse_budget(budget),
         rounds=rounds,
-        threads=_threads(threads),
+        threads=threads_or_all(threads),
     )
-    with _figures(json_file, folder) as (place, write):
+    with figures(json_file, folder) as (place, write):
         found = bench_residency(options, place, _say)
         write(found)
     _print_residency(found)
 
 
-@contextmanager
-def _figures(
-    json_file: Path | None, folder: Path | None
-) -> Iterator[tuple[Path, Callable[[Mapping[str, Any]], None]]]:
-    """Yield a folder to work in and a writer of figures; check beforehand that it can write."""
-    import tempfile
-
-    from hub.errors import SettingsError
-
-    def write(found: Mapping[str, Any]) -> None:
-        if json_file is not None:
-            json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-    if json_file is not None:
-        try:
-            json_file.touch()
-        except OSError as error:
-            raise SettingsError(f"--json {json_file} cannot be written: {error}") from error
-    if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"--folder {folder} is no folder and cannot be made one: {error.strerror}; "
-                "name another"
-            ) from error
-        yield folder, write
-        return
-    with tempfile.TemporaryDirectory(prefix="hub-bench-") as scratch:
-        yield Path(scratch), write
-
-
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     from hub.errors import SettingsError
 
-    words = _words(text)
-    if not words or not all(word.isascii() and word.isdigit() and int(word) for word in words):
+    numbers = words(text)
+    if not numbers or not all(one.isascii() and one.isdigit() and int(one) for one in numbers):
         raise SettingsError(f"{option} {text!r} is not a list of numbers from 1, such as 1,8,32")
-    return tuple(int(word) for word in words)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _threads(threads: int | None) -> int:
-    import os
-
-    return threads if threads is not None else os.cpu_count() or 1
+    return tuple(int(one) for one in numbers)
 
 
 def _say(message: str) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from hub.bases import Base
+from hub.bench.machine import machine, versions
+from hub.bench.models import random_base
 from hub.engine.devices import find_device
 from hub.engine.engine import Engine
 from hub.errors import SettingsError
 from server.bench.adapters import RandomAdapter, random_adapter
 from server.bench.apart import PeerProcess
-from server.bench.machine import machine, versions
 from server.bench.memory import base_memory, placing
-from server.bench.models import random_base
 from server.bench.peers import Runner, find_peers
 from server.bench.timing import interleave, rows_of
 from server.bench.workload import Workload

@@ -19,14 +19,14 @@ from typing import Any, Final
 import torch
 
 from hub.bases import Base
+from hub.bench.machine import machine, versions
+from hub.bench.models import random_base
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
 from hub.errors import SettingsError
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.registry import AdapterVersion, Registry
 from server.bench.adapters import RandomAdapter, random_adapter
-from server.bench.machine import machine, versions
-from server.bench.models import random_base
 from server.bench.observed import Observed
 from server.bench.timing import spread
 from server.bench.workload import PREFIX, Workload

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from hub.bench.models import DIMENSIONS, model_config, random_base
 from hub.budget import allowance
 from hub.cli import build_app
 from hub.engine.engine import Engine
@@ -23,7 +24,6 @@ from server.bench.adapters import random_adapter
 from server.bench.apart import PeerProcess
 from server.bench.engine import EngineOptions, bench_engine
 from server.bench.memory import base_memory
-from server.bench.models import DIMENSIONS, model_config, random_base
 from server.bench.observed import Observed
 from server.bench.peers import PEERS, find_peers
 from server.bench.residency import ResidencyOptions, bench_residency, choose_adapters
@@ -274,7 +274,7 @@ class EndedProcess:
         self._pipe = args[0]
 
     def start(self) -> None:
-        self._pipe.send("")
+        self._pipe.send(("", None))
 
 
 def test_a_peer_that_has_ended_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-_PACKAGES: Final = ("torch", "transformers", "peft", "ctranslate2")
+_PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "ctranslate2")
 
 
 def machine(threads: int) -> dict[str, Any]:

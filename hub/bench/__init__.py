@@ -1,0 +1,1 @@
+"""What the benchmarks of both sides share: random models, processes apart, facts of the machine."""
