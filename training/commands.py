@@ -97,6 +97,16 @@ def train(
     tokens: Annotated[
         int | None, typer.Option(help="Tokens per batch, source and target, padding counted.")
     ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Batches per update; several processes share them.")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpointing/--no-checkpointing",
+            help="Compute layers twice and keep less of them in memory.",
+        ),
+    ] = None,
     max_updates: Annotated[int | None, typer.Option(help="Updates at most.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Updates between dev scores.")] = None,
     patience: Annotated[
@@ -172,6 +182,8 @@ def train(
             evaluate_every=eval_every,
             patience=patience,
             precision=precision,
+            accumulate=accumulate,
+            checkpointing=checkpointing,
         ),
         registry=settings.registry,
         runs=settings.runs,

@@ -89,6 +89,8 @@ class Overrides:
     dev_lines: int | None = None
     patience: int | None = None
     precision: str | None = None
+    accumulate: int | None = None
+    checkpointing: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the settings that are not None."""

@@ -21,6 +21,7 @@ from training.defaults import Overrides, make_recipe
 from training.evaluate import Decoder, DevJudge, Quantization, score_system, spread
 from training.gates import check_quality, check_served
 from training.interrupt import stop_on_interrupt
+from training.memory import checkpoint_layers
 from training.methods.catalog import MethodSpec, method
 from training.model import adapter_files, attach, count_trainable, load_adapter, load_base_model
 from training.progress import Progress
@@ -302,7 +303,10 @@ def _adapted_model(work: _Work) -> Module:
         work.base, dropout=recipe.dropout, precision=recipe.precision, frozen=not whole
     )
     nn.Module.to(model, training_device())
-    return unfreeze(model) if whole else attach(model, work.spec, recipe)
+    adapted: Module = unfreeze(model) if whole else attach(model, work.spec, recipe)
+    if recipe.checkpointing:
+        checkpoint_layers(adapted)
+    return adapted
 
 
 def _decoder(work: _Work, quantization: Quantization) -> Decoder:
@@ -346,6 +350,7 @@ def _train(
             progress=progress,
             stop=stop,
             device=training_device(),
+            name_line=lambda line: work.corpus.train[line].item,
         )
         result = trainer.train()
     if work.spec.serving == "a base of its own":
