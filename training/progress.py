@@ -86,7 +86,9 @@ class Console:
         if self._bar is None:
             from hub.console import progress
 
-            self._bar = self._open.enter_context(progress("training", report.max_updates))
+            self._bar = self._open.enter_context(
+                progress("training", report.max_updates, report.step - 1)
+            )
         self._bar.update(report.step, _figures(report))
 
     def skipped(self, step: int, lines: str) -> None:
@@ -96,7 +98,10 @@ class Console:
         note(f"update {step} left out: loss or gradient not finite on {lines}")
 
     def evaluated(self, step: int, score: float, *, best: bool) -> None:
-        """Say nothing more: the bar shows the score."""
+        """Print the score above the bar, which shows it until the next one."""
+        from hub.console import note
+
+        note(f"update {step}: dev chrF++ {score:.2f}{', the best so far' if best else ''}")
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -53,6 +53,7 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         "tokens_per_batch": 201, "max_updates": 9, "evaluate_every": 5, "dev_lines": 5,
         "patience": 6, "precision": "bfloat16", "optimiser": "other", "version": 3,
         "corpus_fingerprint": "sha256:other", "accumulate": 2, "checkpointing": True,
+        "quantize": "nf4",
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(Recipe)}
     digests = {make_recipe(options={}).digest}
@@ -73,6 +74,7 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         ("warmup", -1, "0 or more"),
         ("schedule", "step", "inverse-sqrt or cosine"),
         ("precision", "fp8", "float32 or bfloat16"),
+        ("quantize", "int4", "none or nf4 or int8"),
     ],
 )
 def test_bad_value_names_field_value_and_limit(
