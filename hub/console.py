@@ -101,23 +101,25 @@ class Progress:
 
 
 @contextmanager
-def progress(description: str, total: float | None = None) -> Iterator[Progress]:
+def progress(description: str, total: float | None = None, done: int = 0) -> Iterator[Progress]:
     """Show a bar on standard error while the block runs.
 
     Without a terminal, a plain line is printed at the start, at most every five
-    seconds, and at the end.
+    seconds, and at the end. Both say how long it will still take.
 
     Args:
         description: What is being done, in a few words.
         total: The amount at which it is done, None if unknown.
+        done: What was done before, which says nothing of the speed.
     """
-    showing = _bar(description, total) if err().is_terminal else _lines(description, total)
+    shown = _bar if err().is_terminal else _lines
+    showing = shown(description, total, done)
     with showing as work:
         yield work
 
 
 @contextmanager
-def _bar(description: str, total: float | None) -> Iterator[Progress]:
+def _bar(description: str, total: float | None, done: int) -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
         TaskProgressColumn,
@@ -136,28 +138,45 @@ def _bar(description: str, total: float | None) -> Iterator[Progress]:
         TextColumn("{task.fields[status]}", markup=False),
     )
     with RichProgress(*columns, console=err()) as bars:
-        task = bars.add_task(description, total=total, status="")
+        task = bars.add_task(description, total=total, completed=done, status="")
         yield Progress(
             description,
             total,
             lambda work: bars.update(task, completed=work.done, status=work.status),
+            done=done,
         )
 
 
 @contextmanager
-def _lines(description: str, total: float | None) -> Iterator[Progress]:
-    last = time.monotonic()
+def _lines(description: str, total: float | None, done: int) -> Iterator[Progress]:
+    started = last = time.monotonic()
 
     def show(work: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last >= _PLAIN_INTERVAL:
-            last = time.monotonic()
-            note(_line(work))
+        now = time.monotonic()
+        if now - last >= _PLAIN_INTERVAL:
+            last = now
+            left = _seconds_left(work, done, now - started)
+            note(f"{_line(work)}  {duration(left)} left" if left is not None else _line(work))
 
-    work = Progress(description, total, show)
+    work = Progress(description, total, show, done=done)
     note(f"{description} …")
     yield work
     note(_line(work))
+
+
+def _seconds_left(work: Progress, before: float, spent: float) -> float | None:
+    """Return how long the rest takes at the speed so far, None where that is not known."""
+    if not work.total or work.done <= before:
+        return None
+    return spent * max(0.0, work.total - work.done) / (work.done - before)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds, such as 1:02:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def _line(work: Progress) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Final
 
 BUCKET: Final = 4
@@ -114,3 +114,52 @@ def batches_from(
                 Position(epoch, follows) if follows < len(plan) else Position(epoch + 1),
                 plan[number],
             )
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """A batch and its place in the run.
+
+    Attributes:
+        place: Where in the corpus it stands; it names the batch, and so its dropout.
+        indices: The examples in it.
+    """
+
+    place: Position
+    indices: tuple[int, ...]
+
+    def seed(self, run_seed: int) -> int:
+        """Return the seed of this batch's dropout, whoever computes it and whenever."""
+        text = f"{run_seed}/{self.place.epoch}/{self.place.batch}"
+        return random.Random(text).getrandbits(63)
+
+
+@dataclass(frozen=True)
+class Update:
+    """The batches whose gradients make one update, and the position that follows them."""
+
+    batches: tuple[PlannedBatch, ...]
+    follows: Position
+
+
+def updates_from(
+    lengths: Sequence[tuple[int, int]],
+    *,
+    tokens: int,
+    accumulate: int,
+    seed: int,
+    start: Position,
+) -> Iterator[Update]:
+    """Yield updates of `accumulate` batches each, without end.
+
+    Raises:
+        ValueError: There are no examples.
+    """
+    batches = batches_from(lengths, tokens=tokens, seed=seed, start=start)
+    place = start
+    while True:
+        planned = []
+        for follows, indices in islice(batches, accumulate):
+            planned.append(PlannedBatch(place, indices))
+            place = follows
+        yield Update(tuple(planned), place)

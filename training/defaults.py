@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.errors import SettingsError
 from hub.languages import LanguagePair
 from training.devices import resolve_precision
 from training.methods.catalog import MethodSpec, method
@@ -89,6 +90,9 @@ class Overrides:
     dev_lines: int | None = None
     patience: int | None = None
     precision: str | None = None
+    accumulate: int | None = None
+    checkpointing: bool | None = None
+    quantize: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the settings that are not None."""
@@ -115,6 +119,7 @@ def make_recipe(
     """
     spec = method(method_name)
     complete = spec.complete(options)
+    _refuse_quantized(spec, overrides)
     solution = spec.solve(base.dimensions, complete, budget=budget, size=size)
     small = base.dimensions.parameters < SMALL_BASE
     plain = _from_profile(SMALL if small else LARGE) | overrides.given()
@@ -133,6 +138,16 @@ def make_recipe(
         corpus=corpus,
         **plain,
     )
+
+
+def _refuse_quantized(spec: MethodSpec, overrides: Overrides) -> None:
+    """Refuse a base in few bits under a method that trains the base's own weights."""
+    if (overrides.quantize or "none") != "none" and not spec.in_slots:
+        raise SettingsError(
+            f"--quantize {overrides.quantize} does not go with method {spec.name!r}, which trains "
+            "whole weights of the base; leave it out, or choose a method served in mixed batches",
+            field="quantize",
+        )
 
 
 def base_label(base: Base) -> str:

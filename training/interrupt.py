@@ -1,4 +1,8 @@
-"""Ctrl-C during training: the first asks, the second insists."""
+"""Ctrl-C during training: the first asks, the second insists. SIGTERM asks too.
+
+Schedulers and launchers send SIGTERM some seconds before they kill, and a launcher whose Ctrl-C it
+was sends it to processes that heard of it already.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,8 @@ class StopRequest:
 def stop_on_interrupt() -> Iterator[StopRequest]:
     """Turn the first SIGINT into a request; the second raises KeyboardInterrupt as usual.
 
+    SIGTERM is a request however often it comes.
+
     Outside the main thread Python delivers no signals, and this only yields the request.
     """
     request = StopRequest()
@@ -57,7 +63,9 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
         sys.stderr.flush()
 
     before = signal.signal(signal.SIGINT, handle)
+    terminated = signal.signal(signal.SIGTERM, lambda number, frame: request.ask())
     try:
         yield request
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, terminated)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
-from hub.errors import SettingsError
+from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest
 from hub.refs import check_alias, check_name
@@ -23,10 +23,10 @@ from training.equality import EqualityEvidence, end_of, gate_lines, trained_side
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, DevJudge, Quantization, spread
 from training.evidence import gather
 from training.gates import check_quality, check_served
-from training.interrupt import stop_on_interrupt
 from training.methods.catalog import MethodSpec, method
-from training.model import adapter_files, attach, count_trainable, load_adapter, load_base_model
-from training.progress import Progress
+from training.model import count_trainable
+from training.optimise import adapted_model, off_quantized, run_trainer, snapshot, train
+from training.progress import Progress, Silent
 from training.publish import (
     default_name,
     describe,
@@ -35,18 +35,18 @@ from training.publish import (
     write_evidence,
 )
 from training.recipe import Option, Recipe
+from training.results import score_facts
 from training.runs import RunFolder
-from training.whole import WholeDecoder, load_tuned, merged_files, tuned_files, unfreeze
+from training.trackers import Tracked, TrackedRun, tracked
+from training.whole import WholeDecoder, merged_files
 
 if TYPE_CHECKING:
-    from torch.nn import Module
-
     from hub.bases import Base
     from hub.bases.tokenizer import BaseTokenizer
     from hub.registry import AdapterVersion, Registry
-    from training.batching import Example
     from training.corpora import CorpusSplits, SentencePair
     from training.corpora.report import CorpusReport
+    from training.processes import Processes
     from training.trainer import TrainingResult
 
 EQUALITY_LINES: Final = 16
@@ -63,6 +63,7 @@ class TrainRequest:
         quantization: The serving engine's numbers while scoring.
         resume: Go on with an unfinished run of the same recipe.
         force: Publish even if the adapter is worse than the base.
+        track: Trackers that hear of the run, as `training.trackers` names them.
     """
 
     pair: str
@@ -81,6 +82,7 @@ class TrainRequest:
     publish: bool = True
     resume: bool = True
     force: bool = False
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,18 @@ class _Clock:
         return time.perf_counter() - self._started
 
 
-def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
+def train_adapter(
+    request: TrainRequest, progress: Progress, processes: Processes | None = None
+) -> TrainOutcome:
     """Train an adapter, score it against its base, pass the gates, publish it.
 
     Everything that can be refused is refused before training starts. The first Ctrl-C while
     training stops at the next update and keeps what is trained.
+
+    Args:
+        request: What to train.
+        progress: Hears of it.
+        processes: Those that share the training, this one first; the others call `help_train`.
 
     Raises:
         InputError: Pair, budget, method, corpus, name or a setting is bad.
@@ -149,6 +158,30 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
         TrainingDivergedError: The loss stayed non-finite.
         IncompatibleAdapterError: A gate was not passed; nothing was published.
     """
+    with tracked(progress, request.track) as listener:
+        return _make_adapter(request, listener, processes)
+
+
+def help_train(request: TrainRequest, processes: Processes) -> None:
+    """Compute this process's share of a training that another one leads.
+
+    Nothing is written, scored or published here, and how training ended is the other's to say.
+    """
+    work = _prepare(request, leads=False)
+    encoded = encode_corpus(
+        work.corpus.train, work.pair, work.tokenizer, max_positions=work.positions
+    )
+    with suppress(InterruptedRunError, TrainingDivergedError):
+        run_trainer(work, adapted_model(work), encoded.examples, _no_score, Silent(), processes)
+
+
+def _no_score(folder: Path) -> float:
+    raise AssertionError("the leading process scores")
+
+
+def _make_adapter(
+    request: TrainRequest, progress: Tracked, processes: Processes | None
+) -> TrainOutcome:
     clock = _Clock(progress)
     with clock.stage("prepare", "reading base and corpus"):
         work = _prepare(request)
@@ -161,13 +194,14 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
             for part in (corpus.dev, corpus.test)
         )
     with clock.stage("load", "loading the base"):
-        model = _adapted_model(work)
+        model = adapted_model(work)
         decoder = _decoder(work, request.quantization)
         if work.spec.in_slots:
-            check_served(_snapshot(work, model)(), decoder)
+            check_served(snapshot(work, model)(), decoder)
     with clock.stage("train", f"training {work.recipe.method} for {work.pair}"):
         judge = DevJudge(decoder, work.pair, dev, work.recipe.dev_lines)
-        training = _train(work, model, encoded.examples, judge, progress)
+        progress.start(TrackedRun(work.recipe.run_name, work.run.path, work.recipe.to_json()))
+        training = train(work, model, encoded.examples, judge, progress, processes)
     manifest = describe(
         work.recipe,
         work.base,
@@ -180,6 +214,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
     with clock.stage("score", "scoring base and adapter on unseen items"):
         decoder.place(work.run.best, manifest)
         manifest = with_evidence(manifest, gather(decoder, work.pair, test))
+        progress.scored(score_facts(manifest.scores))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
@@ -214,7 +249,7 @@ def train_adapter(request: TrainRequest, progress: Progress) -> TrainOutcome:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """A request with everything in it opened and checked."""
 
     recipe: Recipe
@@ -228,10 +263,12 @@ class _Work:
 
     @property
     def positions(self) -> int:
+        """Return how long a line may be."""
         return self.base.dimensions.max_positions
 
     @property
     def spec(self) -> MethodSpec:
+        """Return the method."""
         return method(self.recipe.method)
 
     @property
@@ -247,8 +284,11 @@ class _Work:
         return self.run.save_adapter("base", merged_files(self.base, folder, self.recipe))
 
 
-def _prepare(request: TrainRequest) -> _Work:
-    """Open and check everything that the request names; nothing costly has happened yet."""
+def _prepare(request: TrainRequest, *, leads: bool = True) -> Work:
+    """Open and check everything that the request names; nothing costly has happened yet.
+
+    Only the process that leads opens the registry and writes.
+    """
     pair = LanguagePair.parse(request.pair)
     base = open_base(request.base)
     plan = plan_corpus(request.corpus, pair)
@@ -275,14 +315,18 @@ def _prepare(request: TrainRequest) -> _Work:
     tokenizer = load_tokenizer(base)
     for language in (pair.source, pair.target):
         tokenizer.target_prefix(language)
-    registry = _open_registry(request) if request.publish and spec.in_slots else None
-    RunFolder.check_root(request.runs)
+    publishes = leads and request.publish and spec.in_slots
+    registry = _open_registry(request) if publishes else None
+    if leads:
+        RunFolder.check_root(request.runs)
     corpus = plan.load(seed=recipe.seed, train=recipe.train, dev=recipe.dev, test=recipe.test)
     recipe = _with_corpus(recipe, corpus)
-    run = RunFolder.create(request.runs, recipe)
-    if not (request.resume and run.unfinished):
-        run.start_over()
-    return _Work(recipe, pair, corpus, base, tokenizer, run, registry, name)
+    run = RunFolder(request.runs / recipe.run_name)
+    if leads:
+        run = RunFolder.create(request.runs, recipe)
+        if not (request.resume and run.unfinished):
+            run.start_over()
+    return Work(recipe, pair, corpus, base, tokenizer, run, registry, name)
 
 
 def _limited(overrides: Overrides) -> Overrides:
@@ -307,79 +351,22 @@ def _open_registry(request: TrainRequest) -> Registry:
     return Registry.open(request.registry)
 
 
-def _adapted_model(work: _Work) -> Module:
-    """Return the base with a fresh adapter in it, or with every parameter trainable."""
-    from torch import nn
-
-    from training.devices import training_device
-
-    whole = work.spec.serving == "a base of its own"
-    recipe = work.recipe
-    model = load_base_model(
-        work.base, dropout=recipe.dropout, precision=recipe.precision, frozen=not whole
-    )
-    nn.Module.to(model, training_device())
-    return unfreeze(model) if whole else attach(model, work.spec, recipe)
-
-
-def _decoder(work: _Work, quantization: Quantization) -> Decoder:
+def _decoder(work: Work, quantization: Quantization) -> Decoder:
     if work.spec.in_slots:
         return Decoder(work.base, work.tokenizer, quantization)
     return WholeDecoder(work.base, work.tokenizer, quantization, work.as_base)
 
 
-def _snapshot(work: _Work, model: Any) -> Callable[[], Mapping[str, bytes]]:
-    if work.spec.serving == "a base of its own":
-        return lambda: tuned_files(model, work.base, work.recipe)
-    return lambda: adapter_files(model, work.recipe.base)
-
-
-def _train(
-    work: _Work,
-    model: Any,
-    examples: Sequence[Example],
-    judge: DevJudge,
-    progress: Progress,
-) -> TrainingResult:
-    """Train, and leave the best adapter in the model."""
-    from training.devices import training_device
-    from training.loss import Layout
-    from training.trainer import Trainer
-
-    layout = Layout(
-        pad_id=work.tokenizer.pad_id,
-        decoder_start_id=work.tokenizer.decoder_start_id,
-        forced=len(work.tokenizer.target_prefix(work.pair.target)),
-    )
-    with stop_on_interrupt() as stop:
-        trainer = Trainer(
-            model,
-            examples,
-            work.recipe,
-            layout=layout,
-            run=work.run,
-            snapshot=_snapshot(work, model),
-            judge=judge,
-            progress=progress,
-            stop=stop,
-            device=training_device(),
-        )
-        result = trainer.train()
-    if work.spec.serving == "a base of its own":
-        load_tuned(model, work.run.best)
-    else:
-        load_adapter(model, work.run.best)
-    return result
-
-
 def _pass_gates(
-    work: _Work, model: Any, manifest: AdapterManifest, dev: Sequence[SentencePair]
+    work: Work, model: Any, manifest: AdapterManifest, dev: Sequence[SentencePair]
 ) -> EqualityEvidence:
     from training.fresh import FreshCheck, check_in_fresh_process
     from training.gates import check_budget, check_finite
 
     check_finite(work.run.best)
     check_budget(manifest, count_trainable(model))
+    if work.recipe.quantize != "none":
+        model = off_quantized(work, model, dev)
     lines = gate_lines(work.tokenizer, work.pair, spread(dev, EQUALITY_LINES))
     return check_in_fresh_process(
         FreshCheck(

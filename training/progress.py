@@ -37,6 +37,9 @@ class Progress(Protocol):
     def updated(self, report: UpdateReport) -> None:
         """Hear of one update."""
 
+    def skipped(self, step: int, lines: str) -> None:
+        """Hear that an update was left out, and on which lines its loss was not finite."""
+
     def evaluated(self, step: int, score: float, *, best: bool) -> None:
         """Hear a dev score."""
 
@@ -51,6 +54,9 @@ class Silent:
         """Ignore."""
 
     def updated(self, report: UpdateReport) -> None:
+        """Ignore."""
+
+    def skipped(self, step: int, lines: str) -> None:
         """Ignore."""
 
     def evaluated(self, step: int, score: float, *, best: bool) -> None:
@@ -80,11 +86,22 @@ class Console:
         if self._bar is None:
             from hub.console import progress
 
-            self._bar = self._open.enter_context(progress("training", report.max_updates))
+            self._bar = self._open.enter_context(
+                progress("training", report.max_updates, report.step - 1)
+            )
         self._bar.update(report.step, _figures(report))
 
+    def skipped(self, step: int, lines: str) -> None:
+        """Print which update was left out, and why."""
+        from hub.console import note
+
+        note(f"update {step} left out: loss or gradient not finite on {lines}")
+
     def evaluated(self, step: int, score: float, *, best: bool) -> None:
-        """Say nothing more: the bar shows the score."""
+        """Print the score above the bar, which shows it until the next one."""
+        from hub.console import note
+
+        note(f"update {step}: dev chrF++ {score:.2f}{', the best so far' if best else ''}")
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -19,6 +19,7 @@ from training.schedule import SCHEDULES
 
 Option = str | int | bool
 PRECISIONS: Final = ("float32", "bfloat16")
+QUANTIZATIONS: Final = ("none", "nf4", "int8")
 RUN_NAME_DIGITS: Final = 12
 
 
@@ -35,7 +36,10 @@ class Recipe:
         base: Name of the base model, without a folder, and `base_digest` its identity.
         corpus: "cldr" or "files", and `train`, `dev`, `test` the segments taken of it.
         seed: Seed of the corpus sample, of the adapter's start, of batches and dropout.
-        tokens_per_batch: Padded positions per update, source and target together.
+        tokens_per_batch: Padded positions per batch, source and target together.
+        accumulate: Batches per update, shared out among the processes.
+        checkpointing: Whether layers are computed again for their gradients, to save memory.
+        quantize: Numbers of the frozen base's linears while training: none, nf4 or int8.
         evaluate_every: Updates between two looks at the dev set.
         dev_lines: Segments of the dev set decoded at each look.
         patience: Looks without a better score before training stops.
@@ -69,15 +73,18 @@ class Recipe:
     dev_lines: int
     patience: int
     precision: str
+    accumulate: int = 1
+    checkpointing: bool = False
+    quantize: str = "none"
     optimiser: str = "adamw"
     corpus_fingerprint: str = ""
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, naming the field, its value and its limits."""
         self._check_positive(
-            "train dev test tokens_per_batch max_updates evaluate_every dev_lines patience "
-            "learning_rate clip"
+            "train dev test tokens_per_batch accumulate max_updates evaluate_every dev_lines "
+            "patience learning_rate clip"
         )
         for name in ("size", "warmup", "weight_decay"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -85,6 +92,9 @@ class Recipe:
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
         _require(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
+        _require(
+            self.quantize in QUANTIZATIONS, "quantize", self.quantize, " or ".join(QUANTIZATIONS)
+        )
 
     def _check_positive(self, names: str) -> None:
         for name in names.split():

@@ -122,9 +122,15 @@ def _resampled(measures: Sequence[Measure], how: Resampling) -> list[Numbers]:
 
 
 def two_sided(drawn: Numbers, delta: float) -> float:
-    """Return sacreBLEU's p-value of a difference, from its resamples."""
+    """Return sacreBLEU's p-value of a difference, from its resamples.
+
+    Where no resample tells the two apart, as with equal outputs, that is 1; sacreBLEU, which asks
+    for "further" strictly, finds the smallest p-value there is.
+    """
     import numpy as np
 
+    if not drawn.any():
+        return 1.0
     sizes = np.abs(drawn)
     return _share(sizes - sizes.mean() > abs(delta))
 

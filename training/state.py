@@ -1,7 +1,8 @@
 """Everything a run needs to go on, in one place and one file.
 
-`RunState` is plain data. With the adapter's parameters, the optimiser's moments and the generator's
-state it makes `state.safetensors`; a process that loads it continues as if it had never stopped.
+`RunState` is plain data. With the adapter's parameters and the optimiser's moments it makes
+`state.safetensors`; a process that loads it continues as if it had never stopped. No generator is
+kept: a batch's dropout follows from its place.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ def state_bytes(
         for moment in _MOMENTS:
             if moment in optimiser.state[parameter]:
                 tensors[f"{moment}.{name}"] = optimiser.state[parameter][moment].contiguous()
-    tensors["generator"] = torch.get_rng_state()
     plain = asdict(state) | {"optimiser_steps": _optimiser_steps(optimiser)}
     return save(tensors, metadata={"state": json.dumps(plain, sort_keys=True)})
 
@@ -70,7 +70,7 @@ def _optimiser_steps(optimiser: torch.optim.Optimizer) -> int:
 def load_state(
     file: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> RunState:
-    """Restore parameters, moments and generator; return where the run stood.
+    """Restore parameters and moments; return where the run stood.
 
     Raises:
         SettingsError: The file is damaged or belongs to another adapter.
@@ -83,7 +83,6 @@ def load_state(
         for name, parameter in parameters.items():
             parameter.data.copy_(tensors[f"parameter.{name}"])
             _restore_moments(name, parameter, steps, tensors, optimiser)
-        torch.set_rng_state(tensors["generator"])
         return RunState(**plain | {"position": Position(**plain["position"])})
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 What is trained is whatever parameters require gradients: an adapter's, float32, in a frozen base,
 whose own gradients are never computed. Whatever ends the run, the best adapter so far is on disk.
+Of several processes the first alone scores and writes.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Final
 import torch
 from torch import nn
 
-from hub.errors import InterruptedRunError, TrainingDivergedError
-from training.batching import Example, Position, batches_from
+from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
+from training.batching import Example, Update, updates_from
+from training.gradients import Gradients
 from training.interrupt import StopSignal
-from training.loss import Layout, collate, smoothed_loss
+from training.loss import Layout
 from training.model import trainable
+from training.processes import Alone, Processes
 from training.progress import Progress, UpdateReport
 from training.recipe import Recipe
 from training.runs import RunFolder
@@ -30,6 +33,7 @@ from training.state import RunState, load_state, state_bytes
 ADAM_BETAS: Final = (0.9, 0.98)
 ADAM_EPS: Final = 1e-8
 SKIPS_ALLOWED: Final = 3
+LINES_NAMED: Final = 5
 LOG_EVERY: Final = 10
 RECENT: Final = 0.05
 
@@ -38,6 +42,9 @@ Judge = Callable[[Path], float]
 
 Snapshot = Callable[[], Mapping[str, bytes]]
 """Returns the files of the adapter folder as it stands."""
+
+NameLine = Callable[[int], str]
+"""Returns what people call a line of the corpus: file:line where it is from a file."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class TrainingResult:
     seconds: float
 
 
+def line_number(line: int) -> str:
+    """Name a line by its position in the corpus, counted from 1."""
+    return f"line {line + 1}"
+
+
 class Trainer:
     """One run over one adapter."""
 
@@ -75,6 +87,8 @@ class Trainer:
         progress: Progress,
         stop: StopSignal,
         device: str = "cpu",
+        name_line: NameLine = line_number,
+        processes: Processes | None = None,
     ) -> None:
         """Prepare a run; an unfinished one in the same folder is continued.
 
@@ -83,24 +97,39 @@ class Trainer:
             examples: The encoded training corpus.
             recipe: How to train.
             layout: Special ids of the base.
-            run: Where everything is kept.
+            run: Where everything is kept; every process sees it.
             snapshot: Returns the files to keep.
             judge: Scores what was kept.
             progress: Hears of every update.
             stop: Asked before every update.
             device: Where the model is.
+            name_line: Names a line of the corpus in messages.
+            processes: Those that share the work; this one alone by default.
+
+        Raises:
+            SettingsError: There are more processes than batches in an update.
         """
+        self._recipe = recipe
         self._model = model
         self._examples = examples
-        self._recipe = recipe
-        self._layout = layout
         self._run = run
         self._snapshot = snapshot
         self._judge = judge
         self._progress = progress
         self._stop = stop
-        self._device = device
+        self._name_line = name_line
+        self._processes = processes or Alone()
+        _refuse_idle(self._processes, recipe)
         self._parameters = trainable(model)
+        self._gradients = Gradients(
+            model,
+            self._parameters,
+            examples,
+            recipe,
+            layout=layout,
+            processes=self._processes,
+            device=device,
+        )
         self._optimiser = torch.optim.AdamW(
             self._parameters.values(),
             lr=recipe.learning_rate,
@@ -120,8 +149,7 @@ class Trainer:
             StorageFullError: A checkpoint could not be written; the one before is intact.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._recipe.seed)
-            if self._run.unfinished:
+            if self._processes.share(self._run.unfinished):
                 self._state = load_state(self._run.state, self._parameters, self._optimiser)
             self._model.train()
             try:
@@ -131,19 +159,19 @@ class Trainer:
         return self._result(why)
 
     def _loop(self) -> str:
-        lengths = [example.lengths for example in self._examples]
-        batches = batches_from(
-            lengths,
+        updates = updates_from(
+            [example.lengths for example in self._examples],
             tokens=self._recipe.tokens_per_batch,
+            accumulate=self._recipe.accumulate,
             seed=self._recipe.seed,
             start=self._state.position,
         )
         while self._state.step < self._recipe.max_updates:
             if self._state.stale >= self._recipe.patience:
                 return "patience"
-            if self._stop.requested:
+            if self._processes.any(self._stop.requested):
                 raise self._interrupted()
-            self._update(*next(batches))
+            self._update(next(updates))
             if self._due():
                 self._evaluate()
         return "max-updates"
@@ -152,25 +180,21 @@ class Trainer:
         step = self._state.step
         return step % self._recipe.evaluate_every == 0 or step == self._recipe.max_updates
 
-    def _update(self, follows: Position, indices: Sequence[int]) -> None:
+    def _update(self, update: Update) -> None:
         started = time.perf_counter()
         self._state.step += 1
         rate = self._set_rate()
-        batch = collate([self._examples[i] for i in indices], self._layout, self._device)
-        loss = smoothed_loss(self._model, batch, self._recipe.label_smoothing)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradients.compute(update)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.clip)
-        value = float(loss.detach())
-        if math.isfinite(value) and math.isfinite(float(norm)):
+        if math.isfinite(loss) and math.isfinite(float(norm)):
             self._optimiser.step()
             self._state.skipped = 0
-            self._state.tokens += batch.tokens
+            self._state.tokens += self._gradients.tokens(update)
         else:
-            self._skip(indices)
-        self._state.position = follows
+            self._skip(update)
+        self._state.position = update.follows
         self._state.seconds += time.perf_counter() - started
-        self._report(value, rate)
+        self._report(loss, rate)
 
     def _set_rate(self) -> float:
         rate = learning_rate(
@@ -184,21 +208,29 @@ class Trainer:
             group["lr"] = rate
         return rate
 
-    def _skip(self, indices: Sequence[int]) -> None:
+    def _skip(self, update: Update) -> None:
         """Leave a non-finite update out, or give up after too many in a row."""
         self._state.skipped += 1
-        if self._state.skipped <= SKIPS_ALLOWED:
-            return
-        lines = ", ".join(str(self._examples[index].line + 1) for index in indices[:5])
-        kept = (
-            f"the best adapter so far is in {self._run.best}"
-            if self._run.best.is_dir()
-            else ("no adapter was good enough to keep")
-        )
-        raise TrainingDivergedError(
+        lines = [self._name_line(line) for line in self._gradients.lines_not_finite(update)]
+        if self._state.skipped > SKIPS_ALLOWED:
+            raise self._diverged(lines)
+        if self._processes.is_main:
+            self._run.log({"step": self._state.step, "skipped": lines[:LINES_NAMED]})
+            self._progress.skipped(self._state.step, _some(lines))
+
+    def _diverged(self, lines: Sequence[str]) -> TrainingDivergedError:
+        """Keep the last good adapter, and say where it lies and what to look at."""
+        kept = f"the last good adapter is in {self._run.last}"
+        if self._processes.is_main:
+            self._run.save_adapter("last", self._snapshot())
+        if self._state.best_score is not None:
+            kept = f"the best adapter so far is in {self._run.best}, the last good one in " + str(
+                self._run.last
+            )
+        return TrainingDivergedError(
             f"loss or gradient not finite in {self._state.skipped} updates in a row, last at "
-            f"update {self._state.step} on {len(indices)} training lines ({lines}, …); {kept}. "
-            "Lower --lr or use --precision float32",
+            f"update {self._state.step} on {_some(lines)}; {kept}. "
+            "Look at these lines, lower --lr or use --precision float32",
             metadata={"step": str(self._state.step)},
         )
 
@@ -207,6 +239,8 @@ class Trainer:
             known = math.isfinite(self._recent_loss)
             change = RECENT * (loss - self._recent_loss) if known else 0.0
             self._recent_loss = self._recent_loss + change if known else loss
+        if not self._processes.is_main:
+            return
         state = self._state
         speed = state.tokens / max(state.seconds, 1e-9)
         self._progress.updated(
@@ -226,36 +260,50 @@ class Trainer:
             )
 
     def _evaluate(self) -> None:
+        """Score the adapter and keep it if it is the best; the others wait for the score."""
         state = self._state
-        files = self._snapshot()
-        score = self._judge(self._run.save_adapter("last", files))
+        main = self._processes.is_main
+        files = self._snapshot() if main else {}
+        score = self._processes.share(
+            self._judge(self._run.save_adapter("last", files)) if main else 0.0
+        )
         better = state.best_score is None or score > state.best_score
         state.dev_score = score
         state.stale = 0 if better else state.stale + 1
         if better:
             state.best_score, state.best_step = score, state.step
+        if main:
+            self._keep(files, better=better)
+
+    def _keep(self, files: Mapping[str, bytes], *, better: bool) -> None:
+        state = self._state
+        assert state.dev_score is not None, "called after a look at the dev set"
+        if better:
             self._run.save_adapter("best", files)
         self._save_state()
-        self._run.log({"step": state.step, "dev_chrf++": round(score, 3), "best": better})
-        self._progress.evaluated(state.step, score, best=better)
+        self._run.log({"step": state.step, "dev_chrf++": round(state.dev_score, 3), "best": better})
+        self._progress.evaluated(state.step, state.dev_score, best=better)
 
     def _save_state(self) -> None:
         content = state_bytes(self._state, self._parameters, self._optimiser)
         self._run.write(self._run.state.name, content)
 
     def _interrupted(self) -> InterruptedRunError:
-        files = self._snapshot()
-        kept = self._run.save_adapter("last", files)
-        if self._state.best_score is None:
-            self._run.save_adapter("best", files)
-        else:
-            kept = self._run.best
-        self._save_state()
-        self._run.summarise({"ended": "interrupted", "steps": self._state.step})
+        kept = self._run.last if self._state.best_score is None else self._run.best
+        if self._processes.is_main:
+            self._keep_interrupted()
         return InterruptedRunError(
             f"stopped after update {self._state.step}; the adapter trained so far is in {kept}. "
             "Run the same command again to go on"
         )
+
+    def _keep_interrupted(self) -> None:
+        files = self._snapshot()
+        self._run.save_adapter("last", files)
+        if self._state.best_score is None:
+            self._run.save_adapter("best", files)
+        self._save_state()
+        self._run.summarise({"ended": "interrupted", "steps": self._state.step})
 
     def _result(self, why: str) -> TrainingResult:
         state = self._state
@@ -268,3 +316,19 @@ class Trainer:
             tokens=state.tokens,
             seconds=state.seconds,
         )
+
+
+def _refuse_idle(processes: Processes, recipe: Recipe) -> None:
+    if recipe.accumulate < processes.size:
+        raise SettingsError(
+            f"--accumulate is {recipe.accumulate}, which leaves some of {processes.size} processes "
+            f"without a batch; give --accumulate {processes.size} or a multiple of it",
+            field="accumulate",
+        )
+
+
+def _some(lines: Sequence[str]) -> str:
+    """Name the first few lines, and say how many there are."""
+    named = ", ".join(lines[:LINES_NAMED])
+    more = len(lines) - LINES_NAMED
+    return f"{named} and {more} lines more" if more > 0 else named

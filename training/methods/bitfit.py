@@ -58,10 +58,14 @@ class BitFitLayer(plugin.MergeableLayer):
         self.bitfit_bias[adapter_name] = nn.Parameter(torch.zeros(bias.shape))
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Run the wrapped module and add the changes, in the precision of its weight."""
+        """Run the wrapped module and add the changes, in the precision of its weight.
+
+        A quantized weight has none: then it is the precision of the changes.
+        """
         output: Tensor = self.base_layer(*args, **kwargs)
         for change in self.changes(self.bitfit_bias):
-            output = output.to(self.weight.dtype) + change.to(self.weight.dtype)
+            dtype = self.weight.dtype if self.weight.is_floating_point() else change.dtype
+            output = output.to(dtype) + change.to(dtype)
         return output
 
     def merged_tensors(self) -> Mapping[str, Tensor]:

@@ -63,11 +63,23 @@ def test_progress_is_plain_lines_without_a_terminal(
     assert out == ""
     assert err.splitlines() == [
         "training …",
-        "training 30% loss 2",
-        "training 60% loss 5",
-        "training 90% loss 8",
+        "training 30% loss 2  0:00:14 left",
+        "training 60% loss 5  0:00:08 left",
+        "training 90% loss 8  0:00:02 left",
         "training 100% loss 9",
     ]
+
+
+def test_what_was_done_before_says_nothing_of_the_speed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress("training", 1000, 900) as work:
+        now += 10.0
+        work.update(902)  # 5 seconds each
+    assert "training 90%  0:08:10 left" in capsys.readouterr().err.splitlines()
+    assert console.duration(3725.4) == "1:02:05"
 
 
 def test_progress_of_unknown_length(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,18 +37,28 @@ def gate_at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     """A base of a few hundred thousand random parameters; it has English, German and Korean."""
+    return make_base(tmp_path_factory.mktemp("bases") / "tiny", width=24, inner=(32, 40))
+
+
+@pytest.fixture(scope="session")
+def wide_base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """The same with widths that are multiples of 64, as nf4 wants them."""
+    return make_base(tmp_path_factory.mktemp("bases") / "wide", width=64, inner=(64, 128))
+
+
+def make_base(folder: Path, *, width: int, inner: tuple[int, int]) -> Base:
+    """Write a random base of two layers; `inner` are its feed-forwards' widths."""
     import torch
     from transformers import M2M100Config, M2M100ForConditionalGeneration
 
     embedded = open_base()
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
     config = M2M100Config(
         vocab_size=int(embedded.config["vocab_size"]),
-        d_model=24,
+        d_model=width,
         encoder_layers=2,
         decoder_layers=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=40,
+        encoder_ffn_dim=inner[0],
+        decoder_ffn_dim=inner[1],
         encoder_attention_heads=2,
         decoder_attention_heads=2,
         max_position_embeddings=96,
@@ -60,7 +70,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     M2M100ForConditionalGeneration(config).save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copy(embedded.folder / name, folder / name)
-    record = {"name": "tiny", "languages": ["en", "de", "ko"]}
+    record = {"name": folder.name, "languages": ["en", "de", "ko"]}
     (folder / "base.json").write_text(json.dumps(record))
     return open_base(str(folder))
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.batching import Position, batches_from, padded_tokens, plan_epoch
+from training.batching import (
+    PlannedBatch,
+    Position,
+    batches_from,
+    padded_tokens,
+    plan_epoch,
+    updates_from,
+)
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=80)
 
@@ -57,3 +64,28 @@ def test_continues_where_it_stopped() -> None:
 def test_nothing_to_batch_is_an_error() -> None:
     with pytest.raises(ValueError, match="no examples"):
         next(batches_from([], tokens=8, seed=0, start=Position()))
+
+
+@given(lengths=LENGTHS, accumulate=st.integers(1, 5), done=st.integers(0, 4))
+def test_updates_take_the_batches_in_order_and_go_on_anywhere(
+    lengths: list[tuple[int, int]], accumulate: int, done: int
+) -> None:
+    plain = [
+        indices
+        for _, indices in islice(
+            batches_from(lengths, tokens=100, seed=3, start=Position()), 6 * accumulate
+        )
+    ]
+    asked = {"tokens": 100, "accumulate": accumulate, "seed": 3}
+    updates = list(islice(updates_from(lengths, **asked, start=Position()), 6))
+    assert [batch.indices for update in updates for batch in update.batches] == plain
+    assert all(len(update.batches) == accumulate for update in updates)
+    later = list(islice(updates_from(lengths, **asked, start=updates[done].follows), 5 - done))
+    assert later == updates[done + 1 :]
+
+
+def test_a_batch_is_seeded_by_run_and_place() -> None:
+    batches = [PlannedBatch(Position(epoch, number), (0,)) for epoch in (0, 1) for number in (0, 1)]
+    seeds = {batch.seed(run) for batch in batches for run in (1, 2)}
+    assert len(seeds) == 8
+    assert PlannedBatch(Position(1, 1), (5, 6)).seed(2) in seeds

@@ -21,6 +21,15 @@ def test_first_asks_second_insists(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Ctrl-C again" in capsys.readouterr().err
 
 
+def test_sigterm_asks_as_often_as_it_comes() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_interrupt() as request:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            assert request.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_other_threads_just_run() -> None:
     seen: list[bool] = []
 

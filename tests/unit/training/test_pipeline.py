@@ -216,7 +216,7 @@ def test_bad_input_is_refused_before_anything_is_trained(
     error: type[HubError],
     said: str,
 ) -> None:
-    monkeypatch.setattr("training.pipeline._adapted_model", _must_not_run)
+    monkeypatch.setattr("training.pipeline.adapted_model", _must_not_run)
     with pytest.raises(error, match=said):
         run(ask(**changes))
 
@@ -228,7 +228,7 @@ def _must_not_run(work: Any) -> Any:
 def test_folders_that_cannot_be_written_are_found_before_training(
     ask: Callable[..., TrainRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("training.pipeline._adapted_model", _must_not_run)
+    monkeypatch.setattr("training.pipeline.adapted_model", _must_not_run)
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="--runs"):
         run(ask(runs=tmp_path / "file" / "runs"))

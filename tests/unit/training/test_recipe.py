@@ -51,8 +51,9 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         "seed": 2, "learning_rate": 0.02, "schedule": "cosine", "warmup": 3,
         "label_smoothing": 0.2, "weight_decay": 0.1, "dropout": 0.2, "clip": 2.0,
         "tokens_per_batch": 201, "max_updates": 9, "evaluate_every": 5, "dev_lines": 5,
-        "patience": 6, "precision": "bfloat16", "optimiser": "other", "version": 2,
-            "corpus_fingerprint": "sha256:other",
+        "patience": 6, "precision": "bfloat16", "optimiser": "other", "version": 3,
+        "corpus_fingerprint": "sha256:other", "accumulate": 2, "checkpointing": True,
+        "quantize": "nf4",
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(Recipe)}
     digests = {make_recipe(options={}).digest}
@@ -67,11 +68,13 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         ("learning_rate", 0.0, "above 0"),
         ("learning_rate", float("nan"), "above 0"),
         ("max_updates", 0, "above 0"),
+        ("accumulate", 0, "above 0"),
         ("label_smoothing", 1.0, "from 0 to below 1"),
         ("dropout", -0.1, "from 0 to below 1"),
         ("warmup", -1, "0 or more"),
         ("schedule", "step", "inverse-sqrt or cosine"),
         ("precision", "fp8", "float32 or bfloat16"),
+        ("quantize", "int4", "none or nf4 or int8"),
     ],
 )
 def test_bad_value_names_field_value_and_limit(

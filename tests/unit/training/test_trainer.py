@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_lines(
 ) -> None:
     run = bench(max_updates=50, evaluate_every=2)
     poison_from(monkeypatch, 5, 50)
-    with pytest.raises(TrainingDivergedError, match=r"update 8 on \d+ training lines") as caught:
+    with pytest.raises(TrainingDivergedError, match=r"update 8 on line \d+, ") as caught:
         run.train()
     assert caught.value.metadata["step"] == str(4 + SKIPS_ALLOWED + 1)
     assert str(run.run.best) in caught.value.message
@@ -248,7 +248,7 @@ def poison_from(monkeypatch: pytest.MonkeyPatch, first: int, end: int) -> None:
         loss = smoothed_loss(model, batch, smoothing)
         return loss * float("nan") if first <= next(calls) < end else loss
 
-    monkeypatch.setattr("training.trainer.smoothed_loss", poisoned)
+    monkeypatch.setattr("training.gradients.smoothed_loss", poisoned)
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(

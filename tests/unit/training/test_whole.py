@@ -121,7 +121,7 @@ def test_an_alias_is_refused_before_training(
     def must_not_run(work: Any) -> Any:
         raise AssertionError("training was started")
 
-    monkeypatch.setattr("training.pipeline._adapted_model", must_not_run)
+    monkeypatch.setattr("training.pipeline.adapted_model", must_not_run)
     with pytest.raises(SettingsError, match="not published"):
         train_adapter(ask(method, aliases=("prod",)), Silent())
 
