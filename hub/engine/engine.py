@@ -119,6 +119,16 @@ class Engine:
         capture = capture or find_capture(precision, place)
         return cls(model, banks, reader, base.digest, max_rows, place, capture)
 
+    def twin(self, slots: int) -> Engine:
+        """Return another engine over the same weights, with slots and rows of its own.
+
+        Its steps run eagerly; nothing is recorded for it on a GPU.
+        """
+        banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
+        return Engine(
+            self._model, banks, self._reader, self._digest, self._max_rows, self._device
+        )
+
     @property
     def architecture(self) -> Architecture:
         """Return the shape of the base."""
