@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,6 +26,7 @@ class Observed:
         step_ms: Each decoder step, without the encoding before it.
         encode_ms: What was encoded before each of them, 0 for nothing.
         step_rows: The rows of each.
+        conversions: Loads from the registry's files; all others were put away before.
         delay_ms: What rows that were running waited between two decoder steps.
     """
 
@@ -36,6 +38,7 @@ class Observed:
     delay_ms: list[float] = field(default_factory=list)
     encode_ms: list[float] = field(default_factory=list)
     step_rows: list[int] = field(default_factory=list)
+    conversions: int = 0
     _ended: float | None = None
 
     def read_adapter(self, folder: Path, manifest: AdapterManifest | None) -> HostAdapter:
@@ -65,15 +68,16 @@ class Observed:
         for times in (self.place_ms, self.load_ms, self.step_ms, self.delay_ms, self.encode_ms):
             times.clear()
         self.step_rows.clear()
+        self.conversions = 0
 
-    def step(self) -> StepReport:
+    def step(self, encode_seconds: float = math.inf) -> StepReport:
         """Step when it is this side's turn, and note what the rows that were running had waited."""
         with nullcontext(0.0) if self.side is None else self.side.work() as waited:
-            return self._step(waited)
+            return self._step(waited, encode_seconds)
 
-    def _step(self, waited: float) -> StepReport:
+    def _step(self, waited: float, encode_seconds: float) -> StepReport:
         began = time.perf_counter()
-        report = self.engine.step()
+        report = self.engine.step(encode_seconds)
         if self._ended is not None:
             self.delay_ms.append((began - self._ended - waited + report.encode_seconds) * 1000)
         if report.rows:

@@ -41,6 +41,7 @@ from server.messages import Job, Outcome, Search
 from server.metrics import Metrics
 from server.residency import HostTier, SlotTable
 from server.scheduler import BatchLimits, Scheduler
+from server.spill import Spill
 from server.stock import Stock
 from server.worker import Worker
 
@@ -48,6 +49,7 @@ DISTRIBUTIONS: Final = ("zipf", "uniform")
 _SEEDS: Final = 4
 _UNLIMITED: Final = 1 << 60
 _ENCODE_TOKENS: Final = 4096
+_SPILL_BYTES: Final = 8 << 30
 _TURN_SECONDS: Final = 4.0
 _DIGEST: Final = "sha256:" + "0" * 64
 
@@ -190,8 +192,9 @@ class Bench:
             for kind in options.kinds
         ]
         self._registry = Registry.open(folder / "registry")
+        known = {version.name: version for version in self._registry.versions()}
         self._versions = [
-            _publish(self._registry, written[number % len(written)], base, number)
+            _publish(self._registry, written[number % len(written)], base, number, known)
             for number in range(options.adapters)
         ]
         self._engine = Engine.load(
@@ -226,7 +229,9 @@ class Bench:
             "tiered": self._begin(self._tiered, self.tiers(), placed=False),
         }
         with ThreadPoolExecutor(len(runs)) as pool:
-            futures = {name: pool.submit(run.serve, chosen, self._options) for name, run in runs.items()}
+            futures = {
+                name: pool.submit(run.serve, chosen, self._options) for name, run in runs.items()
+            }
             alternate([run.side for run in runs.values()], _TURN_SECONDS)
             return {name: future.result() for name, future in futures.items()}
 
@@ -242,11 +247,19 @@ class Bench:
         )
         if placed:
             self._place_all(stock)
-        worker = self._worker(observed, stock, metrics)
-        return _Serving(observed, metrics, worker, self._jobs)
+        spill = self._spill(observed)
+        worker = self._worker(observed, stock, metrics, spill)
+        return _Serving(observed, metrics, worker, spill, self._jobs)
+
+    def _spill(self, observed: Observed) -> Spill:
+        def convert(version: AdapterVersion) -> HostAdapter:
+            observed.conversions += 1
+            return observed.read_adapter(self._registry.folder(version), version.manifest)
+
+        return Spill(convert, _SPILL_BYTES, self._registry.root)
 
     def _worker(
-        self, observed: Observed, stock: Stock[HostAdapter], metrics: Metrics
+        self, observed: Observed, stock: Stock[HostAdapter], metrics: Metrics, spill: Spill
     ) -> Worker[HostAdapter]:
         assert observed.side is not None
         side = observed.side
@@ -254,7 +267,7 @@ class Bench:
         def read(version: AdapterVersion) -> HostAdapter:
             with side.work():
                 began = time.perf_counter()
-                adapter = observed.read_adapter(self._registry.folder(version), version.manifest)
+                adapter = spill(version)
                 observed.load_ms.append((time.perf_counter() - began) * 1000)
                 return adapter
 
@@ -303,6 +316,7 @@ class _Serving:
     observed: Observed
     metrics: Metrics
     worker: Worker[HostAdapter]
+    spill: Spill
     jobs: Callable[[Sequence[int]], list[Job]]
 
     @property
@@ -320,6 +334,7 @@ class _Serving:
             self.side.done.set()
             self.worker.withdraw(range(1, len(chosen) + 1))
             self.worker.stop()
+            self.spill.close()
 
     def _serve(self, chosen: Sequence[int], options: ResidencyOptions) -> Run:
         jobs = iter(self.jobs(chosen))
@@ -346,8 +361,18 @@ class _Serving:
         return tokens
 
 
-def _publish(registry: Registry, adapter: RandomAdapter, base: Base, number: int) -> AdapterVersion:
-    """Publish an adapter under a manifest, and so a digest, of its own; weights are stored once."""
+def _publish(
+    registry: Registry,
+    adapter: RandomAdapter,
+    base: Base,
+    number: int,
+    known: Mapping[str, AdapterVersion],
+) -> AdapterVersion:
+    """Publish an adapter under a manifest, and so a digest, of its own; weights are stored once.
+
+    One that an earlier run has published under this manifest is taken as it is.
+    """
+    name = f"bench.{number}"
     manifest = AdapterManifest(
         pair="en-ko",
         method=adapter.kind,
@@ -361,7 +386,9 @@ def _publish(registry: Registry, adapter: RandomAdapter, base: Base, number: int
         recipe_digest=_DIGEST,
         seed=number,
     )
-    return registry.publish(adapter.folder, f"bench.{number}", manifest)
+    if name in known and known[name].manifest == manifest:
+        return known[name]
+    return registry.publish(adapter.folder, name, manifest)
 
 
 def _report(
@@ -397,6 +424,7 @@ def _details(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "hit_rate": {tier: last.hit_rate(tier) for tier in ("device", "host")},
         "evictions": {tier: last.counter("evictions", tier) for tier in ("device", "host")},
+        "conversions": sum(run.observed.conversions for run in runs),
         "place_ms": spread([taken for run in runs for taken in run.observed.place_ms]),
         "load_ms": spread([taken for run in runs for taken in run.observed.load_ms]),
         "step_ms": spread(steps),
