@@ -63,6 +63,9 @@ class Settings(BaseModel):
     threads: Positive | None = Field(None, description="CPU threads of the engine; all if unset")
     slots: int = Field(64, ge=1, le=4096, description="adapters placed on the device at once")
     host_adapter_bytes: Bytes = Field(ByteSize(2**30), description="adapters kept in memory")
+    spill_adapter_bytes: Bytes = Field(
+        ByteSize(4 * 2**30), description="disk for adapters that left memory; 0 for none"
+    )
     device_adapter_bytes: Bytes = Field(ByteSize(2**29), description="adapters kept on the device")
 
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")

@@ -45,7 +45,8 @@ class Batch(Generic[Adapter]):
         self._recovery = Recovery()
         self._running: dict[int, Entry] = {}
         self.pace = Pace()
-        self._joined_tokens = 0  # source tokens that the next step encodes
+        self._unencoded = 0  # requests whose encoding has not ended
+        self._placing = 0.0  # seconds that placing has taken since the last step
         self._idle_since: float | None = None  # since when running rows wait for their next step
         self._moved = False  # whether a reply since the last step may let others in
 
@@ -58,6 +59,11 @@ class Batch(Generic[Adapter]):
     def recovering(self) -> bool:
         """Tell whether requests of a failed step are being run again; nobody may join then."""
         return self._recovery.active
+
+    @property
+    def encoding(self) -> bool:
+        """Tell whether sources are on their way through the encoder; others wait for the next."""
+        return bool(self._running) and self._unencoded > 0
 
     @property
     def busy(self) -> bool:
@@ -89,8 +95,10 @@ class Batch(Generic[Adapter]):
     def _place(self, placement: Placement) -> HubError | None:
         size, began = self._stock.host.size(placement.digest), time.perf_counter()
         error = self._stock.place(placement)
+        seconds = time.perf_counter() - began
+        self._placing += seconds
         if error is None:
-            self.pace.note_placement(size, time.perf_counter() - began)
+            self.pace.note_placement(size, seconds)
         return error
 
     def retry(self) -> None:
@@ -108,7 +116,7 @@ class Batch(Generic[Adapter]):
             return
         began = time.perf_counter()
         try:
-            report = self._engine.step()
+            report = self._engine.step(self.pace.slice_seconds(self._placing))
         except Exception as error:
             self._suspect(error)
             return
@@ -132,8 +140,8 @@ class Batch(Generic[Adapter]):
                 self._ledger.settle(key, self._clock(), error=error)
 
     def _observe(self, report: StepReport, began: float) -> None:
-        self.pace.note_step(self._joined_tokens, report.encode_seconds, report.decode_seconds)
-        self._joined_tokens = 0
+        self.pace.note_step(report.encoder_tokens, report.encode_seconds, report.decode_seconds)
+        self._unencoded, self._placing = report.unencoded, 0.0
         self._metrics.step_seconds.observe(time.perf_counter() - began)
         self._metrics.batch_size.observe(report.rows)
         self._metrics.batch_adapters.observe(report.distinct_adapters)
@@ -147,7 +155,7 @@ class Batch(Generic[Adapter]):
         if not self._running:
             self._idle_since = None
         self._running.update((entry.job.key, entry) for entry in entries)
-        self._joined_tokens += sum(entry.job.tokens for entry in entries)
+        self._unencoded += len(entries)
         try:
             self._enter(entries)
         except Exception as error:
@@ -165,7 +173,6 @@ class Batch(Generic[Adapter]):
                 self._enter([entry])
 
     def _refuse(self, entry: Entry, error: HubError) -> None:
-        self._joined_tokens -= entry.job.tokens
         self._leave(entry.job.key)
         self._ledger.settle(entry.job.key, self._clock(), error=error)
 
@@ -208,7 +215,7 @@ class Batch(Generic[Adapter]):
         _log.warning("a step of %d requests failed: %r", len(keys), error)
         self._engine.cancel(keys)
         self._running.clear()
-        self._joined_tokens, self._idle_since = 0, None
+        self._unencoded, self._idle_since = 0, None
         for key in self._recovery.suspect(keys):
             self._leave(key)
             fault = as_hub_error(error, f"running request {key} alone")

@@ -30,6 +30,7 @@ from server.worker import Worker
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
     from hub.engine.engine import Engine
+    from server.spill import Spill
 
 LOADER_THREADS: Final = 4
 _LOADER_NICENESS: Final = 5
@@ -48,10 +49,12 @@ class Core:
     registry: Registry
     translator: Translator
     worker: Worker[HostAdapter]
+    spill: Spill
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
+        self.spill.close()
         self.registry.close()
 
     async def warm_up(self) -> None:
@@ -87,7 +90,8 @@ def open_core(
         registry.close()
         raise
     settings = settings.model_copy(update=_found(engine))
-    worker = _worker(engine, base.parameters, registry, settings, metrics, on_broken)
+    spill = _spill(engine, base.parameters, registry, settings)
+    worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     translator = Translator(
         router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
         tokenizer=tokenizer,
@@ -98,7 +102,7 @@ def open_core(
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
-    return Core(base, settings, registry, translator, worker)
+    return Core(base, settings, registry, translator, worker, spill)
 
 
 def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
@@ -122,19 +126,26 @@ def _found(engine: Engine) -> dict[str, str]:
     return {"quantization": engine.quantization, "device": str(engine.device)}
 
 
-def _worker(
-    engine: Engine,
-    base_parameters: int,
-    registry: Registry,
-    settings: Settings,
-    metrics: Metrics,
-    on_broken: Callable[[], None],
-) -> Worker[HostAdapter]:
+def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: Settings) -> Spill:
+    """Return the way of adapters into host memory."""
+    from server.spill import Spill
+
     def read(version: AdapterVersion) -> HostAdapter:
         adapter = engine.read_adapter(registry.folder(version), version.manifest)
         version.manifest.verify(parameters=adapter.parameters, base_parameters=base_parameters)
         return adapter
 
+    return Spill(read, settings.spill_adapter_bytes, registry.root)
+
+
+def _worker(
+    engine: Engine,
+    spill: Spill,
+    registry: Registry,
+    settings: Settings,
+    metrics: Metrics,
+    on_broken: Callable[[], None],
+) -> Worker[HostAdapter]:
     stock = Stock(
         engine,
         SlotTable(settings.slots, settings.device_adapter_bytes),
@@ -144,7 +155,7 @@ def _worker(
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
     return Worker(
         engine,
-        quiet_loader(registry.resolve, read),
+        quiet_loader(registry.resolve, spill),
         Scheduler(limits),
         stock,
         metrics,

@@ -1,25 +1,29 @@
 """How much may join in one turn, so that rows that are decoding are held up for one step at most.
 
 Whoever joins a running batch is paid for by those who run: its adapter is copied into a slot and
-its source is encoded before the next decoder step. `Pace` learns what both cost from what they
-took, and allows per turn what fits the time of one decoder step. Two things are let in regardless,
-or nobody ever would be: one request, whatever it takes, and `LEAST_TOKENS` of short sources.
-
-An encoder pass has a fixed price, so its time per token says little about a larger pass. The
-allowance is therefore steered: a pass that took less than a step raises it, at most to the double;
-one that took more lowers it, at most to the half.
+its source is encoded before it can decode. The engine encodes in slices, a few layers before each
+decoder step. `Pace` learns what steps, encoding and placing cost from what they took, and says how
+long a slice may take, how many tokens a pass should have so that it ends within `SLICES` of them,
+and how many bytes may be placed in a turn. Two things are let in regardless, or nobody ever would
+be: one request, whatever it takes, and `LEAST_TOKENS` of short sources.
 
 Pure: seconds come in, limits go out; there is no clock here.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from server.scheduler import Allowance
 
 LEAST_TOKENS: Final = 64
+SLICES: Final = 4
+SLICE: Final = 0.7
+"""Of a step's time; what is left is for a layer that takes longer than the one before."""
+PLACING: Final = 0.5
+"""Of a step's time; what placing takes, the slice after it has less."""
 MOST_TURNS: Final = 4
 _ROWS_PER_TURN: Final = 16
 _SMOOTHING: Final = 0.2
@@ -32,28 +36,28 @@ class Pace:
     """What joining has cost of late.
 
     Attributes:
-        tokens: Source tokens that an encoder pass of one step's time takes.
         step_seconds: Mean of a decoder step; 0 before the first.
+        seconds_per_token: Mean of encoding one source token; 0 before the first.
         seconds_per_byte: Mean of placing one byte.
     """
 
-    tokens: float = LEAST_TOKENS
     step_seconds: float = 0.0
+    seconds_per_token: float = 0.0
     seconds_per_byte: float = _FIRST_GUESS
 
-    def note_step(self, tokens: int, encode_seconds: float, decode_seconds: float) -> None:
+    def note_step(self, tokens: float, encode_seconds: float, decode_seconds: float) -> None:
         """Learn from a step.
 
         Args:
-            tokens: Source tokens that were encoded in it.
+            tokens: Source tokens that were encoded in it; half of those that went half the way.
             encode_seconds: How long that took.
             decode_seconds: How long the decoder took.
         """
-        if decode_seconds <= 0:
-            return
-        self.step_seconds = _mean(self.step_seconds or decode_seconds, decode_seconds)
-        if tokens and encode_seconds > 0:
-            self._steer(tokens * self.step_seconds / encode_seconds, encode_seconds)
+        if decode_seconds > 0:
+            self.step_seconds = _mean(self.step_seconds or decode_seconds, decode_seconds)
+        if tokens > 0 and encode_seconds > 0:
+            price = encode_seconds / tokens
+            self.seconds_per_token = _mean(self.seconds_per_token or price, price)
 
     def note_placement(self, nbytes: int, seconds: float) -> None:
         """Learn from an adapter's way into a slot."""
@@ -62,14 +66,21 @@ class Pace:
 
     def allowance(self) -> Allowance:
         """Return what may join next while rows are decoding."""
-        return Allowance(self.tokens, self.step_seconds / self.seconds_per_byte)
+        tokens = 0.0
+        if self.seconds_per_token:
+            tokens = SLICES * SLICE * self.step_seconds / self.seconds_per_token
+        nbytes = PLACING * self.step_seconds / self.seconds_per_byte
+        return Allowance(max(tokens, LEAST_TOKENS), nbytes)
 
-    def _steer(self, fitting: float, encode_seconds: float) -> None:
-        if encode_seconds > self.step_seconds:
-            self.tokens = min(self.tokens, max(fitting, self.tokens / 2))
-        elif fitting > self.tokens:
-            self.tokens = min(fitting, self.tokens * 2)
-        self.tokens = max(self.tokens, LEAST_TOKENS)
+    def slice_seconds(self, placing: float) -> float:
+        """Return how long encoding may hold up the next step.
+
+        Args:
+            placing: Seconds for which placing has held it up already.
+        """
+        if not self.step_seconds:
+            return math.inf
+        return max(0.0, SLICE * self.step_seconds - placing)
 
 
 @dataclass(slots=True)

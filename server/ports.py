@@ -37,8 +37,13 @@ class EnginePort(Protocol[Adapter]):
     def admit(self, requests: Sequence[DecodeRequest]) -> None:
         """Let requests join the batch."""
 
-    def step(self) -> StepReport:
-        """Run one step of everything admitted."""
+    def step(self, encode_seconds: float) -> StepReport:
+        """Run one step of everything admitted.
+
+        Args:
+            encode_seconds: How long rows that are running may wait for encoding; what is left
+                of it goes on in the next step.
+        """
 
     def cancel(self, keys: Sequence[int]) -> object:
         """Drop requests, freeing their rows."""

@@ -4,8 +4,10 @@ Two pure tables, driven by the engine thread alone; neither holds a tensor, and 
 in uses, not in time.
 
 `SlotTable` is the device tier. Adapters of running requests are *pinned*; a placement may evict
-unpinned ones only, the least recently used first, those that nobody waits for before all others.
-Where none is unpinned, `to_drain` says which ones to stop using.
+unpinned ones only: those that nobody waits for before all others, among them the least popular
+first, and the least recently used of those. Popularity is what an adapter was used of late, in a
+slot or not, so a burst of adapters that come once does not push out those that come again and
+again. Where none is unpinned, `to_drain` says which ones to stop using.
 
 `HostTier` is the memory in front of the slots. There are no pins here: what must stay is derived
 from the queue. Going through the waiting adapters in order of arrival, those that fit the budget
@@ -21,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 BASE = ""
 """The digest that stands for "no adapter"; it is always resident, in slot 0."""
@@ -47,6 +50,29 @@ class Seat:
     placement: Placement | None = None
 
 
+_MEMORY: Final = 10
+"""After so many uses for each slot, all counts of uses are halved."""
+
+
+class _Popularity:
+    """Counts uses; old ones count half, a fourth and so on (TinyLFU, arXiv 1512.00727)."""
+
+    def __init__(self, span: int) -> None:
+        self._span = span
+        self._uses: dict[str, int] = {}
+        self._noted = 0
+
+    def __getitem__(self, digest: str) -> int:
+        return self._uses.get(digest, 0)
+
+    def note(self, digest: str) -> None:
+        self._uses[digest] = self[digest] + 1
+        self._noted += 1
+        if self._noted >= self._span:
+            self._noted //= 2
+            self._uses = {d: uses // 2 for d, uses in self._uses.items() if uses > 1}
+
+
 @dataclass(slots=True)
 class _Resident:
     slot: int
@@ -64,6 +90,7 @@ class SlotTable:
         self._residents: dict[str, _Resident] = {}
         self._free = list(range(slots, 0, -1))  # pop() gives the lowest
         self._uses = count(1)
+        self._popularity = _Popularity(_MEMORY * slots)
 
     def __contains__(self, digest: str) -> bool:
         return digest == BASE or digest in self._residents
@@ -97,10 +124,14 @@ class SlotTable:
             return Seat(0)
         resident = self._residents.get(digest)
         if resident is None:
-            return self._place(digest, size, self._evictable(wanted, spare))
-        resident.pins += 1
-        resident.used = next(self._uses)
-        return Seat(resident.slot)
+            seat = self._place(digest, size, self._evictable(wanted, spare))
+        else:
+            resident.pins += 1
+            resident.used = next(self._uses)
+            seat = Seat(resident.slot)
+        if seat is not None:
+            self._popularity.note(digest)
+        return seat
 
     def release(self, digest: str) -> None:
         """Give back one pin; the adapter stays until its room is needed."""
@@ -155,11 +186,11 @@ class SlotTable:
 
     def _evictable(self, wanted: Set[str], spare: bool) -> list[str]:
         idle = [
-            (digest in wanted, resident.used, digest)
+            (digest in wanted, self._popularity[digest], resident.used, digest)
             for digest, resident in self._residents.items()
             if not resident.pins and not (spare and digest in wanted)
         ]
-        return [digest for _, _, digest in sorted(idle)]
+        return [digest for *_, digest in sorted(idle)]
 
     def check_integrity(self) -> None:
         """Assert the invariants."""

@@ -243,7 +243,7 @@ class Worker(Generic[Adapter]):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
-        if not self._gathering.ready(self._batch.rows):
+        if not self._gathering.ready(self._batch.rows) or self._batch.encoding:
             return
         admissions = self._scheduler.admit(
             self._scheduler.limits.max_rows - self._batch.rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ CPU: Final = torch.device("cpu")
 
 _NAME: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Value = TypeVar("_Value")
+_Leaf = TypeVar("_Leaf")
 
 
 def find_device(name: str) -> torch.device:
@@ -65,34 +66,41 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def moved(value: _Value, device: torch.device) -> _Value:
-    """Return a tree of frozen dataclasses with every tensor in it on a device.
+    """Return a tree of frozen dataclasses with every tensor in it on a device."""
+    return mapped(value, Tensor, lambda tensor: tensor.to(device))
 
-    Tensors that several places share stay shared. Lists, tuples and mappings are followed; other
-    objects are kept as they are. A field that a dataclass computes itself is computed again.
+
+def mapped(value: _Value, kind: type[_Leaf], change: Callable[[_Leaf], Any]) -> _Value:
+    """Return a tree of frozen dataclasses with everything of a kind in it changed.
+
+    What several places share stays shared. Lists, tuples and mappings are followed; other objects
+    are kept as they are. A field that a dataclass computes itself is computed again.
     """
     seen: dict[int, Any] = {}
-    return _moved(value, device, seen)  # type: ignore[no-any-return]
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, kind):
+            if id(value) not in seen:
+                seen[id(value)] = change(value)
+            return seen[id(value)]
+        if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+            return type(value)(walk(item) for item in value)
+        if isinstance(value, Mapping):
+            return {key: walk(item) for key, item in value.items()}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return _mapped_fields(value, walk)
+        return value
+
+    return walk(value)  # type: ignore[no-any-return]
 
 
-def _moved(value: Any, device: torch.device, seen: dict[int, Any]) -> Any:
-    if isinstance(value, Tensor):
-        return seen.setdefault(id(value), value.to(device))
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(_moved(item, device, seen) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _moved(item, device, seen) for key, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _moved_fields(value, device, seen)
-    return value
-
-
-def _moved_fields(value: Any, device: torch.device, seen: dict[int, Any]) -> Any:
+def _mapped_fields(value: Any, walk: Callable[[Any], Any]) -> Any:
     changes = {}
     for each in dataclasses.fields(value):
         if not each.init:
             continue  # made anew from the others
         old = getattr(value, each.name)
-        new = _moved(old, device, seen)
+        new = walk(old)
         if new is not old:
             changes[each.name] = new
     return dataclasses.replace(value, **changes) if changes else value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from hub.engine.families import Checkpoint, find_family
 from hub.engine.graphs import Capture, GraphRunner, find_capture
 from hub.engine.linear import Quantization
 from hub.engine.memory import return_freed_memory
-from hub.engine.model import DecoderStep, Model, SourceBatch, build_model
+from hub.engine.model import DecoderStep, Model, build_model
+from hub.engine.passes import EncoderPass
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
@@ -34,7 +36,7 @@ from hub.errors import (
 from hub.manifest import AdapterManifest
 
 _ENCODE_TOKENS = 4096
-"""Source tokens that one encoder pass takes; more wait for the next pass of the same step."""
+"""Source tokens that one encoder pass takes; more wait for the next pass."""
 
 
 class Engine:
@@ -62,6 +64,7 @@ class Engine:
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._waiting: list[DecodeRequest] = []
+        self._pass: EncoderPass | None = None
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
         self._rows = Rows(model.architecture, model.precision, device)
@@ -119,6 +122,14 @@ class Engine:
         capture = capture or find_capture(precision, place)
         return cls(model, banks, reader, base.digest, max_rows, place, capture)
 
+    def twin(self, slots: int) -> Engine:
+        """Return another engine over the same weights, with slots and rows of its own.
+
+        Its steps run eagerly; nothing is recorded for it on a GPU.
+        """
+        banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
+        return Engine(self._model, banks, self._reader, self._digest, self._max_rows, self._device)
+
     @property
     def architecture(self) -> Architecture:
         """Return the shape of the base."""
@@ -153,7 +164,12 @@ class Engine:
     @property
     def running(self) -> int:
         """Return the rows in use, those admitted but not yet encoded included."""
-        return self._rows.count + sum(one.options.beam_size for one in self._waiting)
+        return self._rows.count + sum(one.options.beam_size for one in self._unencoded)
+
+    @property
+    def _unencoded(self) -> list[DecodeRequest]:
+        """Return the requests that have no rows yet."""
+        return self._waiting if self._pass is None else [*self._pass.requests, *self._waiting]
 
     @property
     def adapter_bytes(self) -> int:
@@ -208,7 +224,7 @@ class Engine:
         self._banks.clear(slot)
 
     def admit(self, requests: Iterable[DecodeRequest]) -> None:
-        """Take requests; the next step encodes them. All are taken or none.
+        """Take requests; the next steps encode them. All are taken or none.
 
         Raises:
             DecodingError: An option, a key or a length is out of range.
@@ -218,7 +234,7 @@ class Engine:
         """
         batch = list(requests)
         keys = {one.request.key for one in self._rows.running}
-        keys |= {one.key for one in self._waiting}
+        keys |= {one.key for one in self._unencoded}
         for request in batch:
             if request.key in keys:
                 raise DecodingError(f"key {request.key} is already running", field="key")
@@ -235,18 +251,34 @@ class Engine:
     def cancel(self, keys: Iterable[int]) -> tuple[int, ...]:
         """Drop requests at once, without a `Finished`; return the keys that were there."""
         wanted = set(keys)
-        found = [one.key for one in self._waiting if one.key in wanted]
+        found = [one.key for one in self._unencoded if one.key in wanted]
         self._waiting = [one for one in self._waiting if one.key not in wanted]
+        self._drop_from_pass(wanted)
         running = [one for one in self._rows.running if one.request.key in wanted]
         for one in running:
             self._rows.remove(one)
         return (*found, *(one.request.key for one in running))
 
+    def _drop_from_pass(self, keys: Container[int]) -> None:
+        if self._pass is None or not any(one.key in keys for one in self._pass.requests):
+            return
+        if all(one.key in keys for one in self._pass.requests):
+            self._pass = None
+        else:
+            self._pass.drop(keys)
+
     @torch.inference_mode()
-    def step(self) -> StepReport:
-        """Encode what waits, then run the decoder once over every row."""
+    def step(self, encode_seconds: float = math.inf) -> StepReport:
+        """Encode what waits, then run the decoder once over every row.
+
+        Args:
+            encode_seconds: How long rows that are running may wait for encoding. At least one
+                layer is run, and what is left goes on in the next step; results do not depend on
+                it. With nobody running all that waits is encoded.
+        """
         started = time.perf_counter()
-        encoded = self._encode_waiting()
+        until = started + encode_seconds if self._rows.count else math.inf
+        encoded, encoder_tokens = self._encode_until(until)
         decoding = time.perf_counter()
         rows, distinct = self._rows.count, self._rows.distinct_slots
         finished: list[Finished] = []
@@ -262,6 +294,8 @@ class Engine:
             distinct_adapters=distinct,
             tokens=tokens,
             encoded=encoded,
+            unencoded=len(self._unencoded),
+            encoder_tokens=encoder_tokens,
             encode_seconds=decoding - started,
             decode_seconds=time.perf_counter() - decoding,
         )
@@ -331,44 +365,40 @@ class Engine:
     def _check_free(self, slot: int) -> None:
         if not 1 <= slot <= self._banks.slots:
             raise EngineError(f"slot {slot} does not exist, there are 1 to {self._banks.slots}")
-        if slot in self._rows.slots or any(one.slot == slot for one in self._waiting):
+        if slot in self._rows.slots or any(one.slot == slot for one in self._unencoded):
             raise EngineError(f"slot {slot} is in use by running rows; wait until they end")
 
-    def _encode_waiting(self) -> int:
-        count = len(self._waiting)
-        while self._waiting:
-            batch: list[DecodeRequest] = []
-            tokens = 0
-            while self._waiting and (
-                not batch or tokens + len(self._waiting[0].source_ids) <= _ENCODE_TOKENS
-            ):
-                batch.append(self._waiting.pop(0))
-                tokens += len(batch[-1].source_ids)
-            self._encode(batch, self._rows)
-        return count
+    def _encode_until(self, until: float) -> tuple[int, float]:
+        """Encode what waits until the clock says so; return sources at their end and tokens."""
+        sources, tokens = 0, 0.0
+        while self._pass is not None or self._waiting:
+            if self._pass is None:
+                self._pass = self._begin_pass(self._next_sources())
+            share, ended = self._pass.run(self._rows, until)
+            tokens += share * self._pass.tokens
+            if ended:
+                sources += len(self._pass.requests)
+                self._pass = None
+            if not ended or time.perf_counter() >= until:
+                break
+        return sources, tokens
 
-    def _encode(self, requests: list[DecodeRequest], rows: Rows) -> None:
-        started = time.perf_counter()
-        model = self._model
-        batch = SourceBatch.build(
-            [request.source_ids for request in requests],
-            model.precision.hidden_dtype,
-            [self._banks.prefixes(request.slot).encoder_self for request in requests],
-            self._device,
-        )
-        slots = [
-            requests[index].slot
-            for index, length in zip(batch.order, batch.lengths, strict=True)
-            for _ in range(length)
-        ]
-        adapters = StepAdapters(self._banks.plan(slots), self._deltas, model.precision)
-        encoded = model.encode(batch, adapters)
-        waiting = [requests[index] for index in batch.order]
-        added = [rows.add(request, self._banks.prefixes(request.slot)) for request in waiting]
-        model.store(encoded, batch, [one.place for one in added], adapters)
-        seconds = time.perf_counter() - started
-        for one in added:
-            one.encode_seconds = seconds
+    def _next_sources(self) -> list[DecodeRequest]:
+        batch: list[DecodeRequest] = []
+        tokens = 0
+        while self._waiting and (
+            not batch or tokens + len(self._waiting[0].source_ids) <= _ENCODE_TOKENS
+        ):
+            batch.append(self._waiting.pop(0))
+            tokens += len(batch[-1].source_ids)
+        return batch
+
+    def _begin_pass(self, requests: Sequence[DecodeRequest]) -> EncoderPass:
+        return EncoderPass(self._model, self._banks, self._deltas, requests, self._device)
+
+    def _encode(self, requests: Sequence[DecodeRequest], rows: Rows) -> None:
+        """Encode all at once."""
+        self._begin_pass(requests).run(rows, math.inf)
 
     def _decode(self, step: DecoderStep) -> Tensor:
         plan = self._current_plan()

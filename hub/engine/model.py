@@ -195,17 +195,27 @@ class Model:
     embedding_norms: Mapping[Stack, Norm] = field(default_factory=dict)
     output_bias: Tensor | None = None
 
-    def encode(self, batch: SourceBatch, adapters: StepAdapters) -> Tensor:
-        """Return the encoder's output `(tokens, d_model)`."""
-        hidden = self._embed("encoder", batch.ids, batch.positions, adapters)
+    def embed_sources(self, batch: SourceBatch, adapters: StepAdapters) -> Tensor:
+        """Return what the encoder's first layer reads, `(tokens, d_model)`."""
+        return self._embed("encoder", batch.ids, batch.positions, adapters)
+
+    def attend_sources(self, batch: SourceBatch) -> SourceAttention:
+        """Return the self-attention of a batch, the same for all layers."""
         architecture = self.architecture
-        attend = SourceAttention(
+        return SourceAttention(
             [replace(one, mask=self.positions.bias_source(one.mask)) for one in batch.buckets],
             architecture.encoder_heads,
             architecture.attention_scale("encoder"),
         )
-        for layer in self.encoder:
-            hidden = layer(hidden, attend, None, self.precision, adapters)
+
+    def encode_layer(
+        self, index: int, hidden: Tensor, attend: SourceAttention, adapters: StepAdapters
+    ) -> Tensor:
+        """Return the output of one encoder layer, `(tokens, d_model)`."""
+        return self.encoder[index](hidden, attend, None, self.precision, adapters)
+
+    def end_encoder(self, hidden: Tensor, adapters: StepAdapters) -> Tensor:
+        """Return the encoder's output `(tokens, d_model)` from that of its last layer."""
         return _last(self.encoder_norm, "encoder", hidden, adapters)
 
     def store(
@@ -218,7 +228,7 @@ class Model:
         """Compute cross-attention keys and values of every layer into the lanes.
 
         Args:
-            encoded: Output of `encode`.
+            encoded: Output of `end_encoder`.
             batch: The same batch.
             places: Where each source's entries go, in the batch's order.
             adapters: Of the same rows.

@@ -118,7 +118,8 @@ class Finished:
     """The end of one request: hypotheses, best first, or an error.
 
     Attributes:
-        encode_seconds: Wall time of the encoder pass that the source was in.
+        encode_seconds: Wall time of the encoder pass that the source was in, without the decoder
+            steps that came between its layers.
         decode_seconds: Wall time of the decoder steps that the request was in.
         steps: Number of those decoder steps.
     """
@@ -140,7 +141,12 @@ class StepReport:
         rows: Decoder rows that ran.
         distinct_adapters: Different adapters among them, the plain base not counted.
         tokens: Tokens chosen in this step, over all rows.
-        encoded: Sources encoded before the decoder ran.
+        encoded: Sources whose encoding ended before the decoder ran.
+        unencoded: Sources that are still on their way through the encoder, or wait for it.
+        encoder_tokens: Source tokens encoded in this step; those of a pass that went halfway
+            through the encoder count half.
+        encode_seconds: Wall time of the encoding, before the decoder ran.
+        decode_seconds: Wall time of the decoder.
     """
 
     finished: list[Finished] = field(default_factory=list)
@@ -148,5 +154,7 @@ class StepReport:
     distinct_adapters: int = 0
     tokens: int = 0
     encoded: int = 0
+    unencoded: int = 0
+    encoder_tokens: float = 0.0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0

@@ -87,6 +87,7 @@ def engine(
 def residency(
     adapters: Annotated[int, typer.Option(help="Registered adapters.")] = 1000,
     requests: Annotated[int, typer.Option(help="Texts to translate.")] = 2000,
+    warm: Annotated[int, typer.Option(help="Texts before those, which fill the tiers.")] = 1000,
     distribution: Annotated[
         str, typer.Option(help="How requests choose adapters: zipf or uniform.")
     ] = "zipf",
@@ -120,6 +121,7 @@ def residency(
         quantization=quantization,
         adapters=adapters,
         requests=requests,
+        warm=warm,
         distribution=distribution,
         exponent=exponent,
         slots=slots,

@@ -1,7 +1,10 @@
 """`hub bench residency`: more adapters than slots, against all of them in slots, in one run.
 
 The server's own worker, scheduler, tiers and loader threads serve adapters from a temporary
-registry; only the network is missing. A fixed number of requests is in flight at any time.
+registry; only the network is missing. A fixed number of requests is in flight at any time. Both
+sides serve the same requests, whose targets differ in length, and take turns of a few seconds over
+one copy of the base's weights. What is counted is the time in between: after requests that fill
+the tiers, and before the queue runs dry.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -29,6 +33,7 @@ from hub.registry import AdapterVersion, Registry
 from server.bench.adapters import RandomAdapter, random_adapter
 from server.bench.observed import Observed
 from server.bench.timing import spread
+from server.bench.turns import Side, alternate
 from server.bench.workload import PREFIX, Workload
 from server.core import LOADER_THREADS, quiet_loader
 from server.loader import Loaded
@@ -36,6 +41,7 @@ from server.messages import Job, Outcome, Search
 from server.metrics import Metrics
 from server.residency import HostTier, SlotTable
 from server.scheduler import BatchLimits, Scheduler
+from server.spill import Spill
 from server.stock import Stock
 from server.worker import Worker
 
@@ -43,6 +49,8 @@ DISTRIBUTIONS: Final = ("zipf", "uniform")
 _SEEDS: Final = 4
 _UNLIMITED: Final = 1 << 60
 _ENCODE_TOKENS: Final = 4096
+_SPILL_BYTES: Final = 8 << 30
+_TURN_SECONDS: Final = 4.0
 _DIGEST: Final = "sha256:" + "0" * 64
 
 
@@ -56,12 +64,15 @@ class ResidencyOptions:
         host: Host tier, in adapters.
         in_flight: Requests that are waiting or running at any time.
         rows: Of a step.
+        requests: Counted.
+        warm: Served before those, to fill the tiers as they are in a server that has run.
     """
 
     dims: str = "small"
     quantization: str = "int8"
     adapters: int = 1000
     requests: int = 2000
+    warm: int = 1000
     distribution: str = "zipf"
     exponent: float = 1.0
     slots: int = 64
@@ -73,7 +84,7 @@ class ResidencyOptions:
     rounds: int = 1
     threads: int = 1
     seed: int = 0
-    work: Workload = field(default_factory=Workload)
+    work: Workload = field(default_factory=lambda: Workload(spread=16))
 
     def __post_init__(self) -> None:
         if self.distribution not in DISTRIBUTIONS:
@@ -100,9 +111,15 @@ class Tiers:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One way through all requests."""
+    """One way through all requests.
+
+    Attributes:
+        seconds: In which the counted requests were served.
+        tokens: That they came to.
+    """
 
     seconds: float
+    tokens: int
     observed: Observed
     before: Mapping[tuple[str, str], int]
     after: Mapping[tuple[str, str], int]
@@ -131,7 +148,8 @@ def choose_adapters(options: ResidencyOptions) -> list[int]:
     draw = random.Random(options.seed)
     exponent = options.exponent if options.distribution == "zipf" else 0.0
     weights = list(accumulate((rank + 1) ** -exponent for rank in range(options.adapters)))
-    return draw.choices(range(options.adapters), cum_weights=weights, k=options.requests)
+    served = options.warm + options.requests + options.in_flight  # the last are never finished
+    return draw.choices(range(options.adapters), cum_weights=weights, k=served)
 
 
 def bench_residency(
@@ -154,15 +172,11 @@ def bench_residency(
     say(f"publishing {options.adapters} adapters")
     with Bench(options, base, folder) as bench:
         chosen = choose_adapters(options)
-        everything = Tiers(options.adapters, _UNLIMITED, _UNLIMITED)
-        say("warming up")
-        bench.run(chosen[: 2 * options.rows], everything, placed=True)
         found: dict[str, list[Run]] = {"all-resident": [], "tiered": []}
         for number in range(options.rounds):
-            say(f"round {number + 1} of {options.rounds}: all adapters in slots")
-            found["all-resident"].append(bench.run(chosen, everything, placed=True))
-            say(f"round {number + 1} of {options.rounds}: {options.slots} slots")
-            found["tiered"].append(bench.run(chosen, bench.tiers(), placed=False))
+            say(f"round {number + 1} of {options.rounds}")
+            for name, run in bench.compare(chosen).items():
+                found[name].append(run)
     return _report(options, base, found, len(set(chosen)))
 
 
@@ -178,14 +192,16 @@ class Bench:
             for kind in options.kinds
         ]
         self._registry = Registry.open(folder / "registry")
+        known = {version.name: version for version in self._registry.versions()}
         self._versions = [
-            _publish(self._registry, written[number % len(written)], base, number)
+            _publish(self._registry, written[number % len(written)], base, number, known)
             for number in range(options.adapters)
         ]
         self._engine = Engine.load(
-            base, quantization=options.quantization, slots=max(options.slots, options.adapters),
+            base, quantization=options.quantization, slots=options.adapters,
             max_rows=options.rows, threads=options.threads,
         )  # fmt: skip
+        self._tiered = self._engine.twin(options.slots)
         self._hosts = [self._engine.read_adapter(adapter.folder) for adapter in written]
 
     def __enter__(self) -> Bench:
@@ -201,17 +217,28 @@ class Bench:
             self._options.slots, self._options.slots * largest, self._options.host * largest
         )
 
-    def run(self, chosen: Sequence[int], tiers: Tiers, *, placed: bool) -> Run:
-        """Serve all requests.
+    def compare(self, chosen: Sequence[int]) -> dict[str, Run]:
+        """Serve all requests from slots that hold every adapter, and from the tiers.
 
         Args:
             chosen: The adapter of each request.
-            tiers: Limits of slots and host memory.
-            placed: Put every adapter into a slot beforehand.
         """
-        for slot in range(1, self._engine.slots + 1):
-            self._engine.clear(slot)
-        observed, metrics = Observed(self._engine), Metrics()
+        everything = Tiers(self._options.adapters, _UNLIMITED, _UNLIMITED)
+        runs = {
+            "all-resident": self._begin(self._engine, everything, placed=True),
+            "tiered": self._begin(self._tiered, self.tiers(), placed=False),
+        }
+        with ThreadPoolExecutor(len(runs)) as pool:
+            futures = {
+                name: pool.submit(run.serve, chosen, self._options) for name, run in runs.items()
+            }
+            alternate([run.side for run in runs.values()], _TURN_SECONDS)
+            return {name: future.result() for name, future in futures.items()}
+
+    def _begin(self, engine: Engine, tiers: Tiers, *, placed: bool) -> _Serving:
+        for slot in range(1, engine.slots + 1):
+            engine.clear(slot)
+        observed, metrics = Observed(engine, Side()), Metrics()
         stock = Stock(
             observed,
             SlotTable(tiers.slots, tiers.device_bytes),
@@ -220,24 +247,29 @@ class Bench:
         )
         if placed:
             self._place_all(stock)
-            observed.place_ms.clear()
-        before = _counters(metrics)
-        worker = self._worker(observed, stock, metrics)
-        worker.start()
-        try:
-            seconds = self._drive(worker, chosen)
-        finally:
-            worker.stop()
-        return Run(seconds, observed, before, _counters(metrics))
+        spill = self._spill(observed)
+        worker = self._worker(observed, stock, metrics, spill)
+        return _Serving(observed, metrics, worker, spill, self._jobs)
+
+    def _spill(self, observed: Observed) -> Spill:
+        def convert(version: AdapterVersion) -> HostAdapter:
+            observed.conversions += 1
+            return observed.read_adapter(self._registry.folder(version), version.manifest)
+
+        return Spill(convert, _SPILL_BYTES, self._registry.root)
 
     def _worker(
-        self, observed: Observed, stock: Stock[HostAdapter], metrics: Metrics
+        self, observed: Observed, stock: Stock[HostAdapter], metrics: Metrics, spill: Spill
     ) -> Worker[HostAdapter]:
+        assert observed.side is not None
+        side = observed.side
+
         def read(version: AdapterVersion) -> HostAdapter:
-            began = time.perf_counter()
-            adapter = observed.read_adapter(self._registry.folder(version), version.manifest)
-            observed.load_ms.append((time.perf_counter() - began) * 1000)
-            return adapter
+            with side.work():
+                began = time.perf_counter()
+                adapter = spill(version)
+                observed.load_ms.append((time.perf_counter() - began) * 1000)
+                return adapter
 
         return Worker(
             observed,
@@ -261,41 +293,86 @@ class Bench:
                 raise error
             stock.device.release(version.digest)
 
-    def _drive(self, worker: Worker[HostAdapter], chosen: Sequence[int]) -> float:
-        """Keep so many requests in flight until all are served; return seconds."""
-        jobs = iter(self._jobs(chosen))
-        delivered: SimpleQueue[Outcome] = SimpleQueue()
-        began = time.perf_counter()
-        for _, job in zip(range(self._options.in_flight), jobs, strict=False):
-            worker.submit([job], delivered.put)
-        for _ in chosen:
-            outcome = delivered.get()
-            if outcome.error is not None:
-                raise outcome.error
-            for job in jobs:
-                worker.submit([job], delivered.put)
-                break
-        return time.perf_counter() - began
-
     def _jobs(self, chosen: Sequence[int]) -> list[Job]:
         work = self._options.work
-        search = Search(1, work.target_tokens, 1.0, 1)
-        sources = work.sources(len(chosen))
+        texts = zip(work.sources(len(chosen)), work.lengths(len(chosen)), chosen, strict=True)
         return [
             Job(
                 key=key,
                 digest=self._versions[number].digest,
                 source_ids=tuple(source),
                 prefix_ids=(PREFIX,),
-                search=search,
+                search=Search(1, length, 1.0, 1),
                 adapter_bytes=self._versions[number].bytes,
             )
-            for key, (number, source) in enumerate(zip(chosen, sources, strict=True), 1)
+            for key, (source, length, number) in enumerate(texts, 1)
         ]
 
 
-def _publish(registry: Registry, adapter: RandomAdapter, base: Base, number: int) -> AdapterVersion:
-    """Publish an adapter under a manifest, and so a digest, of its own; weights are stored once."""
+@dataclass
+class _Serving:
+    """One side that serves requests, whenever it has the turn."""
+
+    observed: Observed
+    metrics: Metrics
+    worker: Worker[HostAdapter]
+    spill: Spill
+    jobs: Callable[[Sequence[int]], list[Job]]
+
+    @property
+    def side(self) -> Side:
+        """Return the side whose turns it waits for."""
+        assert self.observed.side is not None
+        return self.observed.side
+
+    def serve(self, chosen: Sequence[int], options: ResidencyOptions) -> Run:
+        """Keep so many requests in flight until those that count are served."""
+        self.worker.start()
+        try:
+            return self._serve(chosen, options)
+        finally:
+            self.side.done.set()
+            self.worker.withdraw(range(1, len(chosen) + 1))
+            self.worker.stop()
+            self.spill.close()
+
+    def _serve(self, chosen: Sequence[int], options: ResidencyOptions) -> Run:
+        jobs = iter(self.jobs(chosen))
+        delivered: SimpleQueue[Outcome] = SimpleQueue()
+        for _, job in zip(range(options.in_flight), jobs, strict=False):
+            self.worker.submit([job], delivered.put)
+        self._finish(options.warm, jobs, delivered)
+        self.observed.clear_times()
+        before, began = _counters(self.metrics), self.side.seconds
+        tokens = self._finish(options.requests, jobs, delivered)
+        seconds = self.side.seconds - began
+        return Run(seconds, tokens, self.observed, before, _counters(self.metrics))
+
+    def _finish(self, count: int, jobs: Iterator[Job], delivered: SimpleQueue[Outcome]) -> int:
+        """See `count` requests to their end, each followed by another; return their tokens."""
+        tokens = 0
+        for _ in range(count):
+            outcome = delivered.get()
+            if outcome.error is not None:
+                raise outcome.error
+            tokens += len(outcome.candidates[0].token_ids)
+            for job in islice(jobs, 1):
+                self.worker.submit([job], delivered.put)
+        return tokens
+
+
+def _publish(
+    registry: Registry,
+    adapter: RandomAdapter,
+    base: Base,
+    number: int,
+    known: Mapping[str, AdapterVersion],
+) -> AdapterVersion:
+    """Publish an adapter under a manifest, and so a digest, of its own; weights are stored once.
+
+    One that an earlier run has published under this manifest is taken as it is.
+    """
+    name = f"bench.{number}"
     manifest = AdapterManifest(
         pair="en-ko",
         method=adapter.kind,
@@ -309,14 +386,15 @@ def _publish(registry: Registry, adapter: RandomAdapter, base: Base, number: int
         recipe_digest=_DIGEST,
         seed=number,
     )
-    return registry.publish(adapter.folder, f"bench.{number}", manifest)
+    if name in known and known[name].manifest == manifest:
+        return known[name]
+    return registry.publish(adapter.folder, name, manifest)
 
 
 def _report(
     options: ResidencyOptions, base: Base, found: dict[str, list[Run]], distinct: int
 ) -> dict[str, Any]:
-    tokens = options.requests * options.work.target_tokens
-    rates = {name: [tokens / run.seconds for run in runs] for name, runs in found.items()}
+    rates = {name: [run.tokens / run.seconds for run in runs] for name, runs in found.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "rows": [
@@ -342,13 +420,23 @@ def _details(runs: Sequence[Run]) -> dict[str, Any]:
     steps = [taken for run in runs for taken in run.observed.step_ms]
     delays = [taken for run in runs for taken in run.observed.delay_ms]
     step = statistics.median(steps)
+    encodes = [taken for run in runs for taken in run.observed.encode_ms]
     return {
         "hit_rate": {tier: last.hit_rate(tier) for tier in ("device", "host")},
         "evictions": {tier: last.counter("evictions", tier) for tier in ("device", "host")},
+        "conversions": sum(run.observed.conversions for run in runs),
         "place_ms": spread([taken for run in runs for taken in run.observed.place_ms]),
         "load_ms": spread([taken for run in runs for taken in run.observed.load_ms]),
         "step_ms": spread(steps),
         "step_delay_ms": spread(delays),
+        "rows": round(statistics.fmean(n for run in runs for n in run.observed.step_rows), 1),
+        "seconds": {
+            "all": round(sum(run.seconds for run in runs), 2),
+            "decode": round(sum(steps) / 1000, 2),
+            "encode": round(sum(encodes) / 1000, 2),
+            "place": round(sum(sum(run.observed.place_ms) for run in runs) / 1000, 2),
+            "load": round(sum(sum(run.observed.load_ms) for run in runs) / 1000, 2),
+        },
         "longest_delay_in_steps": round(max(delays, default=0.0) / step, 2),
         "p99_delay_in_steps": round((spread(delays)["p99"] or 0.0) / step, 2),
     }
@@ -372,5 +460,7 @@ def _describe(options: ResidencyOptions, base: Base, distinct: int) -> dict[str,
         "budget": options.budget,
         "source_tokens": options.work.source_tokens,
         "target_tokens": options.work.target_tokens,
+        "target_spread": options.work.spread,
+        "warm": options.warm,
         "rounds": options.rounds,
     }

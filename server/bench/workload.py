@@ -17,10 +17,15 @@ _LAST: Final = 7999
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Lengths, in tokens; the forced first token of the target does not count."""
+    """Lengths, in tokens; the forced first token of the target does not count.
+
+    Attributes:
+        spread: How much shorter or longer than `target_tokens` a target of `lengths` may be.
+    """
 
     source_tokens: int = 25
     target_tokens: int = 32
+    spread: int = 0
 
     def sources(self, count: int, seed: int = 1) -> list[list[int]]:
         """Return random sources."""
@@ -28,6 +33,12 @@ class Workload:
         return [
             [draw.randint(_FIRST, _LAST) for _ in range(self.source_tokens)] for _ in range(count)
         ]
+
+    def lengths(self, count: int, seed: int = 2) -> list[int]:
+        """Return target lengths, spread evenly around `target_tokens`."""
+        draw = random.Random(seed)
+        low, high = self.target_tokens - self.spread, self.target_tokens + self.spread
+        return [draw.randint(low, high) for _ in range(count)]
 
     def requests(self, count: int, beam: int, slots: Sequence[int]) -> list[DecodeRequest]:
         """Return engine requests, slots taken in turn."""

@@ -67,6 +67,51 @@ def test_cancelled_rows_leave_at_once(lab: Any, engine: Engine) -> None:
     assert found[0].hypotheses == expected
 
 
+@pytest.mark.parametrize("cancelled", [None, "running", "joining"])
+def test_a_pass_goes_on_between_the_steps_of_others(
+    lab: Any, engine: Engine, cancelled: str | None
+) -> None:
+    requests = lab.requests(5, seed=5, options=OPTIONS, slots=(0, 1, 2, 3))
+    expected = {one.key: one.hypotheses for one in engine.translate(requests)}
+    assert len(set(expected.values())) == 5, "all differ"
+    engine.admit(requests[:2])
+    engine.step(0.0)  # nobody runs, so nobody is held up
+    engine.admit(requests[2:])
+    reports = [engine.step(0.0)]
+    assert (reports[0].rows, reports[0].encoded, reports[0].unencoded) == (2, 0, 3)
+    assert engine.running == 5
+    with pytest.raises(EngineError, match="in use by running rows"):
+        engine.clear(requests[2].slot)
+    gone = {"running": requests[0], "joining": requests[2], None: None}[cancelled]
+    if gone is not None:
+        assert engine.cancel([gone.key]) == (gone.key,)
+        if gone.slot:
+            engine._check_free(gone.slot)
+    while engine.running:
+        reports.append(engine.step(0.0))
+    layers = len(engine._model.encoder)
+    joined = next(number for number, report in enumerate(reports) if report.encoded)
+    assert joined == layers, "a layer a step, then its end"
+    assert [report.encoded for report in reports if report.encoded] == [
+        2 + (gone is not requests[2])
+    ]
+    tokens = sum(len(one.source_ids) for one in requests[2:])
+    if gone is not requests[2]:
+        assert sum(report.encoder_tokens for report in reports) == pytest.approx(tokens)
+    found = {one.key: one.hypotheses for report in reports for one in report.finished}
+    assert found == {key: own for key, own in expected.items() if gone is None or key != gone.key}
+
+
+def test_cancelling_everyone_ends_a_pass(lab: Any, engine: Engine) -> None:
+    requests = lab.requests(3, seed=6, options=OPTIONS, slots=(0, 1, 2))
+    engine.admit(requests[:1])
+    engine.step()
+    engine.admit(requests[1:])
+    engine.step(0.0)
+    assert set(engine.cancel([one.key for one in requests[1:]])) == {1, 2}
+    assert (engine.running, engine.step().unencoded) == (1, 0)
+
+
 def test_more_requests_than_rows_run_in_turn(lab: Any, engine: Engine) -> None:
     options = DecodingOptions(max_new_tokens=4)
     mixed = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -75,7 +76,7 @@ def run_composition(
             wave.append(waiting.pop(0))
             room -= wave[-1].options.beam_size
         engine.admit(wave)
-        for finished in engine.step().finished:
+        for finished in engine.step(chance.choice([0.0, math.inf])).finished:
             if finished.key in hostile:
                 assert isinstance(finished.error, NonFiniteRowError)
             elif finished.key not in doomed:

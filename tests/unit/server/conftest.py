@@ -85,7 +85,7 @@ class FakeEngine:
         rows = sum(request.options.beam_size for request, _ in self.running.values())
         assert rows <= self.max_rows, "more rows than the engine has"
 
-    def step(self) -> StepReport:
+    def step(self, encode_seconds: float) -> StepReport:
         self.gate()
         self.steps += 1
         if any(POISON_STEP in request.source_ids for request, _ in self.running.values()):
@@ -98,12 +98,13 @@ class FakeEngine:
             if left <= 1:
                 del self.running[key]
                 finished.append(self._finish(request))
-        seconds, self._unencoded = self._unencoded * self.seconds_per_token, 0
+        tokens, self._unencoded = self._unencoded, 0
         return StepReport(
             finished=finished,
             rows=rows,
             distinct_adapters=len(adapters),
-            encode_seconds=seconds,
+            encoder_tokens=tokens,
+            encode_seconds=tokens * self.seconds_per_token,
             decode_seconds=1.0 if self.seconds_per_token else 0.0,
         )
 

@@ -164,7 +164,8 @@ def test_ctranslate2_is_refused_a_precision_that_it_lacks(tmp_path: Path) -> Non
 
 def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path: Path) -> None:
     options = ResidencyOptions(
-        adapters=12, requests=40, slots=3, host=6, rows=4, in_flight=10, work=SHORT
+        adapters=12, requests=40, warm=0, slots=3, host=6, rows=4, in_flight=10,
+        work=replace(SHORT, spread=2),
     )
     (tmp_path / "base-small").symlink_to(folder / "base-small")
     found = bench_residency(options, tmp_path, ignore)
@@ -183,8 +184,9 @@ def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path
 
 
 def test_zipf_requests_follow_the_law_and_uniform_ones_do_not() -> None:
-    zipf = choose_adapters(ResidencyOptions(adapters=1000, requests=20_000))
-    flat = choose_adapters(ResidencyOptions(adapters=1000, requests=20_000, distribution="uniform"))
+    options = ResidencyOptions(adapters=1000, requests=20_000, warm=0, in_flight=64)
+    zipf = choose_adapters(options)[:20_000]
+    flat = choose_adapters(replace(options, distribution="uniform"))[:20_000]
     harmonic = sum(1 / rank for rank in range(1, 1001))
     assert zipf.count(0) / 20_000 == pytest.approx(1 / harmonic, rel=0.1)
     assert zipf.count(0) / zipf.count(1) == pytest.approx(2, rel=0.15)

@@ -42,8 +42,8 @@ class Faulty:
             self._steps.pop(key, None)
         return self._engine.cancel(keys)
 
-    def step(self) -> StepReport:
-        report = self._engine.step()
+    def step(self, encode_seconds: float) -> StepReport:
+        report = self._engine.step(encode_seconds)
         self._steps = {key: count + 1 for key, count in self._steps.items()}
         if self._steps.get(CULPRIT, 0) >= 3:
             self.failures += 1
@@ -53,17 +53,19 @@ class Faulty:
 
 def poison_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let its encoder states be no numbers."""
-    encode = Model.encode
+    store = Model.store
 
-    def poisoned(self: Model, batch: SourceBatch, adapters: Any) -> torch.Tensor:
-        states, start = encode(self, batch, adapters), 0
+    def poisoned(
+        self: Model, states: torch.Tensor, batch: SourceBatch, places: Any, adapters: Any
+    ) -> None:
+        start = 0
         for index, length in zip(batch.order, batch.lengths, strict=True):
             if index == CULPRIT - 1:
                 states[start : start + length] = float("nan")
             start += length
-        return states
+        store(self, states, batch, places, adapters)
 
-    monkeypatch.setattr(Model, "encode", poisoned)
+    monkeypatch.setattr(Model, "store", poisoned)
 
 
 class NoLoader:

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from server.pace import LEAST_TOKENS, Gathering, Pace
+from server.pace import LEAST_TOKENS, PLACING, SLICE, SLICES, Gathering, Pace
 
 
-def run(pace: Pace, steps: int, fixed: float, per_token: float, step: float) -> list[int]:
-    """Always encode all that is allowed, on a machine with these prices."""
-    passes = []
-    for _ in range(steps):
-        tokens = int(pace.allowance().tokens)
-        pace.note_step(tokens, fixed + per_token * tokens, step)
-        passes.append(tokens)
-    return passes
+def run(pace: Pace, steps: int, fixed: float, per_token: float, step: float) -> list[float]:
+    """Encode pass after pass of all that is allowed, slice by slice, at these prices.
+
+    Returns:
+        The seconds that each slice took.
+    """
+    slices = []
+    while len(slices) < steps:
+        tokens = pace.allowance().tokens
+        left = price = fixed + per_token * tokens
+        while left > 1e-9:
+            own = min(left, pace.slice_seconds(0.0))
+            left -= own
+            slices.append(own)
+            pace.note_step(tokens * own / price, own, step)
+    return slices
 
 
-def test_the_allowance_settles_where_a_pass_takes_a_step() -> None:
-    passes = run(Pace(), 60, fixed=0.01, per_token=0.0001, step=0.05)
-    assert passes[0] == LEAST_TOKENS
-    assert passes[-1] == pytest.approx(400, abs=40)  # 0.01 + 400 · 0.0001 = 0.05
-    assert max(passes) <= 410
+@pytest.mark.parametrize("step", [0.05, 0.02])
+def test_a_pass_ends_within_its_slices_and_none_holds_a_step_up_for_longer_than_one(
+    step: float,
+) -> None:
+    pace = Pace(step_seconds=0.03)
+    slices = run(pace, 200, fixed=0.01, per_token=0.0001, step=step)
+    assert pace.step_seconds == pytest.approx(step, rel=0.01)
+    assert max(slices[50:]) <= SLICE * step * 1.01
+    taken = 0.01 + 0.0001 * pace.allowance().tokens
+    assert taken == pytest.approx(SLICES * SLICE * step, rel=0.05)
 
 
-def test_it_comes_down_when_steps_get_shorter() -> None:
-    pace = Pace()
-    run(pace, 60, fixed=0.01, per_token=0.0001, step=0.05)
-    passes = run(pace, 60, fixed=0.01, per_token=0.0001, step=0.02)
-    assert passes[-1] == pytest.approx(100, abs=15)
+def test_placing_leaves_less_for_the_slice_behind_it() -> None:
+    pace = Pace(step_seconds=0.05)
+    assert pace.slice_seconds(0.0) == pytest.approx(0.035)
+    assert pace.slice_seconds(0.01) == pytest.approx(0.025)
+    assert pace.slice_seconds(1.0) == 0.0
+
+
+def test_before_the_first_step_nothing_is_held_up() -> None:
+    assert Pace().slice_seconds(0.0) == math.inf
+    assert Pace().allowance().tokens == LEAST_TOKENS
 
 
 def test_it_never_stops_all_joining() -> None:
     pace = Pace()
-    run(pace, 20, fixed=1.0, per_token=1.0, step=0.01)
+    for _ in range(20):
+        pace.note_step(LEAST_TOKENS, 64.0, 0.01)
     assert pace.allowance().tokens == LEAST_TOKENS
-
-
-def test_a_small_pass_says_nothing_against_a_large_one() -> None:
-    pace = Pace(tokens=1000, step_seconds=0.05)
-    pace.note_step(10, 0.02, 0.05)  # 2 ms a token, nearly all of it the fixed price
-    assert pace.allowance().tokens == 1000
 
 
 def test_bytes_are_what_a_step_pays_for() -> None:
@@ -48,7 +63,8 @@ def test_bytes_are_what_a_step_pays_for() -> None:
     for _ in range(60):
         pace.note_step(0, 0.0, 0.06)
         pace.note_placement(4_000_000, 0.003)
-    assert pace.allowance().nbytes == pytest.approx(80_000_000, rel=0.01)  # 20 of 3 ms
+    # 20 placements of 3 ms in a step
+    assert pace.allowance().nbytes == pytest.approx(PLACING * 80_000_000, rel=0.01)
 
 
 def test_reports_without_times_teach_nothing() -> None:

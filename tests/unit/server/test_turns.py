@@ -1,0 +1,54 @@
+"""Sides of a comparison: one works at a time, and is charged for just that time."""
+
+from __future__ import annotations
+
+import threading
+
+from server.bench.turns import Side, alternate
+
+
+class Ticks:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_side_is_charged_for_its_turns_alone() -> None:
+    clock = Ticks()
+    side = Side(clock)
+    clock.now = 5.0
+    side.open()
+    clock.now = 7.0
+    assert side.seconds == 2.0
+    side.close()
+    clock.now = 20.0
+    assert side.seconds == 2.0
+    side.open()
+    clock.now = 21.0
+    assert side.seconds == 3.0
+
+
+def test_only_one_side_works_at_a_time_and_both_get_through() -> None:
+    sides = [Side(), Side()]
+    working: list[int] = []
+    most: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(50):
+            with sides[index].work():
+                working.append(index)
+                most.append(len(working))
+                working.pop()
+        sides[index].done.set()
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    alternate(sides, seconds=0.001)
+    for thread in threads:
+        thread.join(10.0)
+    assert len(most) == 100
+    assert max(most) == 1
