@@ -150,4 +150,4 @@ def test_a_built_base_opens_in_the_hub_and_in_transformers(tmp_path: Path, vocab
     assert theirs("Montag")["input_ids"] == load_tokenizer(base).encode_source("Montag", "de")
     scores = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))["scores"]
     assert {score["pair"] for score in scores} == {"en-de"}
-    assert {score["metric"] for score in scores} == {"chrf++", "bleu", "exact"}
+    assert {score["metric"] for score in scores} == {"chrf++", "bleu", "ter", "exact"}

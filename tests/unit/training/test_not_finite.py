@@ -76,7 +76,7 @@ def test_the_one_line_that_spoils_an_update_is_named_and_left_out(
 
 def _no_gates(*args: Any) -> Any:
     """The spoilt model cannot be compared with the engine; that is not what is tested here."""
-    from training.gates import EqualityEvidence
+    from training.equality import EqualityEvidence
 
     return EqualityEvidence(rows=0, tokens=0, ties=0)
 

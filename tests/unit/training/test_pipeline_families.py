@@ -17,7 +17,12 @@ from training.model import quiet_libraries
 from training.pipeline import TrainRequest, train_adapter
 from training.progress import Silent
 
-LINES = ["Friday, October 3, 2008 at 7:30", "Der Hund schläft, die Katze nicht."] * 3
+LINES = [
+    *("Friday, October 3, 2008 at 7:30", "Der Hund schläft, die Katze nicht.") * 3,
+    # Every character that a German date, number or name may have, so that nothing is unspelt.
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z ä ö ü ß 0 1 2 3 4 5 6 7 8 9",
+    "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z Ä Ö Ü . , : ; - – / ( ) % € $ ’ ' & +",
+]
 QUICK = Overrides(
     train=60, dev=16, test=16, max_updates=4, evaluate_every=2, warmup=1, tokens_per_batch=256,
     dev_lines=4, precision="float32",
