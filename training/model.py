@@ -93,6 +93,8 @@ def load_base_model(
         from training.precision import train_in_bfloat16
 
         train_in_bfloat16(model, frozen=frozen)
+    elif frozen:
+        _quicken_products(model)
     _spare_draws(model, base.family, dropout)
     return model.eval()  # type: ignore[no-any-return]
 
@@ -116,6 +118,15 @@ def _spare_attention(model: nn.Module) -> None:
             getattr(module, "dropout", None), float
         ):
             module.dropout = 0.0  # type: ignore[assignment]
+
+
+def _quicken_products(model: nn.Module) -> None:
+    """Let a frozen float32 base's products be oneDNN's, on a CPU where they can be."""
+    from training.devices import training_device
+    from training.products import has_onednn, train_with_onednn
+
+    if training_device() == "cpu" and has_onednn():
+        train_with_onednn(model)
 
 
 def _spare_draws(model: nn.Module, family: str, dropout: float) -> None:

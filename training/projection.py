@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.precision import FrozenLinear
+from training.products import ExactLinear, multiply
 
 BLOCK_CELLS: Final = 1 << 27
 """Logits held at a time: 268 MB in bfloat16."""
@@ -34,7 +34,7 @@ def frozen_weight(head: nn.Module) -> Tensor | None:
         None where the projection is trained, has a bias or is of another kind: then autograd has
         to see it.
     """
-    if type(head) not in (nn.Linear, FrozenLinear):
+    if type(head) not in (nn.Linear, ExactLinear, FrozenLinear):
         return None
     assert isinstance(head, nn.Linear)
     if head.bias is not None or head.weight.requires_grad:
@@ -72,10 +72,10 @@ class _ProjectedLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=states.device)
         gradients = []
         for part, wanted in zip(torch.split(states, rows), torch.split(labels, rows), strict=True):
-            logits = functional.linear(part.to(weight.dtype), weight)  # (rows, vocabulary)
+            logits = multiply(part.to(weight.dtype), weight)  # (rows, vocabulary)
             total += _to_gradient(logits, bias, wanted, smoothing)
             if ctx.needs_input_grad[0]:
-                gradients.append(torch.mm(logits, weight).to(states.dtype).div_(len(states)))
+                gradients.append(multiply(logits, weight.t()).to(states.dtype).div_(len(states)))
         if gradients:
             ctx.save_for_backward(torch.cat(gradients))
         return (total / len(states)).float()

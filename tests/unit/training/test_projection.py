@@ -40,7 +40,12 @@ def numbers() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(3)
     states = torch.randn(37, 16, generator=draw) * 2
     weight = torch.randn(101, 16, generator=draw)
-    return states, weight, torch.randn(1, 101, generator=draw), torch.randint(0, 101, (37,))
+    return (
+        states,
+        weight,
+        torch.randn(1, 101, generator=draw),
+        torch.randint(0, 101, (37,), generator=draw),
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
