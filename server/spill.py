@@ -140,7 +140,8 @@ class Spill:
             if self._kept.get(digest) is not kept:
                 return  # it has made room for another in the meantime
             del self._kept[digest]
-        _log.warning("what was put away of adapter %s %s", digest, why)
+        if self._file is not None and not self._file.closed:  # else a load outlived the server
+            _log.warning("what was put away of adapter %s %s", digest, why)
 
 
 def _bytes(data: Tensor) -> memoryview:
