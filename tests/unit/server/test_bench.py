@@ -164,7 +164,13 @@ def test_ctranslate2_is_refused_a_precision_that_it_lacks(tmp_path: Path) -> Non
 
 def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path: Path) -> None:
     options = ResidencyOptions(
-        adapters=12, requests=40, warm=0, slots=3, host=6, rows=4, in_flight=10,
+        adapters=12,
+        requests=40,
+        warm=0,
+        slots=3,
+        host=6,
+        rows=4,
+        in_flight=10,
         work=replace(SHORT, spread=2),
     )
     (tmp_path / "base-small").symlink_to(folder / "base-small")
