@@ -15,6 +15,8 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.products import is_plain
+
 ATTENTION_INPUTS: Final = frozenset({"q_proj", "k_proj", "v_proj", "q", "k", "v"})
 
 
@@ -55,8 +57,9 @@ def train_in_bfloat16(model: nn.Module, *, frozen: bool = True) -> None:
         frozen: Whether its weights stay as they are; then their copies are made once.
     """
     for name, module in model.named_modules():
-        if type(module) is not nn.Linear:
+        if not is_plain(module):
             continue
+        assert isinstance(module, nn.Linear)
         widens = name.rpartition(".")[2] in ATTENTION_INPUTS
         if frozen:
             _halve(module, widens=widens)

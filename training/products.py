@@ -61,6 +61,11 @@ class ExactLinear(nn.Linear):
         return apply(input, self.weight, self.bias)
 
 
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a module is a linear that nothing was done to but `train_with_onednn`."""
+    return type(module) in (nn.Linear, ExactLinear)
+
+
 def train_with_onednn(model: nn.Module) -> None:
     """Let every linear of a frozen float32 base use oneDNN's products while training."""
     for module in model.modules():

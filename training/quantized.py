@@ -25,6 +25,7 @@ from training.batching import Example
 from training.loss import Layout, collate, smoothed_loss
 from training.model import quiet_libraries
 from training.precision import train_in_bfloat16
+from training.products import is_plain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,7 +75,7 @@ def quantize_base(model: Any, numbers: str, *, compute: torch.dtype, device: str
     chosen = [
         (name, module)
         for name, module in model.named_modules()
-        if type(module) is nn.Linear
+        if is_plain(module)
         and module is not output
         and (numbers == "int8" or module.in_features % NF4_BLOCK == 0)
     ]
