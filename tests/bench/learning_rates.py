@@ -52,13 +52,14 @@ def main() -> None:
     words.add_argument("--pair", default="en-ko")
     words.add_argument("--base", default="embedded")
     words.add_argument("--methods", default=",".join(GRID))
+    words.add_argument("--rates", type=float, nargs="+", help="Instead of those of the grid.")
     words.add_argument("--max-updates", type=int, default=350)
     words.add_argument("--json", type=Path, required=True)
     asked, more = words.parse_known_args()
     common = ["--pair", asked.pair, "--base", asked.base, *more]
     for name in asked.methods.split(","):
         method, rates = GRID[name]
-        for rate in rates:
+        for rate in asked.rates or rates:
             tuning = ["--lr", str(rate), "--max-updates", str(asked.max_updates)]
             found = _train([*common, *method, *tuning, "--eval-every", str(asked.max_updates // 2)])
             line = json.dumps({"name": name, "learning_rate": rate, **found})
