@@ -14,7 +14,9 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,19 +27,16 @@ from torch import Tensor
 from hub.engine.adapters import HostAdapter
 from hub.engine.forms import ServingForm, flatten, restore
 from hub.registry import AdapterVersion
+from server.blocks import Blocks, Run
 
 _log = logging.getLogger("adapterhub.server")
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    offset: int
+    runs: tuple[Run, ...]
     form: ServingForm
     sha256: bytes
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.form.nbytes
 
 
 class Spill:
@@ -57,8 +56,10 @@ class Spill:
             folder: Whose disk to use; the system's folder for such files if it cannot be.
         """
         self._read = read
-        self._budget = budget_bytes
+        self._blocks = Blocks(budget_bytes)
         self._kept: dict[str, _Kept] = {}  # the least recently used first
+        self._forms: weakref.WeakKeyDictionary[ServingForm, weakref.ref[ServingForm]]
+        self._forms = weakref.WeakKeyDictionary()
         self._gate = threading.Lock()
         self._file = _nameless_file(folder) if budget_bytes else None
 
@@ -76,8 +77,9 @@ class Spill:
 
     def close(self) -> None:
         """Give the disk back."""
-        if self._file is not None:
-            self._file.close()
+        with self._gate:
+            if self._file is not None:
+                self._file.close()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -90,7 +92,7 @@ class Spill:
             self._kept[digest] = kept
         try:
             data = self._load(kept)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             self._forget(digest, kept, f"cannot be read: {error}")
             return None
         if hashlib.sha256(_bytes(data)).digest() == kept.sha256:
@@ -99,49 +101,99 @@ class Spill:
         return None
 
     def _load(self, kept: _Kept) -> Tensor:
-        assert self._file is not None
         data = torch.empty(kept.form.nbytes, dtype=torch.uint8)
-        os.preadv(self._file.fileno(), [_bytes(data)], kept.offset)
+        with self._descriptor() as file:
+            for offset, part in _parts(kept.runs, data):
+                os.preadv(file, [part], offset)
         return data
 
     def _keep(self, digest: str, adapter: HostAdapter) -> None:
-        if self._file is None or adapter.nbytes > self._budget:
+        if self._file is None or not self._blocks.fits(adapter.nbytes):
             return
-        form, data = flatten(adapter)
-        sha256 = hashlib.sha256(_bytes(data)).digest()
-        with self._gate:
-            offset = self._make_room(form.nbytes)
-            if offset is None:
-                return
-            kept = self._kept[digest] = _Kept(offset, form, sha256)
         try:
-            os.pwrite(self._file.fileno(), _bytes(data), offset)
+            form, data = flatten(adapter)
+        except RuntimeError as error:  # there is no memory for it
+            _log.warning("adapter %s cannot be put away: %s", digest, error)
+            return
+        kept = self._enter(digest, form, hashlib.sha256(_bytes(data)).digest())
+        if kept is None:
+            return
+        try:
+            with self._descriptor() as file:
+                for offset, part in _parts(kept.runs, data):
+                    _write(file, part, offset)
         except (OSError, ValueError) as error:
             self._forget(digest, kept, f"cannot be written: {error}")
+            self._end()
 
-    def _make_room(self, nbytes: int) -> int | None:
-        """Return where `nbytes` are free, having forgotten as many adapters as that takes."""
-        while True:
-            offset = self._find_room(nbytes)
-            if offset is not None or not self._kept:
-                return offset
-            del self._kept[next(iter(self._kept))]
+    def _enter(self, digest: str, form: ServingForm, sha256: bytes) -> _Kept | None:
+        """Make room by forgetting the least recently used; None when that would not do."""
+        with self._gate:
+            if not self._blocks.fits(form.nbytes):
+                return None
+            self._drop(digest)
+            while (runs := self._blocks.take(form.nbytes)) is None:
+                self._drop(next(iter(self._kept)))
+            kept = self._kept[digest] = _Kept(runs, self._shared(form), sha256)
+            return kept
 
-    def _find_room(self, nbytes: int) -> int | None:
-        offset = 0
-        for kept in sorted(self._kept.values(), key=lambda one: one.offset):
-            if kept.offset - offset >= nbytes:
-                return offset
-            offset = kept.end
-        return offset if self._budget - offset >= nbytes else None
+    def _shared(self, form: ServingForm) -> ServingForm:
+        """Return the form of those that have an equal one: it may be large beside the numbers."""
+        known = self._forms.get(form)
+        same = known() if known is not None else None
+        if same is None:
+            self._forms[form] = weakref.ref(form)
+        return same or form
+
+    def _drop(self, digest: str) -> None:
+        kept = self._kept.pop(digest, None)
+        if kept is not None:
+            self._blocks.give(kept.runs)
 
     def _forget(self, digest: str, kept: _Kept, why: str) -> None:
         with self._gate:
             if self._kept.get(digest) is not kept:
                 return  # it has made room for another in the meantime
-            del self._kept[digest]
+            self._drop(digest)
         if self._file is not None and not self._file.closed:  # else a load outlived the server
             _log.warning("what was put away of adapter %s %s", digest, why)
+
+    def _end(self) -> None:
+        """Put nothing away any more and give the disk back: others need what it is short of."""
+        with self._gate:
+            self._kept.clear()
+            self._blocks = Blocks(0)
+        with suppress(OSError, ValueError), self._descriptor() as file:
+            os.ftruncate(file, 0)
+
+    @contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        """Lend a descriptor that stays the file's own though `close` is called meanwhile.
+
+        Raises:
+            ValueError: The file is closed.
+        """
+        assert self._file is not None
+        with self._gate:
+            own = os.dup(self._file.fileno())
+        try:
+            yield own
+        finally:
+            os.close(own)
+
+
+def _parts(runs: tuple[Run, ...], data: Tensor) -> Iterator[tuple[int, memoryview]]:
+    """Yield where each piece of the bytes lies in the file, and the piece."""
+    start, everything = 0, _bytes(data)
+    for first, last in runs:
+        yield first, everything[start : start + last - first]
+        start += last - first
+
+
+def _write(file: int, part: memoryview, offset: int) -> None:
+    while part:
+        written = os.pwrite(file, part, offset)
+        part, offset = part[written:], offset + written
 
 
 def _bytes(data: Tensor) -> memoryview:

@@ -68,11 +68,10 @@ class Lane:
     def add(self, source_length: int, target_length: int) -> int:
         """Make room for one more request and return its index."""
         index = self.count
+        self.ensure(index + 1, target_length, source_length)  # first, since it may fail
         self.count += 1
         self._source_lengths.append(source_length)
         self._cross_mask = self._cross_places = None
-        self.self_kv = self._grown(self.self_kv, self.count * self.width, target_length)
-        self.cross_kv = self._grown(self.cross_kv, self.count, source_length)
         return index
 
     def ensure(self, requests: int, positions: int, source_positions: int) -> None:

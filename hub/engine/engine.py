@@ -373,7 +373,9 @@ class Engine:
         sources, tokens = 0, 0.0
         while self._pass is not None or self._waiting:
             if self._pass is None:
-                self._pass = self._begin_pass(self._next_sources())
+                chosen = self._next_sources()
+                self._pass = self._begin_pass(chosen)
+                del self._waiting[: len(chosen)]
             share, ended = self._pass.run(self._rows, until)
             tokens += share * self._pass.tokens
             if ended:
@@ -384,13 +386,14 @@ class Engine:
         return sources, tokens
 
     def _next_sources(self) -> list[DecodeRequest]:
+        """Return those of the waiting that the next pass takes; they wait until it has begun."""
         batch: list[DecodeRequest] = []
         tokens = 0
-        while self._waiting and (
-            not batch or tokens + len(self._waiting[0].source_ids) <= _ENCODE_TOKENS
-        ):
-            batch.append(self._waiting.pop(0))
-            tokens += len(batch[-1].source_ids)
+        for request in self._waiting:
+            tokens += len(request.source_ids)
+            if batch and tokens > _ENCODE_TOKENS:
+                break
+            batch.append(request)
         return batch
 
     def _begin_pass(self, requests: Sequence[DecodeRequest]) -> EncoderPass:

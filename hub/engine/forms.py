@@ -32,7 +32,7 @@ class _Place:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ServingForm:
     """An adapter without its numbers.
 

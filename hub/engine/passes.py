@@ -18,7 +18,7 @@ from hub.engine.deltas import Deltas, StepAdapters
 from hub.engine.devices import CPU
 from hub.engine.model import Model, SourceBatch
 from hub.engine.requests import DecodeRequest
-from hub.engine.rows import Rows
+from hub.engine.rows import Rows, Running
 
 _STORING = 2.0
 """What the end of a pass takes, in layers: keys and values of all cross-attentions."""
@@ -115,9 +115,16 @@ class EncoderPass:
 
     def _store(self, rows: Rows, started: float) -> None:
         encoded = self._model.end_encoder(self._hidden, self._adapters)
-        added = [rows.add(one, self._banks.prefixes(one.slot)) for one in self.requests]
-        places = [one.place for one in added]
-        self._model.store(encoded, self._batch, places, self._adapters)
+        added: list[Running] = []
+        try:
+            for request in self.requests:
+                added.append(rows.add(request, self._banks.prefixes(request.slot)))
+            places = [one.place for one in added]
+            self._model.store(encoded, self._batch, places, self._adapters)
+        except BaseException:
+            for one in reversed(added):  # they are still the pass's, not half in both
+                rows.remove(one)
+            raise
         self._seconds += self._clock() - started
         for one in added:
             one.encode_seconds = self._seconds

@@ -59,12 +59,11 @@ class Side:
 
 
 def alternate(sides: Sequence[Side], seconds: float) -> None:
-    """Give turns of `seconds` until every side is done; then let all of them go."""
+    """Give turns of `seconds` until every side is done; one that is done ends when it likes."""
     while any(not side.done.is_set() for side in sides):
         for side in sides:
-            if not side.done.is_set():
-                side.open()
-                side.done.wait(seconds)
+            side.open()  # for good once it is done: what it has left must not wait for the other
+            if not side.done.wait(seconds):
                 side.close()
     for side in sides:
         side.open()

@@ -21,7 +21,13 @@ HEAVY = {
     *("torch", "transformers", "peft", "accelerate", "ctranslate2", "bitsandbytes", "numpy"),
     *("grpc", "sqlalchemy", "babel", "sentencepiece", "sacrebleu", "fsspec", "rich"),
 }
-PURE = ("server.admission", "server.pace", "server.residency", "server.scheduler")
+PURE = (
+    "server.admission",
+    "server.blocks",
+    "server.pace",
+    "server.residency",
+    "server.scheduler",
+)
 HELP = "import sys; from hub import cli; cli.run(['--help']); print(*sys.modules, file=sys.stderr)"
 
 

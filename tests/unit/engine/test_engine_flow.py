@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from hub.engine.cache import Lane
 from hub.engine.engine import Engine
-from hub.engine.requests import DecodeRequest, DecodingOptions
+from hub.engine.model import Model
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
 from hub.errors import (
     BaseNotFoundError,
     DecodingError,
@@ -110,6 +112,43 @@ def test_cancelling_everyone_ends_a_pass(lab: Any, engine: Engine) -> None:
     engine.step(0.0)
     assert set(engine.cancel([one.key for one in requests[1:]])) == {1, 2}
     assert (engine.running, engine.step().unencoded) == (1, 0)
+
+
+def step_often(engine: Engine) -> list[Finished]:
+    return [one for _ in range(30) for one in engine.step(0.0).finished]
+
+
+@pytest.mark.parametrize("where", ["embed_sources", "encode_layer", "store", "room"])
+def test_a_pass_that_fails_can_be_gone_on_with(
+    lab: Any, engine: Engine, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = lab.requests(5, seed=7, options=OPTIONS, slots=(0, 1, 2, 3))
+    requests[4] = replace(requests[4], options=replace(OPTIONS, beam_size=2))
+    expected = {one.key: one.hypotheses for one in engine.translate(requests)}
+    engine.admit(requests[:2])
+    engine.step()
+    engine.admit(requests[2:])
+    owner, name = (Lane, "_grown") if where == "room" else (Model, where)
+    ask = getattr(owner, name)
+    calls = 0
+
+    def fail_once(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RuntimeError("no memory")
+        return ask(*arguments)
+
+    monkeypatch.setattr(owner, name, fail_once)
+    if where in ("embed_sources", "store"):
+        calls = 1
+    with pytest.raises(RuntimeError, match="no memory"):
+        step_often(engine)
+    assert engine.running == 6
+    assert engine._rows.count == 2, "nobody has joined by half"
+    found = {one.key: one for one in step_often(engine)}
+    assert {key: one.hypotheses for key, one in found.items()} == expected
+    assert engine.running == 0
 
 
 def test_more_requests_than_rows_run_in_turn(lab: Any, engine: Engine) -> None:

@@ -68,6 +68,29 @@ def poison_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Model, "store", poisoned)
 
 
+def fail_in_a_layer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the second encoder layer raise wherever the culprit is; return a list of the times."""
+    embed, layer = Model.embed_sources, Model.encode_layer
+    (first,) = [job.source_ids[1] for job in jobs() if job.key == CULPRIT]
+    there: list[bool] = []
+    failures: list[int] = []
+
+    def embedding(self: Model, batch: SourceBatch, adapters: Any) -> torch.Tensor:
+        starts = torch.tensor(batch.lengths).cumsum(0) - torch.tensor(batch.lengths)
+        there[:] = [first in batch.ids[starts + 1].tolist()]
+        return embed(self, batch, adapters)
+
+    def failing(self: Model, index: int, *others: Any) -> torch.Tensor:
+        if index == 1 and there[0]:
+            failures.append(index)
+            raise RuntimeError("a fault of the device")
+        return layer(self, index, *others)
+
+    monkeypatch.setattr(Model, "embed_sources", embedding)
+    monkeypatch.setattr(Model, "encode_layer", failing)
+    return failures
+
+
 class NoLoader:
     def start(self, digest: str, report: Any) -> None:
         raise AssertionError("nothing to load")
@@ -89,11 +112,16 @@ def jobs() -> list[Job]:
     ]
 
 
-def run(engine: Any, wanted: Sequence[Job]) -> dict[int, Outcome]:
+def run(engine: Any, wanted: Sequence[Job], encode_tokens: int = 4096) -> dict[int, Outcome]:
     metrics = Metrics()
     stock: Stock[Any] = Stock(engine, SlotTable(2, 1), HostTier(1, 1), metrics)
     worker: Worker[Any] = Worker(
-        engine, NoLoader(), Scheduler(BatchLimits(32, 4096)), stock, metrics, queue_limit=100
+        engine,
+        NoLoader(),
+        Scheduler(BatchLimits(32, encode_tokens)),
+        stock,
+        metrics,
+        queue_limit=100,
     )
     delivered: queue.Queue[Outcome] = queue.Queue()
     worker.submit(wanted, delivered.put)
@@ -142,4 +170,14 @@ def test_a_row_that_is_not_a_number_fails_alone(
     poison_the_culprit(monkeypatch)
     outcomes = run(engine, jobs())
     assert_only_the_culprit_fails(outcomes, alone, NonFiniteRowError)
+    assert engine.running == 0
+
+
+def test_a_pass_that_fails_midway_costs_its_culprit_alone(
+    engine: Engine, alone: dict[int, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fail_in_a_layer(monkeypatch)
+    outcomes = run(engine, jobs(), encode_tokens=30)  # so that the culprit joins those that run
+    assert len(failures) > 1
+    assert_only_the_culprit_fails(outcomes, alone, EngineError)
     assert engine.running == 0

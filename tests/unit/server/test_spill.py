@@ -18,6 +18,7 @@ from hub.engine.banks import BankKey, BankPart
 from hub.engine.forms import flatten, restore
 from hub.engine.prefixes import Prefix
 from hub.engine.vectors import VectorKey, VectorPart
+from server.blocks import BLOCK
 from server.spill import Spill
 
 Opened = Callable[..., Spill]
@@ -64,6 +65,15 @@ def test_an_adapter_comes_back_from_its_bytes() -> None:
     assert_same(restore(form, flatten(second)[1]), second)
 
 
+def large(blocks: int, fill: int) -> HostAdapter:
+    part = BankPart(
+        BankKey("decoder", "fc1"),
+        down=torch.full((1, 8, blocks * BLOCK // 16), fill, dtype=torch.int8),
+        up=torch.full((1, 8, blocks * BLOCK // 16), -fill, dtype=torch.int8),
+    )
+    return HostAdapter("mixed", "sha256:base", 99, (part,))
+
+
 class Reader:
     """The registry, with a count."""
 
@@ -93,7 +103,7 @@ def opened() -> Iterator[Opened]:
         spill.close()
 
 
-SIZE = flatten(adapter(1))[0].nbytes
+SIZE = BLOCK
 
 
 def test_it_is_read_from_the_registry_once(opened: Opened, tmp_path: Path) -> None:
@@ -157,3 +167,72 @@ def test_an_error_of_the_registry_passes_through(opened: Opened) -> None:
 
     with pytest.raises(ValueError, match="damaged"):
         opened(fail, SIZE)(version(1))
+
+
+def test_a_large_adapter_takes_the_place_of_no_more_than_its_size(opened: Opened) -> None:
+    def read(one: Any) -> HostAdapter:
+        return large(8, 7) if one.digest == "100" else adapter(int(one.digest))
+
+    spill = opened(read, 32 * SIZE)
+    for number in range(32):
+        spill(version(number))
+    for number in range(1, 32, 2):  # what goes first lies between what stays
+        spill(version(number))
+    spill(version(100))
+    assert len(spill) == 25
+    assert_same(spill(version(100)), large(8, 7))
+    assert len(spill) == 25, "it was recalled"
+    for number in range(1, 32, 2):
+        assert_same(spill(version(number)), adapter(number))
+
+
+def test_a_disk_that_is_full_is_given_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, write = Reader(), os.pwrite
+    room = 300
+
+    def short(file: int, data: Any, offset: int) -> int:
+        if offset >= SIZE + room:
+            raise OSError(28, "No space left on device")
+        return write(file, data[: max(1, min(len(data), SIZE + room - offset))], offset)
+
+    monkeypatch.setattr("server.spill.os.pwrite", short)
+    spill = opened(reader, 10 * SIZE)
+    spill(version(1))
+    assert_same(spill(version(1)), adapter(1))
+    assert reader.read == ["1"]
+    for number in (2, 3, 1):
+        assert_same(spill(version(number)), adapter(number))
+    assert reader.read == ["1", "2", "3", "1"]
+    assert caplog.text.count("No space left") == 1, "it does not try again"
+    assert spill._file is not None
+    assert os.fstat(spill._file.fileno()).st_size == 0
+
+
+def test_closing_waits_for_nobody_and_takes_no_file_away(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, other = os.pwrite, tmp_path / "other"
+    spill = opened(Reader(), 2 * SIZE, tmp_path)
+
+    def closed_meanwhile(file: int, data: Any, offset: int) -> int:
+        spill.close()
+        with other.open("wb"):  # would get the number of the file that was closed
+            return write(file, data, offset)
+
+    monkeypatch.setattr("server.spill.os.pwrite", closed_meanwhile)
+    assert_same(spill(version(1)), adapter(1))
+    assert other.stat().st_size == 0
+
+
+def test_adapters_of_one_shape_share_their_form(opened: Opened) -> None:
+    spill = opened(Reader(), 2 * SIZE)
+    for number in (1, 2, 3):
+        spill(version(number))
+    first, second = spill._kept.values()
+    assert first.form is second.form
+    del first, second
+    spill._read = lambda _: large(2, 1)
+    spill(version(4))
+    assert len(spill._forms) == 1, "a form goes with its last adapter"

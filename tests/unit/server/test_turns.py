@@ -52,3 +52,22 @@ def test_only_one_side_works_at_a_time_and_both_get_through() -> None:
         thread.join(10.0)
     assert len(most) == 100
     assert max(most) == 1
+
+
+def test_a_side_that_is_done_waits_for_nobody() -> None:
+    first, second = Side(), Side()
+    ended = threading.Event()
+
+    def end() -> None:
+        first.done.set()
+        for _ in range(3):
+            with first.work():
+                pass
+        ended.set()
+
+    threading.Thread(target=end, daemon=True).start()
+    turns = threading.Thread(target=alternate, args=([first, second], 0.001), daemon=True)
+    turns.start()
+    assert ended.wait(10.0), "the other side is not done"
+    second.done.set()
+    turns.join(10.0)
