@@ -25,6 +25,7 @@ from training.batching import Example
 from training.loss import Layout, collate, smoothed_loss
 from training.model import quiet_libraries
 from training.precision import train_in_bfloat16
+from training.products import train_without_onednn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -70,6 +71,7 @@ def quantize_base(model: Any, numbers: str, *, compute: torch.dtype, device: str
     Raises:
         SettingsError: Nothing of the base could be quantized.
     """
+    train_without_onednn(model)
     output = model.get_output_embeddings()
     chosen = [
         (name, module)
@@ -152,7 +154,7 @@ def check_loss(trained: float, served: float) -> None:
     Raises:
         EqualityGateError: Gives both losses and the tolerance.
     """
-    if served > trained + LOSS_TOLERANCE:
+    if not served <= trained + LOSS_TOLERANCE:  # a loss that is no number too
         raise EqualityGateError(
             f"the adapter's dev loss is {trained:.3f} on the quantized base that it was trained on "
             f"and {served:.3f} on the base itself, more than {LOSS_TOLERANCE} higher; it was not "
