@@ -98,7 +98,8 @@ class BaseTrainer:
             "masters": self._masters,
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, partial)
+        with partial.open("wb") as stream:  # by its path, torch hides that a disk is full
+            torch.save(state, stream)
         partial.replace(path)
 
     def discard_checkpoint(self) -> None:
