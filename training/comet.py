@@ -50,6 +50,19 @@ class Comet:
     timeout: float = TIMEOUT
 
     @classmethod
+    def asked(cls, text: str | None, timeout: float | None) -> Comet | None:
+        """Return what `--comet` and `--comet-timeout` ask for; None without the first.
+
+        Raises:
+            SettingsError: There is no such interpreter, or a time for nothing.
+        """
+        if text is not None:
+            return cls.parse(text, timeout=TIMEOUT if timeout is None else timeout)
+        if timeout is not None:
+            raise SettingsError("--comet-timeout goes with --comet", field="comet_timeout")
+        return None
+
+    @classmethod
     def parse(cls, text: str, *, timeout: float = TIMEOUT) -> Comet:
         """Read `PYTHON_OR_ENV[:MODEL]`: an interpreter or an environment's folder, and a model.
 
@@ -60,7 +73,7 @@ class Comet:
             raise SettingsError(
                 f"--comet-timeout is {timeout:g}; it must be above 0 seconds", field="comet_timeout"
             )
-        if Path(text).expanduser().exists():
+        if _path(text).exists():
             return cls(_interpreter(text), timeout=timeout)
         place, _, model = text.partition(":")
         return cls(_interpreter(place), model.strip() or DEFAULT_MODEL, timeout)
@@ -149,7 +162,7 @@ def _interpreter(place: str) -> Path:
 
     Links are left alone: an interpreter knows its environment by the path that it was called by.
     """
-    path = Path(place).expanduser()
+    path = _path(place)
     inside = next((path / each for each in _INTERPRETERS if (path / each).is_file()), None)
     found = inside or (path if path.is_file() else None) or shutil.which(place)
     if not place or found is None:
@@ -159,6 +172,11 @@ def _interpreter(place: str) -> Path:
             field="comet",
         )
     return Path(os.path.abspath(found))
+
+
+def _path(text: str) -> Path:
+    """Return a path, `~` resolved; as it stands where there is no such user."""
+    return Path(os.path.expanduser(text))
 
 
 def _signature(answer: Mapping[str, Any]) -> str:

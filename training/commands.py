@@ -17,6 +17,7 @@ from training.options import (
     Quantization,
     RunOptions,
     TaskOptions,
+    check_result_file,
     overrides,
 )
 
@@ -62,10 +63,10 @@ def train(
             help_train(request, processes)
             return
         made = train_adapter(request, Console(), processes)
-    if run.json_file is not None:
-        write_json(run.json_file, made)
     if run.json_file != Path("-"):
         print_outcome(made)
+    if run.json_file is not None:
+        write_json(run.json_file, made)
 
 
 def _train_request(
@@ -123,8 +124,9 @@ def evaluate(
         typer.Option(help="PYTHON_OR_ENV[:MODEL]: score with COMET too, in that environment."),
     ] = None,
     comet_timeout: Annotated[
-        float, typer.Option(help="Seconds that COMET may take, loading its model included.")
-    ] = 3600.0,
+        float | None,
+        typer.Option(help="Seconds that COMET may take, its model's loading included; 3600."),
+    ] = None,
     quantization: Annotated[
         Quantization, typer.Option(help="The serving engine's numbers.")
     ] = "int8",
@@ -140,6 +142,7 @@ def evaluate(
     from training.progress import Console
     from training.reevaluate import evaluate_ref
 
+    check_result_file(json_file)
     settings = load_settings({"registry": registry})
     evaluation = evaluate_ref(
         ref,
@@ -150,9 +153,9 @@ def evaluate(
         data=tuple(data or ()),
         test=test or "",
         against=tuple(against or ()),
-        comet=Comet.parse(comet, timeout=comet_timeout) if comet else None,
+        comet=Comet.asked(comet, comet_timeout),
     )
-    if json_file is not None:
-        write_evaluation(json_file, evaluation)
     if json_file != Path("-"):
         print_evaluation(evaluation)
+    if json_file is not None:
+        write_evaluation(json_file, evaluation)

@@ -188,14 +188,25 @@ class RunOptions:
         """Refuse a result file that could not be written, before minutes are spent.
 
         Raises:
-            SettingsError: Its folder is not there.
+            SettingsError: Its folder is not there, or it is a folder itself.
         """
-        from hub.errors import SettingsError
+        check_result_file(self.json_file)
 
-        if self.json_file is not None and not self.json_file.parent.is_dir():
-            raise SettingsError(
-                f"--json {self.json_file}: there is no folder {self.json_file.parent}"
-            )
+
+def check_result_file(file: Path | None) -> None:
+    """Refuse a file that could not be written; `-` is standard output.
+
+    Raises:
+        SettingsError: Its folder is not there, or it is a folder itself.
+    """
+    from hub.errors import SettingsError
+
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise SettingsError(f"--json {file}: there is no folder {file.parent}")
+    if file.is_dir():
+        raise SettingsError(f"--json {file} is a folder; name a file in it")
 
 
 def overrides(data: DataOptions, learning: LearningOptions, machine: MachineOptions) -> Overrides:

@@ -214,7 +214,7 @@ def _make_adapter(
     with clock.stage("score", "scoring base and adapter on unseen items"):
         decoder.place(work.run.best, manifest)
         manifest = with_evidence(manifest, gather(decoder, work.pair, test))
-        progress.scored(score_facts(manifest.scores))
+        progress.scored(training.steps, score_facts(manifest.scores))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)

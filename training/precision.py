@@ -15,8 +15,6 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.products import is_plain
-
 ATTENTION_INPUTS: Final = frozenset({"q_proj", "k_proj", "v_proj", "q", "k", "v"})
 
 
@@ -57,9 +55,8 @@ def train_in_bfloat16(model: nn.Module, *, frozen: bool = True) -> None:
         frozen: Whether its weights stay as they are; then their copies are made once.
     """
     for name, module in model.named_modules():
-        if not is_plain(module):
+        if type(module) is not nn.Linear:
             continue
-        assert isinstance(module, nn.Linear)
         widens = name.rpartition(".")[2] in ATTENTION_INPUTS
         if frozen:
             _halve(module, widens=widens)

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 WAIT: Final = timedelta(hours=6)
 """How long processes wait for each other: for a look at the dev set, and for the slowest."""
+LAUNCHED_BY: Final = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torch needs besides WORLD_SIZE to find the other processes."""
 BUCKET_NUMBERS: Final = 1 << 24
 
 
@@ -139,6 +141,7 @@ def launched_processes() -> Iterator[Processes]:
     if size == 1:
         yield Alone()
         return
+    _refuse_half_launched(size)
     from torch import distributed
 
     device = _own_device(_number("LOCAL_RANK", 0))
@@ -147,6 +150,16 @@ def launched_processes() -> Iterator[Processes]:
         yield Together(distributed.get_rank(), size, device)
     finally:
         distributed.destroy_process_group()
+
+
+def _refuse_half_launched(size: int) -> None:
+    missing = [name for name in LAUNCHED_BY if not os.environ.get(name)]
+    if size < 1 or missing:
+        lacking = f" and {', '.join(missing)} not set" if missing else ""
+        raise SettingsError(
+            f"WORLD_SIZE is {size}{lacking}: a launcher such as torchrun sets them "
+            "all; start by one, or unset WORLD_SIZE"
+        )
 
 
 def _number(name: str, default: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +61,12 @@ class ExactLinear(nn.Linear):
         return apply(input, self.weight, self.bias)
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Return whether a module is a linear that nothing was done to but `train_with_onednn`."""
-    return type(module) in (nn.Linear, ExactLinear)
+def train_without_onednn(model: nn.Module) -> None:
+    """Make them plain linears again, for who replaces them by another kind."""
+    plain: type[nn.Module] = nn.Linear
+    for module in model.modules():
+        if type(module) is ExactLinear:
+            cast(nn.Module, module).__class__ = plain
 
 
 def train_with_onednn(model: nn.Module) -> None:

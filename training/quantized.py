@@ -25,7 +25,7 @@ from training.batching import Example
 from training.loss import Layout, collate, smoothed_loss
 from training.model import quiet_libraries
 from training.precision import train_in_bfloat16
-from training.products import is_plain
+from training.products import train_without_onednn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,11 +71,12 @@ def quantize_base(model: Any, numbers: str, *, compute: torch.dtype, device: str
     Raises:
         SettingsError: Nothing of the base could be quantized.
     """
+    train_without_onednn(model)
     output = model.get_output_embeddings()
     chosen = [
         (name, module)
         for name, module in model.named_modules()
-        if is_plain(module)
+        if type(module) is nn.Linear
         and module is not output
         and (numbers == "int8" or module.in_features % NF4_BLOCK == 0)
     ]
@@ -153,7 +154,7 @@ def check_loss(trained: float, served: float) -> None:
     Raises:
         EqualityGateError: Gives both losses and the tolerance.
     """
-    if served > trained + LOSS_TOLERANCE:
+    if not served <= trained + LOSS_TOLERANCE:  # a loss that is no number too
         raise EqualityGateError(
             f"the adapter's dev loss is {trained:.3f} on the quantized base that it was trained on "
             f"and {served:.3f} on the base itself, more than {LOSS_TOLERANCE} higher; it was not "

@@ -100,7 +100,7 @@ def evaluate_ref(
         AdapterNotFoundError: Nothing answers to a ref.
         PairMismatchError: Another adapter is of another pair.
         WrongBaseError: The base is not the one that an adapter was trained on.
-        CorpusError: The corpus no longer gives the same test items.
+        CorpusError: The corpus no longer gives the same test items, or two test sets are named.
         SettingsError: An adapter is compared with itself, or COMET cannot be run.
     """
     adapters = _resolve(registry, ref, against)
@@ -212,6 +212,11 @@ def _test_set(manifest: AdapterManifest, data: Sequence[str], test: str) -> Sequ
     """Return the test set given, or the adapter's own."""
     from training.corpora.collect import read_held_out
 
+    if test and data:
+        raise CorpusError(
+            "--test is a test set of its own and --data splits the adapter's off; give one of them",
+            field="test",
+        )
     if test:
         return read_held_out(parse_source(test), manifest.language_pair)
     if manifest.corpus.cleaning is None:

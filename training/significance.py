@@ -6,6 +6,10 @@ the share of resamples whose absolute difference lies further above the mean abs
 than the observed one. `p_worse` is Koehn's own one-sided question, whether the adapter is worse:
 the share of resamples in which it is not. Ties count as not worse: equal outputs never are.
 
+Resamples of one item are all alike, those of a few nearly so, and would find every difference
+significant. So no p-value is below what a sign test finds where all n items agree: 2⁻ⁿ, and twice
+that for two sides. From 11 items on this changes nothing.
+
 Sums of segment statistics are all that is computed per resample; for 1000 resamples of 400 segments
 that is one matrix product a metric.
 """
@@ -95,14 +99,15 @@ def _record(
 
     delta = one.score.value - two.score.value
     low, high = np.percentile(drawn, INTERVAL)
+    least = 0.5 ** len(one.statistics)
     return ComparisonRecord(
         metric=one.metric,
         against=against,
         delta=round(delta, 4),
         low=round(float(low), 4),
         high=round(float(high), 4),
-        p_value=two_sided(drawn, delta),
-        p_worse=one_sided(-drawn if one.metric in LOWER_IS_BETTER else drawn),
+        p_value=max(two_sided(drawn, delta), 2 * least),
+        p_worse=max(one_sided(-drawn if one.metric in LOWER_IS_BETTER else drawn), least),
         signature=f"{one.signature}|{how.signature}",
     )
 

@@ -239,9 +239,8 @@ class Tracked:
         self._log(step, {"dev/chrfpp": score})
         self._listener.evaluated(step, score, best=best)
 
-    def scored(self, scores: Mapping[str, float]) -> None:
-        """Log the final scores at the last update."""
-        step = 0 if self._last is None else self._last.step
+    def scored(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log the final scores at the last update, which an earlier process may have made."""
         self._log(step, {f"test/{name}": value for name, value in scores.items()})
 
     def close(self) -> None:

@@ -92,7 +92,8 @@ def _serve(
         pipe.send(("", None))
         while True:
             pipe.send(("", function(*pipe.recv())))
-    except EOFError:
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):  # whoever asked has gone
         return
     except Exception as error:
-        pipe.send((f"{type(error).__name__}: {error}", None))
+        with suppress(BrokenPipeError):
+            pipe.send((f"{type(error).__name__}: {error}", None))

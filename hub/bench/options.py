@@ -31,7 +31,7 @@ def figures(
 
     if json_file is not None:
         try:
-            json_file.touch()
+            json_file.open("a", encoding="utf-8").close()  # `touch` would take a folder
         except OSError as error:
             raise SettingsError(f"--json {json_file} cannot be written: {error}") from error
     if folder is not None:

@@ -52,6 +52,7 @@ def bench_train(
     """
     _check(options)
     base = random_base(options.work.dims, folder)
+    options.work.recipe(base.dimensions, options.work.examples())  # refuses bad settings
     facts = options.work.facts(base.dimensions)
     rows = []
     for precision in dict.fromkeys(map(resolve_precision, options.precisions)):
@@ -80,6 +81,8 @@ def _check(options: TrainBenchOptions) -> None:
     ):
         if value < 1:
             raise SettingsError(f"{option} is {value}; it must be 1 or more")
+    if not options.precisions:
+        raise SettingsError(f"--precision names none; choose among {', '.join(CHOICES)}")
     for precision in options.precisions:
         if precision not in CHOICES:
             raise SettingsError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from torch import nn
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import progress
-from hub.errors import InterruptedRunError, SettingsError
+from hub.errors import InterruptedRunError, SettingsError, StorageFullError
 from training.evaluate import Decoder, score_system
 from training.model import quiet_libraries
 from training.pretrain.loop import BaseTrainer, Progress, log_to
@@ -47,17 +50,40 @@ def build_base(
 
     Raises:
         InterruptedRunError: Ctrl-C; the folder holds a checkpoint to go on from.
+        SettingsError: The folder cannot be written, or holds another base.
+        StorageFullError: The disk is full.
     """
-    if _already_built(recipe, folder):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    with _readable_errors(folder):
+        if not _already_built(recipe, folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _build(recipe, text, folder, licence)
+
+
+def _build(recipe: BaseRecipe, text: TrainingText, folder: Path, licence: str) -> None:
     if not (folder / "tokenizer_config.json").is_file():
         build_vocabulary(recipe, text, folder)
     trainer = BaseTrainer(recipe, text, folder, open_vocabulary(recipe, folder))
+    if not trainer.update:
+        trainer.save_checkpoint()  # it names the recipe: another's vocabulary is never gone on with
     _train(trainer, recipe, folder)
     export(trainer, recipe, folder, licence)
     record_scores(folder, text)
     trainer.discard_checkpoint()
+
+
+@contextmanager
+def _readable_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"no room left to write {where}; free some space and run the same command again"
+            ) from error
+        raise SettingsError(
+            f"{where}: {error.strerror}; choose another folder to build in", field="folder"
+        ) from error
 
 
 def _already_built(recipe: BaseRecipe, folder: Path) -> bool:
@@ -68,14 +94,19 @@ def _already_built(recipe: BaseRecipe, folder: Path) -> bool:
     """
     if not (folder / "base.json").is_file():
         return False
-    record = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    try:
+        record = dict(json.loads((folder / "base.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise SettingsError(
+            f"{folder}/base.json is damaged; remove the folder or choose another", field="folder"
+        ) from None
     if record.get("recipe_digest") != recipe.digest:
         raise SettingsError(
             f"{folder} holds the base of recipe {record.get('recipe_digest')}, not of "
             f"{recipe.digest}; choose another folder",
             field="folder",
         )
-    return bool(record["scores"])
+    return bool(record.get("scores"))
 
 
 def export(

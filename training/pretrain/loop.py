@@ -8,6 +8,7 @@ and much of the activations at every step.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -98,7 +99,9 @@ class BaseTrainer:
             "masters": self._masters,
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, partial)
+        content = io.BytesIO()  # writing to disk itself, torch hides that the disk is full
+        torch.save(state, content)
+        partial.write_bytes(content.getbuffer())
         partial.replace(path)
 
     def discard_checkpoint(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -117,7 +117,8 @@ class FileText:
 
         Raises:
             CorpusNotFoundError: There is no such file.
-            CorpusError: A file is bad, or a language has two files of text.
+            CorpusError: A file is bad, a language has two files of text, or a pair is named in both
+                directions.
             LanguageError: M2M-100 has no code for a language.
         """
         for pair, _ in data:
@@ -126,6 +127,7 @@ class FileText:
         by_pair: dict[LanguagePair, list[str]] = {}
         for pair, source in data:
             by_pair.setdefault(pair, []).append(source)
+        _refuse_both_ways(by_pair)
         plans = [
             plan_corpus(CorpusRequest(tuple(sources), clean=tuple(clean)), pair)
             for pair, sources in by_pair.items()
@@ -195,6 +197,20 @@ def _load(plan: CorpusPlan, seed: int) -> CorpusSplits:
             field="data",
         )
     return corpus
+
+
+def _refuse_both_ways(pairs: Iterable[LanguagePair]) -> None:
+    """Refuse a pair beside its reverse: split apart, one would train on the other's test set."""
+    seen: set[LanguagePair] = set()
+    for pair in pairs:
+        other = LanguagePair(pair.target, pair.source)
+        if other in seen:
+            raise CorpusError(
+                f"--data names {other} and {pair}; a pair is trained in both directions, so "
+                f"give its files as {other}",
+                field="data",
+            )
+        seen.add(pair)
 
 
 def _texts_by_language(texts: Sequence[tuple[str, Path]]) -> dict[str, Path]:

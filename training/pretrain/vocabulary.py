@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hub.bases.tokenizer import M2M100Tokenizer
+from hub.errors import SettingsError
 from hub.language_tables import M2M_100
 from hub.languages import m2m_code
 from training.pretrain.recipe import BaseRecipe
@@ -21,27 +22,39 @@ def build_vocabulary(recipe: BaseRecipe, text: TrainingText, folder: Path) -> No
     Digits are pieces of their own, so that numbers are read
     place by place; characters outside the vocabulary fall back to their UTF-8 bytes; the text is
     not normalised, so that decoding gives back what was encoded.
+
+    Raises:
+        SettingsError: The text holds too little, or too many characters, for so many pieces.
     """
     import sentencepiece
 
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "sentencepiece.bpe"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=text.vocabulary(),
-        model_prefix=str(model),
-        model_type="bpe",
-        vocab_size=recipe.vocabulary,
-        character_coverage=0.9995,
-        byte_fallback=True,
-        split_digits=True,
-        normalization_rule_name="identity",
-        bos_id=-1,
-        eos_id=-1,
-        pad_id=-1,
-        unk_id=0,
-        num_threads=1,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=text.vocabulary(),
+            model_prefix=str(model),
+            model_type="bpe",
+            vocab_size=recipe.vocabulary,
+            character_coverage=0.9995,
+            byte_fallback=True,
+            split_digits=True,
+            normalization_rule_name="identity",
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            unk_id=0,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        said = str(error).rpartition("] ")[2]
+        if "ocabulary size" not in said:
+            raise
+        raise SettingsError(
+            f"--vocabulary {recipe.vocabulary} does not go with this text: {said}",
+            field="vocabulary",
+        ) from None
     model.with_suffix(".bpe.vocab").unlink()
     pieces = sentencepiece.SentencePieceProcessor(model_file=f"{model}.model")
     names = [pieces.id_to_piece(index) for index in range(pieces.get_piece_size())]

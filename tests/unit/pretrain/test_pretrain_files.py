@@ -15,6 +15,7 @@ from hub.bases.tokenizer import load_tokenizer
 from hub.cli import run
 from hub.errors import CorpusError, CorpusNotFoundError, LanguageError
 from hub.languages import LanguagePair
+from training.pretrain.loop import BaseTrainer
 from training.pretrain.recipe import BaseRecipe
 from training.pretrain.stream import PairStream
 from training.pretrain.texts import FileText
@@ -162,6 +163,8 @@ def test_bad_files_are_refused_before_the_long_work(files: tuple[str, str], tmp_
         FileText.read([source], [("ko", tmp_path / "none.txt")], seed=0)
     with pytest.raises(LanguageError, match="tlh"):
         FileText.read([source], [("tlh", bad)], seed=0)
+    with pytest.raises(CorpusError, match="its files as en-de"):
+        FileText.read([source, (LanguagePair("de", "en"), source[1])], [], seed=0)
     few = write_corpus(tmp_path / "few.tsv", NUMBERS, GERMAN, 2)
     with pytest.raises(CorpusError, match="are left to train on"):
         FileText.read([(EN_DE, str(few))], [], seed=0)
@@ -169,3 +172,51 @@ def test_bad_files_are_refused_before_the_long_work(files: tuple[str, str], tmp_
     fine.write_text("하나\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="twice"):
         FileText.read([source], [("ko", fine), ("ko", fine)], seed=0)
+
+
+def small_build(folder: Path, source: str, *words: str) -> int:
+    few = ["--vocabulary", "400", "--updates", "2", "--batch-tokens", "64"]
+    return run(["bases", "build", str(folder), "--data", source, *few, *words])
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    for place in (taken, taken / "inside"):
+        assert small_build(place, files[0]) == 64
+        assert "choose another folder" in capsys.readouterr().err
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    (folder / "base.json").write_text("{")
+    assert small_build(folder, files[0]) == 64
+    assert "base.json is damaged" in capsys.readouterr().err
+
+
+def test_the_vocabulary_of_other_data_is_not_gone_on_with(
+    files: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def killed(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(BaseTrainer, "run", killed)  # before its first checkpoint
+    small_build(tmp_path / "base", files[0])
+    assert (tmp_path / "base" / "vocab.json").is_file()
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert small_build(tmp_path / "base", files[1]) == 64
+    assert "holds a checkpoint of recipe" in capsys.readouterr().err
+    assert small_build(tmp_path / "base", files[0]) == 0
+
+
+def test_a_vocabulary_larger_than_the_text_is_refused(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert small_build(tmp_path / "base", files[0], "--vocabulary", "64000") == 64
+    said = capsys.readouterr().err
+    assert "--vocabulary 64000 does not go with this text" in said
+    assert "Please set it to a value <=" in said

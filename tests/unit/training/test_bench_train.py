@@ -150,6 +150,10 @@ def run_command(arguments: Sequence[str]) -> Any:
         (["--precision", "int8"], SettingsError, "float32, bfloat16"),
         (["--method", "magic"], SettingsError, "bottleneck"),
         (["--budget", "1e-9"], BudgetError, "needs at least"),
+        (["--precision", ","], SettingsError, "--precision names none"),
+        (["--dropout", "2"], SettingsError, "--dropout is 2"),
+        (["--label-smoothing", "1"], SettingsError, "--label-smoothing is 1"),
+        (["--json", "."], SettingsError, "--json . cannot be written"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(

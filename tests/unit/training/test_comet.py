@@ -143,7 +143,13 @@ def test_an_environment_without_the_package(tmp_path: Path) -> None:
 
 
 def test_no_interpreter(tmp_path: Path) -> None:
-    for where in (str(tmp_path), f"{tmp_path}/nothing:Unbabel/x", "no-such-python", ":model"):
+    for where in (
+        str(tmp_path),
+        f"{tmp_path}/nothing:Unbabel/x",
+        "no-such-python",
+        ":model",
+        "~nobody-such/env",
+    ):
         with pytest.raises(SettingsError, match="no Python interpreter"):
             asked(where)
 
@@ -152,6 +158,12 @@ def test_a_file_that_cannot_be_run(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("")
     with pytest.raises(SettingsError, match="cannot be run"):
         asked(str(tmp_path / "python")).measure(SOURCES, [BASE], REFERENCES)
+
+
+def test_a_time_for_nothing_is_refused() -> None:
+    assert Comet.asked(None, None) is None
+    with pytest.raises(SettingsError, match="goes with --comet"):
+        Comet.asked(None, 5.0)
 
 
 def test_timeouts_are_positive(bare: Path) -> None:

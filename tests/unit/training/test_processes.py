@@ -33,6 +33,12 @@ def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(SettingsError, match="WORLD_SIZE is 'two'"), launched_processes():
         pass
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for text in ("2", "0"):
+        monkeypatch.setenv("WORLD_SIZE", text)
+        with pytest.raises(SettingsError, match="RANK, MASTER_ADDR"), launched_processes():
+            pass
 
 
 def test_buckets_hold_every_tensor_in_order() -> None:

@@ -147,6 +147,9 @@ def test_a_large_loss_off_the_quantized_base_is_refused() -> None:
     check_loss(2.0, 1.0)
     with pytest.raises(EqualityGateError, match=r"2\.000 on the quantized base .* 2\.300 on"):
         check_loss(2.0, 2.3)
+    for pair in ((2.0, float("nan")), (float("nan"), 2.0)):
+        with pytest.raises(EqualityGateError):
+            check_loss(*pair)
 
 
 @pytest.mark.parametrize("method", ["full", "cross-attention"])

@@ -131,3 +131,14 @@ def test_draws_do_not_depend_on_how_many_are_held(
 def test_one_sided_share_by_hand() -> None:
     assert one_sided(np.array([-1.0, -2.0, 0.0, 3.0])) == pytest.approx(3 / 5)
     assert one_sided(np.array([-1.0] * 99)) == pytest.approx(1 / 100)
+
+
+@pytest.mark.parametrize("items", [1, 2, 4, 5, 12])
+def test_a_few_items_prove_no_more_than_a_sign_test(items: int) -> None:
+    references = [" ".join(WORDS[number : number + 4]) for number in range(items)]
+    scorer = Scorer(references, "en")
+    good, bad = scorer.measure(references), scorer.measure(["nothing of it"] * items)
+    found = by_metric(compare(bad, good, "base"))["chrf++"]
+    assert found.delta < -90
+    assert found.p_worse == pytest.approx(max(0.5**items, 1 / 1001), abs=1e-6)
+    assert found.p_value == pytest.approx(max(2 * 0.5**items, 1 / 1001), abs=1e-6)

@@ -51,7 +51,7 @@ def test_numbers_go_to_every_tracker_and_one_that_fails_is_left_out(
     for step in range(1, 26):
         tracking.updated(report(step))
     tracking.evaluated(25, 41.5, best=True)
-    tracking.scored({"chrf_adapter": 40.0})
+    tracking.scored(25, {"chrf_adapter": 40.0})
     tracking.finish(well=True)
     name, *numbers, well = good.heard
     assert (name, well) == ("en-de.lora.0", True)
@@ -62,6 +62,24 @@ def test_numbers_go_to_every_tracker_and_one_that_fails_is_left_out(
     printed = capsys.readouterr()
     assert printed.out == "", "standard output is for results"
     assert printed.err.count("Notebook failed and is left out: no route to host") == 1
+
+
+def test_a_run_that_only_had_to_be_scored_keeps_what_was_logged(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for updates in (range(1, 5), ()):  # the second process finds training done
+        tracking = Tracked(Silent(), [parse_tracker("tensorboard")])
+        tracking.start(TrackedRun("en-de.lora.0", tmp_path, "{}"))
+        for step in updates:
+            tracking.evaluated(step, 40.0, best=True)
+        if not updates:
+            tracking.scored(4, {"chrf_adapter": 41.0})
+        tracking.finish(well=bool(not updates))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {1, 2, 3} <= {event.step for event in events.Scalars("dev/chrfpp")}
+    assert [event.step for event in events.Scalars("test/chrf_adapter")] == [4]
 
 
 def test_settings_are_flat(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

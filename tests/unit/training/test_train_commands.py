@@ -64,6 +64,8 @@ def test_trains_and_evaluates(
         (["--budget", "0.1", "--method", "magic"], 64, "known are"),
         (["--budget", "0.1", "--lr", "-1"], 64, "--lr is -1"),
         (["--budget", "0.1", "--data", "none"], 66, "none"),
+        (["--budget", "0.1", "--json", "."], 64, "--json . is a folder"),
+        (["--budget", "0.1", "--json", "none/x.json"], 64, "there is no folder none"),
         (["--budget", "0.1", "--dev", "dev.tsv"], 65, "--dev FILE goes with --data FILE"),
         (["--budget", "0.1", "--base", "no/such/base/here"], 66, "no/such/base/here"),
     ],
@@ -82,7 +84,10 @@ def test_mistakes_have_exit_codes(
 
 
 def test_unknown_adapter_to_evaluate(tmp_path: Path) -> None:
-    assert run(["eval", "nobody", "--registry", str(tmp_path / "registry")]) == 66
+    nobody = ["eval", "nobody", "--registry", str(tmp_path / "registry")]
+    assert run(nobody) == 66
+    assert run([*nobody, "--json", str(tmp_path / "none" / "x.json")]) == 64
+    assert run([*nobody, "--comet-timeout", "5"]) == 64
 
 
 def test_commands_import_nothing_heavy() -> None:

@@ -63,6 +63,8 @@ def test_trains_on_a_file_and_evaluates_on_its_test_set(
     assert run([*again, "--data", str(data)]) == 65
     other = tmp_path / "other.tsv"
     other.write_text("a house\tein Haus\n")
+    assert run([*again, "--test", str(other), "--data", str(data)]) == 65
+    assert "give one of them" in capsys.readouterr().err
     assert run([*again, "--test", str(other), "--json", "-"]) == 0
     assert not json.loads(capsys.readouterr().out)["same_test_as_published"]
 
