@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from hub.engine.adapters import HostAdapter
 from hub.engine.forms import ServingForm, flatten, restore
 from hub.registry import AdapterVersion
 from server.blocks import Blocks, Run
+
+RESERVE: Final = 0.1
+"""Of the disk, which stays free for the registry and for others."""
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -110,6 +113,8 @@ class Spill:
     def _keep(self, digest: str, adapter: HostAdapter) -> None:
         if self._file is None or not self._blocks.fits(adapter.nbytes):
             return
+        if not self._disk_has_room(adapter.nbytes):
+            return
         try:
             form, data = flatten(adapter)
         except RuntimeError as error:  # there is no memory for it
@@ -125,6 +130,14 @@ class Spill:
         except (OSError, ValueError) as error:
             self._forget(digest, kept, f"cannot be written: {error}")
             self._end()
+
+    def _disk_has_room(self, nbytes: int) -> bool:
+        try:
+            with self._descriptor() as file:
+                disk = os.fstatvfs(file)
+        except (OSError, ValueError):
+            return False
+        return disk.f_bavail * disk.f_frsize - nbytes >= RESERVE * disk.f_blocks * disk.f_frsize
 
     def _enter(self, digest: str, form: ServingForm, sha256: bytes) -> _Kept | None:
         """Make room by forgetting the least recently used; None when that would not do."""

@@ -28,6 +28,7 @@ _INTERPRETERS: Final = ("bin/python", "Scripts/python.exe", "python.exe")
 _NOT_PASSED_ON: Final = frozenset(
     {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 )
+_FIND: Final = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
 _STAGES: Final[Mapping[str, str]] = {
     "package": "has no working COMET; there: pip install unbabel-comet",
     "model": "cannot load the model; name one that COMET has, or a checkpoint file on disk",
@@ -78,6 +79,24 @@ class Comet:
         place, _, model = text.partition(":")
         return cls(_interpreter(place), model.strip() or DEFAULT_MODEL, timeout)
 
+    def check(self) -> None:
+        """See that the environment has the package, before minutes are spent on what it scores.
+
+        Raises:
+            SettingsError: It has not, or the interpreter cannot be run.
+        """
+        words = [str(self.python), "-c", _FIND]
+        try:
+            done = subprocess.run(
+                words, env=_environment(), capture_output=True, timeout=self.timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise self._failed(f"did not start within {self.timeout:g} s") from None
+        except OSError as error:
+            raise self._failed(f"cannot be run: {error.strerror}") from None
+        if done.returncode:
+            raise self._failed(_STAGES["package"])
+
     def measure(
         self,
         sources: Sequence[str],
@@ -114,7 +133,6 @@ class Comet:
 
     def _ask(self, lines: Sequence[str]) -> Mapping[str, Any]:
         words = [str(self.python), str(RUNNER), self.model, str(BATCH_SIZE)]
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_PASSED_ON}
         try:
             done = subprocess.run(
                 words,
@@ -123,7 +141,7 @@ class Comet:
                 encoding="utf-8",
                 errors="replace",
                 timeout=self.timeout,
-                env=environment,
+                env=_environment(),
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -155,6 +173,10 @@ class Comet:
         return SettingsError(
             f"--comet: {self.python} with model {self.model!r} {how}", field="comet"
         )
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
 
 
 def _interpreter(place: str) -> Path:

@@ -103,6 +103,8 @@ def evaluate_ref(
         CorpusError: The corpus no longer gives the same test items, or two test sets are named.
         SettingsError: An adapter is compared with itself, or COMET cannot be run.
     """
+    if comet is not None:
+        comet.check()
     adapters = _resolve(registry, ref, against)
     version = adapters[0].version
     manifest, pair = version.manifest, version.manifest.language_pair

@@ -90,8 +90,9 @@ def version(number: int) -> Any:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    """Opens spills and closes them in the end."""
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Opens spills, however full this machine's disk is, and closes them in the end."""
+    monkeypatch.setattr("server.spill.RESERVE", 0.0)
     spills: list[Spill] = []
 
     def open_spill(*arguments: Any) -> Spill:
@@ -184,6 +185,24 @@ def test_a_large_adapter_takes_the_place_of_no_more_than_its_size(opened: Opened
     assert len(spill) == 25, "it was recalled"
     for number in range(1, 32, 2):
         assert_same(spill(version(number)), adapter(number))
+
+
+def test_a_tenth_of_the_disk_stays_free(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nbytes = adapter(1).nbytes
+    free = [11 * nbytes - 1, 11 * nbytes]
+
+    def disk(file: int) -> Any:
+        return SimpleNamespace(f_bavail=free.pop(0), f_frsize=1, f_blocks=100 * nbytes)
+
+    monkeypatch.setattr("server.spill.RESERVE", 0.1)
+    monkeypatch.setattr("server.spill.os.fstatvfs", disk)
+    reader = Reader()
+    spill = opened(reader, 10 * SIZE, tmp_path)
+    for _ in range(3):
+        assert_same(spill(version(1)), adapter(1))
+    assert reader.read == ["1", "1"], "the first was not put away, the second was"
 
 
 def test_a_disk_that_is_full_is_given_back(

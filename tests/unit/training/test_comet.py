@@ -142,6 +142,17 @@ def test_an_environment_without_the_package(tmp_path: Path) -> None:
         asked(str(empty)).measure(SOURCES, [BASE], REFERENCES)
 
 
+def test_the_package_is_looked_for_before_anything_is_decoded(bare: Path, tmp_path: Path) -> None:
+    install(bare)
+    asked(str(bare)).check()
+    empty = tmp_path / "empty"
+    venv.create(empty, with_pip=False, symlinks=True)
+    with pytest.raises(SettingsError, match="pip install unbabel-comet"):
+        asked(str(empty)).check()
+    words = ["eval", "nobody", "--comet", str(empty), "--registry", str(tmp_path / "registry")]
+    assert run(words) == 64  # not 66, which a missing adapter would be
+
+
 def test_no_interpreter(tmp_path: Path) -> None:
     for where in (
         str(tmp_path),
