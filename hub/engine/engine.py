@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from hub.engine.graphs import Capture, GraphRunner, find_capture
 from hub.engine.linear import Quantization
 from hub.engine.memory import return_freed_memory
 from hub.engine.model import DecoderStep, Model, build_model
-from hub.engine.passes import EncoderPass
+from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
@@ -34,9 +34,6 @@ from hub.errors import (
     WrongBaseError,
 )
 from hub.manifest import AdapterManifest
-
-_ENCODE_TOKENS = 4096
-"""Source tokens that one encoder pass takes; more wait for the next pass."""
 
 
 class Engine:
@@ -63,8 +60,7 @@ class Engine:
         self._digest = digest
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
-        self._waiting: list[DecodeRequest] = []
-        self._pass: EncoderPass | None = None
+        self._sources = SourceQueue(self._begin_pass)
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
         self._rows = Rows(model.architecture, model.precision, device)
@@ -164,12 +160,7 @@ class Engine:
     @property
     def running(self) -> int:
         """Return the rows in use, those admitted but not yet encoded included."""
-        return self._rows.count + sum(one.options.beam_size for one in self._unencoded)
-
-    @property
-    def _unencoded(self) -> list[DecodeRequest]:
-        """Return the requests that have no rows yet."""
-        return self._waiting if self._pass is None else [*self._pass.requests, *self._waiting]
+        return self._rows.count + sum(one.options.beam_size for one in self._sources.requests)
 
     @property
     def adapter_bytes(self) -> int:
@@ -234,7 +225,7 @@ class Engine:
         """
         batch = list(requests)
         keys = {one.request.key for one in self._rows.running}
-        keys |= {one.key for one in self._unencoded}
+        keys |= {one.key for one in self._sources.requests}
         for request in batch:
             if request.key in keys:
                 raise DecodingError(f"key {request.key} is already running", field="key")
@@ -245,27 +236,17 @@ class Engine:
             raise SlotsBusyError(
                 f"{needed} more rows do not fit: {self.running} of {self._max_rows} are in use"
             )
-        self._waiting += batch
+        self._sources.add(batch)
 
     @torch.inference_mode()
     def cancel(self, keys: Iterable[int]) -> tuple[int, ...]:
         """Drop requests at once, without a `Finished`; return the keys that were there."""
         wanted = set(keys)
-        found = [one.key for one in self._unencoded if one.key in wanted]
-        self._waiting = [one for one in self._waiting if one.key not in wanted]
-        self._drop_from_pass(wanted)
+        found = self._sources.cancel(wanted)
         running = [one for one in self._rows.running if one.request.key in wanted]
         for one in running:
             self._rows.remove(one)
         return (*found, *(one.request.key for one in running))
-
-    def _drop_from_pass(self, keys: Container[int]) -> None:
-        if self._pass is None or not any(one.key in keys for one in self._pass.requests):
-            return
-        if all(one.key in keys for one in self._pass.requests):
-            self._pass = None
-        else:
-            self._pass.drop(keys)
 
     @torch.inference_mode()
     def step(self, encode_seconds: float = math.inf) -> StepReport:
@@ -278,7 +259,7 @@ class Engine:
         """
         started = time.perf_counter()
         until = started + encode_seconds if self._rows.count else math.inf
-        encoded, encoder_tokens = self._encode_until(until)
+        encoded, encoder_tokens = self._sources.encode(self._rows, until)
         decoding = time.perf_counter()
         rows, distinct = self._rows.count, self._rows.distinct_slots
         finished: list[Finished] = []
@@ -294,7 +275,7 @@ class Engine:
             distinct_adapters=distinct,
             tokens=tokens,
             encoded=encoded,
-            unencoded=len(self._unencoded),
+            unencoded=len(self._sources.requests),
             encoder_tokens=encoder_tokens,
             encode_seconds=decoding - started,
             decode_seconds=time.perf_counter() - decoding,
@@ -327,7 +308,7 @@ class Engine:
             self._check(request)
         model = self._model
         rows = Rows(self.architecture, model.precision, self._device)
-        self._encode(list(requests), rows)
+        self._begin_pass(requests).run(rows, math.inf)
         plan = self._banks.plan(rows.slot_of_row())
         adapters = StepAdapters(plan, self._deltas, model.precision)
         found = rows.force(lambda step: model.decode(step, adapters), model.project)
@@ -365,43 +346,11 @@ class Engine:
     def _check_free(self, slot: int) -> None:
         if not 1 <= slot <= self._banks.slots:
             raise EngineError(f"slot {slot} does not exist, there are 1 to {self._banks.slots}")
-        if slot in self._rows.slots or any(one.slot == slot for one in self._unencoded):
+        if slot in self._rows.slots or any(one.slot == slot for one in self._sources.requests):
             raise EngineError(f"slot {slot} is in use by running rows; wait until they end")
-
-    def _encode_until(self, until: float) -> tuple[int, float]:
-        """Encode what waits until the clock says so; return sources at their end and tokens."""
-        sources, tokens = 0, 0.0
-        while self._pass is not None or self._waiting:
-            if self._pass is None:
-                chosen = self._next_sources()
-                self._pass = self._begin_pass(chosen)
-                del self._waiting[: len(chosen)]
-            share, ended = self._pass.run(self._rows, until)
-            tokens += share * self._pass.tokens
-            if ended:
-                sources += len(self._pass.requests)
-                self._pass = None
-            if not ended or time.perf_counter() >= until:
-                break
-        return sources, tokens
-
-    def _next_sources(self) -> list[DecodeRequest]:
-        """Return those of the waiting that the next pass takes; they wait until it has begun."""
-        batch: list[DecodeRequest] = []
-        tokens = 0
-        for request in self._waiting:
-            tokens += len(request.source_ids)
-            if batch and tokens > _ENCODE_TOKENS:
-                break
-            batch.append(request)
-        return batch
 
     def _begin_pass(self, requests: Sequence[DecodeRequest]) -> EncoderPass:
         return EncoderPass(self._model, self._banks, self._deltas, requests, self._device)
-
-    def _encode(self, requests: Sequence[DecodeRequest], rows: Rows) -> None:
-        """Encode all at once."""
-        self._begin_pass(requests).run(rows, math.inf)
 
     def _decode(self, step: DecoderStep) -> Tensor:
         plan = self._current_plan()

@@ -20,6 +20,8 @@ from hub.engine.model import Model, SourceBatch
 from hub.engine.requests import DecodeRequest
 from hub.engine.rows import Rows, Running
 
+_MOST_TOKENS = 4096
+"""Source tokens that one pass takes; more wait for the next."""
 _STORING = 2.0
 """What the end of a pass takes, in layers: keys and values of all cross-attentions."""
 
@@ -128,6 +130,78 @@ class EncoderPass:
         self._seconds += self._clock() - started
         for one in added:
             one.encode_seconds = self._seconds
+
+
+class SourceQueue:
+    """Requests that have no rows yet: those in the pass under way, and those that wait for one."""
+
+    def __init__(
+        self,
+        begin: Callable[[Sequence[DecodeRequest]], EncoderPass],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Take what makes a pass of requests."""
+        self._begin = begin
+        self._clock = clock
+        self._waiting: list[DecodeRequest] = []
+        self._pass: EncoderPass | None = None
+
+    @property
+    def requests(self) -> Sequence[DecodeRequest]:
+        """Return all of them, those in the pass first."""
+        return self._waiting if self._pass is None else [*self._pass.requests, *self._waiting]
+
+    def add(self, requests: Sequence[DecodeRequest]) -> None:
+        """Let requests wait for the next pass."""
+        self._waiting += requests
+
+    def cancel(self, keys: Container[int]) -> list[int]:
+        """Drop requests, out of the pass too; return the keys that were there."""
+        found = [one.key for one in self.requests if one.key in keys]
+        self._waiting = [one for one in self._waiting if one.key not in keys]
+        if self._pass is not None and any(one.key in keys for one in self._pass.requests):
+            self._leave_pass(self._pass, keys)
+        return found
+
+    def _leave_pass(self, begun: EncoderPass, keys: Container[int]) -> None:
+        kept = [one for one in begun.requests if one.key not in keys]
+        self._pass = None
+        if not kept:
+            return
+        try:
+            begun.drop(keys)
+        except RuntimeError:  # there is no memory for it: the others begin anew
+            self._waiting[:0] = kept
+        else:
+            self._pass = begun
+
+    def encode(self, rows: Rows, until: float) -> tuple[int, float]:
+        """Encode what waits until the clock says so; return sources at their end and tokens."""
+        sources, tokens = 0, 0.0
+        while self._pass is not None or self._waiting:
+            if self._pass is None:
+                chosen = self._next()
+                self._pass = self._begin(chosen)
+                del self._waiting[: len(chosen)]
+            share, ended = self._pass.run(rows, until)
+            tokens += share * self._pass.tokens
+            if ended:
+                sources += len(self._pass.requests)
+                self._pass = None
+            if not ended or self._clock() >= until:
+                break
+        return sources, tokens
+
+    def _next(self) -> list[DecodeRequest]:
+        """Return those of the waiting that the next pass takes; they wait until it has begun."""
+        batch: list[DecodeRequest] = []
+        tokens = 0
+        for request in self._waiting:
+            tokens += len(request.source_ids)
+            if batch and tokens > _MOST_TOKENS:
+                break
+            batch.append(request)
+        return batch
 
 
 def _rows(hidden: Tensor, kept: Sequence[bool]) -> Tensor:

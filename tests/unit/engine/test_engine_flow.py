@@ -11,6 +11,7 @@ import torch
 from hub.engine.cache import Lane
 from hub.engine.engine import Engine
 from hub.engine.model import Model
+from hub.engine.passes import EncoderPass
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
 from hub.errors import (
     BaseNotFoundError,
@@ -148,6 +149,27 @@ def test_a_pass_that_fails_can_be_gone_on_with(
     assert engine._rows.count == 2, "nobody has joined by half"
     found = {one.key: one for one in step_often(engine)}
     assert {key: one.hypotheses for key, one in found.items()} == expected
+    assert engine.running == 0
+
+
+def test_those_who_stay_begin_anew_when_a_pass_cannot_go_on_without_one(
+    lab: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = lab.requests(4, seed=9, options=OPTIONS, slots=(0, 1, 2, 3))
+    expected = {one.key: one.hypotheses for one in engine.translate(requests)}
+    engine.admit(requests[:1])
+    engine.step()
+    engine.admit(requests[1:])
+    engine.step(0.0)
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(EncoderPass, "drop", fail)
+        assert engine.cancel([2]) == (2,)
+    found = {one.key: one.hypotheses for one in step_often(engine)}
+    assert found == {key: own for key, own in expected.items() if key != 2}
     assert engine.running == 0
 
 

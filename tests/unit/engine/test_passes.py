@@ -75,7 +75,7 @@ class Crowd:
 
     @property
     def _busy(self) -> set[int]:
-        return {*self.engine._rows.slots, *(one.slot for one in self.engine._unencoded)}
+        return {*self.engine._rows.slots, *(one.slot for one in self.engine._sources.requests)}
 
     def _write_over(self) -> None:
         for slot in set(range(1, len(self.hosts) + 1)) - self._busy:
@@ -84,7 +84,7 @@ class Crowd:
                 self.engine.clear(slot)
                 if self.chance.random() < 0.7:
                     self.engine.place(slot, self.chance.choice(self.hosts))
-                self.written_in_a_pass += self.engine._pass is not None
+                self.written_in_a_pass += self.engine._sources._pass is not None
 
 
 @pytest.mark.parametrize("quantization", ["float32", "bfloat16", "int8"])
