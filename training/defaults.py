@@ -123,7 +123,7 @@ def make_recipe(
     solution = spec.solve(base.dimensions, complete, budget=budget, size=size)
     small = base.dimensions.parameters < SMALL_BASE
     plain = _from_profile(SMALL if small else LARGE) | overrides.given()
-    plain.setdefault("learning_rate", _learning_rate(spec, solution.size, small=small))
+    plain.setdefault("learning_rate", _learning_rate(spec, complete, solution.size, small=small))
     if overrides.max_updates is None:
         plain["max_updates"] *= spec.updates_factor
     plain["precision"] = resolve_precision(overrides.precision or "auto")
@@ -160,8 +160,10 @@ def _from_profile(profile: Profile) -> dict[str, Any]:
     return plain | {"seed": 1, "weight_decay": 0.0, "clip": 1.0}
 
 
-def _learning_rate(spec: MethodSpec, size: int, *, small: bool) -> float:
+def _learning_rate(
+    spec: MethodSpec, options: Mapping[str, Option], size: int, *, small: bool
+) -> float:
     """Return the method's peak rate: larger for a small base, smaller for a large adapter."""
-    rate = spec.small_base_rate if small else spec.learning_rate
+    rate = (spec.small_base_rate if small else spec.learning_rate) * spec.rate_factor(options)
     large = size >= LARGE_SIZE and spec.size_name in ("width", "rank")
     return rate * (LARGE_SIZE_FACTOR if large else 1.0)

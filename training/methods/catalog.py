@@ -25,6 +25,8 @@ Option = str | int | bool
 Serving = Literal["mixed batches", "merge into a base", "a base of its own"]
 EXACT: Final = "the base, to the last bit"
 YES_NO: Final = (True, False)
+MADE_BY_A_NETWORK: Final = 1 / 30
+"""Of a prefix's rate: its network's weights want far smaller steps than the numbers themselves."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class MethodSpec:
         learning_rate: Peak rate for a large base.
         small_base_rate: Peak rate for a base like the embedded one.
         variant: What `hub.budget` calls a choice of options.
+        rate_factor: What the rates are multiplied by for a choice of options.
         updates_factor: How many times the usual updates it wants.
     """
 
@@ -57,6 +60,7 @@ class MethodSpec:
     variant: Callable[[Mapping[str, Option]], str] = lambda options: ""
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     choices: Mapping[str, tuple[Option, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    rate_factor: Callable[[Mapping[str, Option]], float] = lambda options: 1.0
     updates_factor: int = 1
 
     @property
@@ -211,11 +215,12 @@ _SPECS: Final = (
         exports=False,
         start="not the base: a prefix takes a share of the attention",
         learning_rate=2e-3,
-        small_base_rate=2e-2,
+        small_base_rate=3e-1,
         _config=configs.prefix_config,
         variant=lambda options: str(options["attentions"]),
         options=MappingProxyType({"attentions": "all", "reparametrised": False}),
         choices=MappingProxyType({"attentions": ("all", "decoder"), "reparametrised": YES_NO}),
+        rate_factor=lambda options: MADE_BY_A_NETWORK if options["reparametrised"] else 1.0,
         updates_factor=2,
     ),
     MethodSpec(
@@ -226,7 +231,7 @@ _SPECS: Final = (
         exports=True,
         start=EXACT,
         learning_rate=1e-3,
-        small_base_rate=1e-2,
+        small_base_rate=2e-2,
         _config=configs.bitfit_config,
     ),
     MethodSpec(
@@ -237,7 +242,7 @@ _SPECS: Final = (
         exports=True,
         start=EXACT,
         learning_rate=1e-3,
-        small_base_rate=1e-2,
+        small_base_rate=1e-1,
         _config=configs.norms_config,
         variant=lambda options: str(options["norm_train"]),
         options=MappingProxyType({"norm_train": "weight"}),
@@ -251,7 +256,7 @@ _SPECS: Final = (
         exports=True,
         start=EXACT,
         learning_rate=3e-3,
-        small_base_rate=2e-2,
+        small_base_rate=1e-1,
         _config=configs.ia3_config,
     ),
     MethodSpec(
@@ -273,7 +278,7 @@ _SPECS: Final = (
         exports=True,
         start=EXACT,
         learning_rate=3e-5,
-        small_base_rate=5e-4,
+        small_base_rate=1e-3,
         _config=configs.no_config,
     ),
 )
