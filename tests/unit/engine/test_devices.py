@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -284,7 +285,7 @@ def meta_engine(host: Engine, folders: Sequence[Path]) -> Engine:
 
 def steps_on(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> list[Tensor]:
     """Encode, decode with and without graphs, project, choose, reorder, leave."""
-    engine._encode(list(requests), engine._rows)
+    engine._begin_pass(list(requests)).run(engine._rows, math.inf)
     plan = engine._current_plan()
     adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
     hidden = engine._model.decode(engine._rows.step(), adapters)
