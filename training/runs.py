@@ -7,16 +7,19 @@ Under `runs/<pair>.<method>.<digest>/` lie:
 - `best/`: the adapter folder with the best dev score so far;
 - `last/`: the adapter as it was last looked at;
 - `state.safetensors`: all that a later process needs to go on from the last look;
-- `summary.json`: how the run ended.
+- `summary.json`: how the run ended;
+- `lock`: held by the process that trains, as long as it lives.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +29,7 @@ from hub.errors import SettingsError, StorageFullError
 from training.recipe import Recipe
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_TAKEN: Final = (errno.EACCES, errno.EAGAIN)
 
 
 class RunFolder:
@@ -43,13 +47,17 @@ class RunFolder:
     def create(cls, root: Path, recipe: Recipe) -> RunFolder:
         """Make the recipe's folder, or open it where an earlier attempt left one.
 
+        It is this process's own from here on.
+
         Raises:
-            SettingsError: The folder cannot be written; the message names it and the remedy.
+            SettingsError: The folder cannot be written, or another process trains in it; the
+                message names it and the remedy.
             StorageFullError: The disk is full.
         """
         run = cls(root / recipe.run_name)
         with _readable_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
+            weakref.finalize(run, os.close, _locked(run.path / "lock"))
         run.write("recipe.json", recipe.to_json().encode())
         return run
 
@@ -109,6 +117,23 @@ class RunFolder:
         """Write how the run ended."""
         text = json.dumps(summary, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
         self.write("summary.json", text.encode())
+
+
+def _locked(path: Path) -> int:
+    """Return a file whose lock is this process's; the system frees it with the process."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in _TAKEN:
+            raise
+        raise SettingsError(
+            f"another process is training in {path.parent}, the folder of this very recipe; wait "
+            "for it to end, or keep this run elsewhere with --runs",
+            field="runs",
+        ) from None
+    return handle
 
 
 def _replace(target: Path, content: bytes) -> None:

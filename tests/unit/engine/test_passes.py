@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
@@ -100,3 +102,39 @@ def test_slots_beside_a_pass_are_written_between_its_slices(
         found = crowd.run(pool)
         assert crowd.written_in_a_pass > 10
         assert tokens(found) == tokens(alone)
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations of torch, and the numbers that they write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.operations += 1
+        self.numbers += found.numel() if isinstance(found, torch.Tensor) else 0
+        return found
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_an_adapter_costs_the_same_to_place_beside_many_as_beside_one(
+    lab: Any, zoo: Any, quantization: str
+) -> None:
+    """Elsewhere loading slows down with every adapter that is there (peft issue 981)."""
+    engine = zoo.engine(lab, quantization, max_rows=4)
+    hosts = [engine.read_adapter(folder) for folder in zoo.folders]
+    counts = []
+    for others in (hosts[1:2], hosts[1:]):
+        for slot in range(1, len(hosts) + 1):
+            engine.clear(slot)
+        for slot, host in enumerate(others, 2):
+            engine.place(slot, host)
+        engine.place(1, hosts[0])  # the bank has its room from here on
+        with Counting() as counted:
+            engine.place(1, hosts[0])
+        counts.append((counted.operations, counted.numbers))
+    assert len(hosts) > 5
+    assert counts[0][0] > 0
+    assert counts[0] == counts[1]

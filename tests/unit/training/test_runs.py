@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,5 +59,36 @@ def test_start_over_keeps_only_the_recipe(run: RunFolder) -> None:
     run.log({"step": 1})
     assert run.unfinished
     run.start_over()
-    assert [file.name for file in run.path.iterdir()] == ["recipe.json"]
+    assert sorted(file.name for file in run.path.iterdir()) == ["lock", "recipe.json"]
     assert not run.unfinished
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from training.recipe import Recipe
+from training.runs import RunFolder
+run = RunFolder.create(Path(sys.argv[1]), Recipe.from_json(sys.stdin.readline()))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_train_in_one_folder(
+    make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe()
+    line = json.dumps(json.loads(recipe.to_json())) + "\n"
+    words = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write(line)
+        other.stdin.flush()
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(SettingsError, match=f"training in {tmp_path}.*--runs") as caught:
+            RunFolder.create(tmp_path, recipe)
+        assert caught.value.field == "runs"
+        RunFolder.create(tmp_path, make_recipe(seed=9))  # another recipe has a folder of its own
+        other.kill()
+    RunFolder.create(tmp_path, recipe)
