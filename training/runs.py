@@ -29,6 +29,8 @@ from hub.errors import SettingsError, StorageFullError
 from training.recipe import Recipe
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+PART: Final = ".part-"
+"""How the names of files begin that are not whole yet."""
 _TAKEN: Final = (errno.EACCES, errno.EAGAIN)
 
 
@@ -58,8 +60,15 @@ class RunFolder:
         with _readable_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
             weakref.finalize(run, os.close, _locked(run.path / "lock"))
+            run._forget_parts()
         run.write("recipe.json", recipe.to_json().encode())
         return run
+
+    def _forget_parts(self) -> None:
+        """Remove what a process that was killed while it wrote left beside the files."""
+        for folder in (self.path, self.best, self.last):
+            for part in folder.glob(f"{PART}*"):
+                part.unlink(missing_ok=True)
 
     @staticmethod
     def check_root(root: Path) -> None:
@@ -137,7 +146,7 @@ def _locked(path: Path) -> int:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{PART}{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

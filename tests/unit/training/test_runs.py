@@ -13,7 +13,7 @@ import pytest
 
 from hub.errors import SettingsError, StorageFullError
 from training.recipe import Recipe
-from training.runs import RunFolder
+from training.runs import PART, RunFolder
 
 
 @pytest.fixture
@@ -63,11 +63,22 @@ def test_start_over_keeps_only_the_recipe(run: RunFolder) -> None:
     assert not run.unfinished
 
 
+def test_what_a_kill_left_half_written_is_removed(
+    run: RunFolder, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    run.save_adapter("best", {"a.safetensors": b"1"})
+    for folder in (run.path, run.best):
+        (folder / f"{PART}a.safetensors.x1").write_bytes(b"half")
+    RunFolder.create(tmp_path / "runs", make_recipe())
+    assert [file.name for file in run.best.iterdir()] == ["a.safetensors"]
+    assert sorted(file.name for file in run.path.iterdir()) == ["best", "lock", "recipe.json"]
+
+
 HOLD = """
 import sys
 from pathlib import Path
 from training.recipe import Recipe
-from training.runs import RunFolder
+from training.runs import PART, RunFolder
 run = RunFolder.create(Path(sys.argv[1]), Recipe.from_json(sys.stdin.readline()))
 print("held", flush=True)
 sys.stdin.read()
