@@ -10,7 +10,6 @@ the tiers, and before the queue runs dry.
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ from typing import Any, Final
 import torch
 
 from hub.bases import Base
-from hub.bench.machine import machine, versions
 from hub.bench.models import random_base
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
@@ -32,7 +30,7 @@ from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.registry import AdapterVersion, Registry
 from server.bench.adapters import RandomAdapter, random_adapter
 from server.bench.observed import Observed
-from server.bench.timing import spread
+from server.bench.residency_report import Run, counters, report
 from server.bench.turns import Side, alternate
 from server.bench.workload import PREFIX, Workload
 from server.core import LOADER_THREADS, quiet_loader
@@ -98,6 +96,8 @@ class ResidencyOptions:
                 raise SettingsError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; give at least 1"
                 )
+        if self.warm < 0:
+            raise SettingsError(f"--warm is {self.warm}; give 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +107,6 @@ class Tiers:
     slots: int
     device_bytes: int
     host_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One way through all requests.
-
-    Attributes:
-        seconds: In which the counted requests were served.
-        tokens: That they came to.
-    """
-
-    seconds: float
-    tokens: int
-    observed: Observed
-    before: Mapping[tuple[str, str], int]
-    after: Mapping[tuple[str, str], int]
-
-    def counter(self, name: str, tier: str) -> int:
-        """Return by how much a counter of a tier has grown."""
-        return self.after[name, tier] - self.before[name, tier]
-
-    def hit_rate(self, tier: str) -> float | None:
-        """Return hits over all looks into a tier."""
-        hits, misses = self.counter("hits", tier), self.counter("misses", tier)
-        return round(hits / (hits + misses), 4) if hits + misses else None
-
-
-def _counters(metrics: Metrics) -> dict[tuple[str, str], int]:
-    value = metrics.registry.get_sample_value
-    return {
-        (name, tier): int(value(f"hub_adapter_cache_{name}_total", {"tier": tier}) or 0)
-        for name in ("hits", "misses", "evictions")
-        for tier in ("device", "host")
-    }
 
 
 def choose_adapters(options: ResidencyOptions) -> list[int]:
@@ -177,7 +143,7 @@ def bench_residency(
             say(f"round {number + 1} of {options.rounds}")
             for name, run in bench.compare(chosen).items():
                 found[name].append(run)
-    return _report(options, base, found, len(set(chosen)))
+    return report(options, base, found, len(set(chosen)))
 
 
 class Bench:
@@ -343,10 +309,10 @@ class _Serving:
             self.worker.submit([job], delivered.put)
         self._finish(options.warm, jobs, delivered)
         self.observed.clear_times()
-        before, began = _counters(self.metrics), self.side.seconds
+        before, began = counters(self.metrics), self.side.seconds
         tokens = self._finish(options.requests, jobs, delivered)
         seconds = self.side.seconds - began
-        return Run(seconds, tokens, self.observed, before, _counters(self.metrics))
+        return Run(seconds, tokens, self.observed, before, counters(self.metrics))
 
     def _finish(self, count: int, jobs: Iterator[Job], delivered: SimpleQueue[Outcome]) -> int:
         """See `count` requests to their end, each followed by another; return their tokens."""
@@ -389,78 +355,3 @@ def _publish(
     if name in known and known[name].manifest == manifest:
         return known[name]
     return registry.publish(adapter.folder, name, manifest)
-
-
-def _report(
-    options: ResidencyOptions, base: Base, found: dict[str, list[Run]], distinct: int
-) -> dict[str, Any]:
-    rates = {name: [run.tokens / run.seconds for run in runs] for name, runs in found.items()}
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    return {
-        "rows": [
-            {
-                "engine": name,
-                "tokens_per_s": round(medians[name], 1),
-                "tokens_per_s_min": round(min(rates[name]), 1),
-                "tokens_per_s_max": round(max(rates[name]), 1),
-                **_details(runs),
-            }
-            for name, runs in found.items()
-        ],
-        "ratio": round(medians["tiered"] / medians["all-resident"], 3),
-        "workload": _describe(options, base, distinct),
-        "machine": machine(options.threads),
-        "versions": versions(),
-    }
-
-
-def _details(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return hits, evictions and times of all runs; counters are of the last one."""
-    last = runs[-1]
-    steps = [taken for run in runs for taken in run.observed.step_ms]
-    delays = [taken for run in runs for taken in run.observed.delay_ms]
-    step = statistics.median(steps)
-    encodes = [taken for run in runs for taken in run.observed.encode_ms]
-    return {
-        "hit_rate": {tier: last.hit_rate(tier) for tier in ("device", "host")},
-        "evictions": {tier: last.counter("evictions", tier) for tier in ("device", "host")},
-        "conversions": sum(run.observed.conversions for run in runs),
-        "place_ms": spread([taken for run in runs for taken in run.observed.place_ms]),
-        "load_ms": spread([taken for run in runs for taken in run.observed.load_ms]),
-        "step_ms": spread(steps),
-        "step_delay_ms": spread(delays),
-        "rows": round(statistics.fmean(n for run in runs for n in run.observed.step_rows), 1),
-        "seconds": {
-            "all": round(sum(run.seconds for run in runs), 2),
-            "decode": round(sum(steps) / 1000, 2),
-            "encode": round(sum(encodes) / 1000, 2),
-            "place": round(sum(sum(run.observed.place_ms) for run in runs) / 1000, 2),
-            "load": round(sum(sum(run.observed.load_ms) for run in runs) / 1000, 2),
-        },
-        "longest_delay_in_steps": round(max(delays, default=0.0) / step, 2),
-        "p99_delay_in_steps": round((spread(delays)["p99"] or 0.0) / step, 2),
-    }
-
-
-def _describe(options: ResidencyOptions, base: Base, distinct: int) -> dict[str, Any]:
-    return {
-        "dims": options.dims,
-        "parameters": base.parameters,
-        "quantization": options.quantization,
-        "adapters": options.adapters,
-        "adapters_requested": distinct,
-        "requests": options.requests,
-        "distribution": options.distribution,
-        "exponent": options.exponent if options.distribution == "zipf" else None,
-        "slots": options.slots,
-        "host": options.host,
-        "rows": options.rows,
-        "in_flight": options.in_flight,
-        "kinds": list(options.kinds),
-        "budget": options.budget,
-        "source_tokens": options.work.source_tokens,
-        "target_tokens": options.work.target_tokens,
-        "target_spread": options.work.spread,
-        "warm": options.warm,
-        "rounds": options.rounds,
-    }

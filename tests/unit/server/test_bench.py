@@ -162,6 +162,12 @@ def test_ctranslate2_is_refused_a_precision_that_it_lacks(tmp_path: Path) -> Non
         PEERS["ctranslate2"](tmp_path, tmp_path, SHORT, "nf4", 1, "cpu")
 
 
+def test_a_negative_warm_up_is_refused() -> None:
+    assert ResidencyOptions(warm=0).warm == 0
+    with pytest.raises(SettingsError, match="--warm is -1; give 0 or more"):
+        ResidencyOptions(warm=-1)
+
+
 def test_bench_residency_serves_everything_from_the_tiers(folder: Path, tmp_path: Path) -> None:
     options = ResidencyOptions(
         adapters=12,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from training.batching import Example
 from training.methods.catalog import METHODS
 from training.recipe import Recipe
 
@@ -78,6 +79,18 @@ def make_base(folder: Path, *, width: int, inner: tuple[int, int]) -> Base:
 @pytest.fixture(scope="session")
 def tokenizer(tiny_base: Base) -> BaseTokenizer:
     return load_tokenizer(tiny_base)
+
+
+def encode_lines(tokenizer: BaseTokenizer, lines: Sequence[tuple[str, str]]) -> list[Example]:
+    """Encode English lines with their German, numbered from 0."""
+    return [
+        Example(
+            tuple(tokenizer.encode_source(source, "en")),
+            tuple(tokenizer.encode_target(target, "de")),
+            number,
+        )
+        for number, (source, target) in enumerate(lines)
+    ]
 
 
 @pytest.fixture

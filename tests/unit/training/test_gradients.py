@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
+from tests.unit.training.conftest import encode_lines
 from training.batching import Example, PlannedBatch, Position, Update
 from training.gradients import Gradients
 from training.loss import Layout
@@ -28,14 +29,7 @@ LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 def examples(tokenizer: BaseTokenizer) -> list[Example]:
     """Lines of very different lengths, so that a mean of means is not the mean."""
     lines = [("two " * n, "zwei " * (1 + 2 * n)) for n in range(1, 9)]
-    return [
-        Example(
-            tuple(tokenizer.encode_source(source, "en")),
-            tuple(tokenizer.encode_target(target, "de")),
-            number,
-        )
-        for number, (source, target) in enumerate(lines)
-    ]
+    return encode_lines(tokenizer, lines)
 
 
 def update(*batches: tuple[int, ...]) -> Update:

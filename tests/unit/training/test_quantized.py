@@ -13,6 +13,7 @@ import torch
 from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import EqualityGateError, SettingsError
+from tests.unit.training.conftest import encode_lines
 from training.batching import Example
 from training.defaults import Overrides
 from training.loss import Layout, collate, smoothed_loss
@@ -31,14 +32,7 @@ IN_SLOTS = sorted(name for name, spec in METHODS.items() if spec.in_slots)
 @pytest.fixture(scope="module")
 def examples(tokenizer: BaseTokenizer) -> list[Example]:
     lines = [(f"{n} hours ago", f"vor {n} Stunden") for n in range(2, 14)]
-    return [
-        Example(
-            tuple(tokenizer.encode_source(source, "en")),
-            tuple(tokenizer.encode_target(target, "de")),
-            number,
-        )
-        for number, (source, target) in enumerate(lines)
-    ]
+    return encode_lines(tokenizer, lines)
 
 
 def adapted(base: Base, recipe: Recipe) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import InterruptedRunError, SettingsError, StorageFullError, TrainingDivergedError
+from tests.unit.training.conftest import encode_lines
 from training.batching import Example
 from training.interrupt import Never, StopRequest
 from training.loss import Layout, collate, smoothed_loss
@@ -85,14 +86,7 @@ def scripted(*scores: float) -> Judge:
 @pytest.fixture(scope="module")
 def examples(tokenizer: BaseTokenizer) -> list[Example]:
     lines = [(f"{n} hours ago", f"vor {n} Stunden") for n in range(2, 26)]
-    return [
-        Example(
-            tuple(tokenizer.encode_source(source, "en")),
-            tuple(tokenizer.encode_target(target, "de")),
-            number,
-        )
-        for number, (source, target) in enumerate(lines)
-    ]
+    return encode_lines(tokenizer, lines)
 
 
 @pytest.fixture
