@@ -35,6 +35,11 @@ def _default_registry() -> str:
     return str(Path(data) / "adapterhub" / "registry")
 
 
+def _default_cache() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "adapterhub"
+
+
 class Settings(BaseModel):
     """Everything that can be set, with its default and its limit."""
 
@@ -45,6 +50,10 @@ class Settings(BaseModel):
     )
     base: Text = Field("embedded", description="base model: embedded, a folder or a HF id")
     runs: Path = Field(Path("runs"), description="folder that keeps training runs")
+    cache: Path = Field(
+        default_factory=_default_cache,
+        description="folder that keeps converted bases and what was said about them",
+    )
 
     host: Text = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
@@ -81,7 +90,7 @@ class Settings(BaseModel):
     def _expand_home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
 
-    @field_validator("runs")
+    @field_validator("runs", "cache")
     @classmethod
     def _expand_home_path(cls, value: Path) -> Path:
         return value.expanduser()
