@@ -24,10 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def own_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Keep the user's settings out of the tests, and the tests out of the user's registry."""
+    """Keep the user's settings out of the tests, and the tests out of the user's folders."""
     for key in [key for key in os.environ if key.startswith("HUB_")]:
         monkeypatch.delenv(key)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")
