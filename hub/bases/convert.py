@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.bases.files import MARKER, read_json, side_files
 from hub.bases.memory import DigestMemory
 from hub.bases.weights import INDEX_SUFFIX, SAFETENSORS, WeightFiles
-from hub.console import note, progress
+from hub.console import note, progress, size_text
 from hub.errors import CorruptBaseError, SettingsError, StorageFullError
 
 if TYPE_CHECKING:
@@ -42,8 +42,14 @@ _SPARE: Final = 64 * 2**20
 """Room left beside the weights for tokenizer files and the file system's own needs."""
 
 
-def converted(folder: Path, weights: WeightFiles, cache: Path) -> Path:
+def converted(name: str, folder: Path, weights: WeightFiles, cache: Path) -> Path:
     """Return the folder of a pickled checkpoint's conversion, made now if need be.
+
+    Args:
+        name: What the user called the base.
+        folder: Where its files lie.
+        weights: The pickles.
+        cache: The hub's.
 
     Raises:
         CorruptBaseError: The checkpoint cannot be read, or is not of its config's family.
@@ -57,7 +63,7 @@ def converted(folder: Path, weights: WeightFiles, cache: Path) -> Path:
         target = home / key
         if not is_complete(target):
             with _locked(home / f"{key}.lock"):
-                _make(folder, weights, target)
+                _make(name, folder, weights, target)
         return target
 
 
@@ -77,7 +83,7 @@ def conversions(cache: Path) -> list[Path]:
     return [path for path in found if is_complete(path)]
 
 
-def _make(folder: Path, weights: WeightFiles, target: Path) -> None:
+def _make(name: str, folder: Path, weights: WeightFiles, target: Path) -> None:
     """Convert while the lock is held: leftovers of the key are nobody's."""
     from hub.registry.disk import sync_folder
 
@@ -88,7 +94,7 @@ def _make(folder: Path, weights: WeightFiles, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=f"stage-{target.name}-", dir=target.parent))
     try:
-        _write(folder, weights, stage)
+        _write(name, folder, weights, stage)
         sync_folder(stage)
         stage.rename(target)
         sync_folder(target.parent)
@@ -96,7 +102,7 @@ def _make(folder: Path, weights: WeightFiles, target: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _write(folder: Path, weights: WeightFiles, stage: Path) -> None:
+def _write(name: str, folder: Path, weights: WeightFiles, stage: Path) -> None:
     stage.chmod(0o755)
     for path in side_files(folder):
         shutil.copyfile(path, stage / path.name)
@@ -104,11 +110,11 @@ def _write(folder: Path, weights: WeightFiles, stage: Path) -> None:
     size = sum(tensor.nbytes for tensor in tensors.values())
     _check_room(stage, size)
     note(
-        f"converting {weights.files[0].parent.name or folder}: {_size(weights.bytes)} of "
-        f"{weights.files[0].suffix} to {_size(size)} of safetensors in {stage.parent}, once"
+        f"converting {name}: {size_text(weights.bytes)} of "
+        f"{weights.files[0].suffix} to {size_text(size)} of safetensors in {stage.parent}, once"
     )
     files = _write_shards(tensors, stage, size)
-    source = {"format": _FORMAT, "source": str(folder), "files": files}
+    source = {"format": _FORMAT, "name": name, "source": str(folder), "files": files}
     (stage / MARKER).write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
 
 
@@ -172,7 +178,7 @@ def _write_shards(tensors: Mapping[str, Tensor], stage: Path, size: int) -> dict
     shards = list(_shards(tensors))
     weight_map: dict[str, str] = {}
     sizes: dict[str, int] = {}
-    with progress(f"writing {_size(size)}", size) as bar:
+    with progress(f"writing {size_text(size)}", size) as bar:
         for number, names in enumerate(shards, start=1):
             file = stage / _shard_name(number, len(shards))
             _save({name: tensors[name] for name in names}, file)
@@ -252,7 +258,8 @@ def _locked(path: Path) -> Iterator[None]:
 def _check_room(stage: Path, size: int) -> None:
     free = shutil.disk_usage(stage).free
     if free < size + _SPARE:
-        raise _full(stage.parent, f"{_size(size + _SPARE)} are needed, {_size(free)} are free")
+        needed = size_text(size + _SPARE)
+        raise _full(stage.parent, f"{needed} are needed, {size_text(free)} are free")
 
 
 @contextmanager
@@ -264,11 +271,11 @@ def _explained(home: Path, size: int) -> Iterator[None]:
         yield
     except SafetensorError as error:
         if "No space left" in str(error) or "os error 28" in str(error):
-            raise _full(home, f"about {_size(size)} are needed") from error
+            raise _full(home, f"about {size_text(size)} are needed") from error
         raise SettingsError(f"{home} cannot be written: {error}; set HUB_CACHE") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(home, f"about {_size(size)} are needed") from error
+            raise _full(home, f"about {size_text(size)} are needed") from error
         raise SettingsError(
             f"{error.filename or home}: {error.strerror}; converted bases are kept in {home}, set "
             "HUB_CACHE to a folder that can be written",
@@ -282,7 +289,3 @@ def _full(home: Path, why: str) -> StorageFullError:
         "folder on another disk",
         field="cache",
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 / 10 else f"{count / 1e6:.1f} MB"

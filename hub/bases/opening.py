@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hub.bases.base import EMBEDDED, Base
 from hub.bases.convert import converted
+from hub.bases.download import HubRef, fetch
 from hub.bases.files import check_inside, side_files
 from hub.bases.weights import find_weights
 from hub.errors import BaseNotFoundError, CorruptBaseError
@@ -30,15 +31,27 @@ def open_base(ref: str = EMBEDDED, *, cache: Path | None = None) -> Base:
     """
     if ref == EMBEDDED:
         return _open_folder(ref, Path(__file__).parent / "embedded", cache)
-    folder = Path(ref).expanduser()
-    if folder.is_dir():
-        return _open_folder(ref, folder.resolve(), cache)
-    if ref.count("/") == 1 and not ref.startswith((".", "/", "~")):
-        return _open_folder(ref, _download(ref), cache)
-    raise BaseNotFoundError(
-        f"base {ref!r} is neither {EMBEDDED!r}, a folder, nor a Hugging Face id (owner/name)",
-        field="base",
-    )
+    folder = _local_folder(ref)
+    if folder is not None:
+        return _open_folder(ref, folder, cache)
+    found = HubRef.parse(ref)
+    if found is None:
+        raise BaseNotFoundError(
+            f"base {ref!r} is neither {EMBEDDED!r}, a folder, nor a Hugging Face id (owner/name or "
+            "owner/name@revision)",
+            field="base",
+        )
+    fetched = fetch(found)
+    return _open_folder(ref, fetched.folder, cache, fetched.commit)
+
+
+def _local_folder(ref: str) -> Path | None:
+    """Return the folder that a ref names, None where it names none."""
+    try:
+        folder = Path(ref).expanduser()
+        return folder.resolve() if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a null character
+        return None
 
 
 def _open_folder(ref: str, folder: Path, cache: Path | None, commit: str = "") -> Base:
@@ -50,7 +63,7 @@ def _open_folder(ref: str, folder: Path, cache: Path | None, commit: str = "") -
         base = Base(name=ref, folder=folder, commit=commit, cache=cache)
         _ = base.stored
         return base
-    made = converted(folder, weights, load_settings().cache if cache is None else cache)
+    made = converted(ref, folder, weights, load_settings().cache if cache is None else cache)
     return Base(name=ref, folder=made, origin=folder, commit=commit, cache=cache)
 
 
@@ -66,18 +79,3 @@ def _check_config(ref: str, folder: Path) -> None:
             "into the base; move the adapter's files to a folder of their own",
             field="base",
         )
-
-
-def _download(ref: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.model", "*.spm", "README.md"]
-    try:
-        return Path(snapshot_download(ref, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise BaseNotFoundError(
-            f"base {ref!r} cannot be had from the Hugging Face Hub ({type(error).__name__}); "
-            "check the name and the network, or give a local folder",
-            field="base",
-        ) from error

@@ -210,7 +210,7 @@ def test_the_conversion_is_made_once_and_again_after_an_edit(tmp_path: Path, cap
     folder = write_bin(tmp_path / "base", model, published_state(model, "m2m_100"))
     first = open_base(str(folder))
     said = capsys.readouterr().err
-    assert "converting base" in said
+    assert f"converting {folder}: " in said
     assert "MB" in said
     again = open_base(str(folder))
     assert again.folder == first.folder
