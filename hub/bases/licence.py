@@ -29,9 +29,12 @@ def licence_of(
     return stated or _known(name) or _known(str(config.get("_name_or_path", "")))
 
 
-def is_non_commercial(licence: str) -> bool:
-    """Return whether a licence, as it is named, forbids commercial use."""
-    return bool(_NON_COMMERCIAL.search(licence.replace("_", "-")))
+def licence_text(licence: str) -> str:
+    """Return a base's licence as people are told it; adapters are bound by it too."""
+    if not licence:
+        return "not stated"
+    forbids = _NON_COMMERCIAL.search(licence.replace("_", "-"))
+    return f"{licence}: no commercial use of the base or its adapters" if forbids else licence
 
 
 def _known(name: str) -> str:

@@ -30,7 +30,7 @@ def open_base(ref: str = EMBEDDED, *, cache: Path | None = None) -> Base:
         StorageFullError: There is no room to convert it.
     """
     if ref == EMBEDDED:
-        return _open_folder(ref, Path(__file__).parent / "embedded", cache)
+        return _open_folder(ref, embedded_folder(), cache)
     folder = _local_folder(ref)
     if folder is not None:
         return _open_folder(ref, folder, cache)
@@ -43,6 +43,11 @@ def open_base(ref: str = EMBEDDED, *, cache: Path | None = None) -> Base:
         )
     fetched = fetch(found)
     return _open_folder(ref, fetched.folder, cache, fetched.commit)
+
+
+def embedded_folder() -> Path:
+    """Return the folder of the base that ships with the package."""
+    return Path(__file__).parent / "embedded"
 
 
 def _local_folder(ref: str) -> Path | None:
