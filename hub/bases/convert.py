@@ -222,13 +222,16 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return contiguous tensors of which no two share memory, as the format demands."""
+    import torch
+
     seen: set[int] = set()
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage().data_ptr()
         whole = tensor.nbytes == tensor.untyped_storage().nbytes()
-        shared = storage in seen or not whole
-        found[name] = tensor.clone() if shared else tensor.contiguous()
+        if storage in seen or not whole:
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        found[name] = tensor.contiguous()
         seen.add(storage)
     return found
 
