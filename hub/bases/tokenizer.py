@@ -14,6 +14,7 @@ from typing import Protocol
 from hub.bases.base import Base
 from hub.errors import CorruptBaseError, LanguageError
 from hub.languages import canonical, m2m_code
+from hub.text import normal, normal_target
 
 
 class BaseTokenizer(Protocol):
@@ -43,7 +44,7 @@ class BaseTokenizer(Protocol):
         """Return encoder input ids, language and end tokens included.
 
         Args:
-            text: One segment.
+            text: One segment, in any form; `hub.text.normal` is applied to it.
             language: What it is written in.
             target: What it shall become; families that say so in the source must be told.
         """
@@ -52,7 +53,7 @@ class BaseTokenizer(Protocol):
         """Return the ids that every translation into the language begins with."""
 
     def encode_target(self, text: str, language: str) -> list[int]:
-        """Return labels: the prefix, the text, the end token."""
+        """Return labels: the prefix, the text as `hub.text.normal_target` has it, the end token."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens left out."""
@@ -120,7 +121,7 @@ class M2M100Tokenizer:
 
     def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
         """Return `[language] pieces </s>`; the target is said by the decoder's prefix."""
-        return [self._language_id(language), *self._encode(text), self.eos_id]
+        return [self._language_id(language), *self._encode(normal(text)), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return `[language]`."""
@@ -128,7 +129,7 @@ class M2M100Tokenizer:
 
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `[language] pieces </s>`."""
-        return self.encode_source(text, language)
+        return [self._language_id(language), *self._encode(normal_target(text)), self.eos_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
