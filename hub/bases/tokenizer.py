@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.bases.base import Base
-from hub.errors import CorruptBaseError, LanguageError
-from hub.languages import canonical, m2m_code
+from hub.errors import CorruptBaseError
+from hub.languages import canonical, choose, m2m_code
 from hub.text import normal, normal_target
 
 
@@ -56,7 +56,7 @@ class BaseTokenizer(Protocol):
         """Return labels: the prefix, the text as `hub.text.normal_target` has it, the end token."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special tokens left out."""
+        """Return the text of ids, special tokens left out, the unknown one as well."""
 
 
 class M2M100Tokenizer:
@@ -92,7 +92,8 @@ class M2M100Tokenizer:
             language: len(vocabulary) + codes.index(code) for language, code in languages.items()
         }
         self._unk_id = int(vocabulary["<unk>"])
-        self._specials = frozenset(int(vocabulary[t]) for t in ("<s>", "<pad>", "</s>"))
+        hidden = ("<s>", "<pad>", "</s>", "<unk>")
+        self._specials = frozenset(int(vocabulary[token]) for token in hidden)
 
     @property
     def pad_id(self) -> int:
@@ -145,14 +146,7 @@ class M2M100Tokenizer:
         return [self._id_of_piece.get(piece, self._unk_id) for piece in pieces]
 
     def _language_id(self, language: str) -> int:
-        try:
-            return self._language_ids[language]
-        except KeyError:
-            known = ", ".join(sorted(self._language_ids))
-            raise LanguageError(
-                f"the base model has no language {language!r}; it has: {known}",
-                field="language",
-            ) from None
+        return self._language_ids[choose(language, self._language_ids, "the base model")]
 
 
 def load_tokenizer(base: Base) -> BaseTokenizer:
