@@ -20,6 +20,7 @@ from typing import Annotated, Final
 import typer
 
 from hub import __version__
+from hub.console import prepare_streams
 from hub.errors import HubError
 
 COMMAND_GROUP: Final = "hub.commands"
@@ -36,6 +37,7 @@ Register = Callable[[typer.Typer], None]
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    prepare_streams()
     # bitsandbytes, which PEFT imports, advises on some CPUs to fetch kernels at run time.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     sys.exit(run(sys.argv[1:]))

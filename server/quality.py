@@ -6,9 +6,10 @@ Length-normalised sequence log-probability is the best cheap detector of patholo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from hub.text import normal
 from server.messages import Candidate, Flag, Signals
 
 MAX_PERIOD: Final = 16
@@ -17,6 +18,7 @@ REPETITION_LIMIT: Final = 0.5
 RATIO_LIMITS: Final = (1 / 3, 3.0)
 MIN_RATIO_TOKENS: Final = 8
 """Below this length on both sides a ratio says nothing: "no" may well become five tokens."""
+MAX_UNKNOWN_CHARACTERS: Final = 8
 
 
 def repetition(tokens: Sequence[int]) -> float:
@@ -65,3 +67,35 @@ def judge(source: Sequence[int], candidate: Candidate, signals: Signals) -> tupl
     ):
         flags.append(Flag.LENGTH_RATIO)
     return tuple(flags)
+
+
+def judge_unknown(source: Sequence[int], candidate: Candidate, unk_id: int) -> tuple[Flag, ...]:
+    """Return on which sides the vocabulary could not spell a text.
+
+    A vocabulary with bytes can spell everything, and is never warned of.
+    """
+    flags: list[Flag] = []
+    if unk_id in source:
+        flags.append(Flag.UNKNOWN_CHARACTERS)
+    if unk_id in candidate.token_ids:
+        flags.append(Flag.UNKNOWN_TOKEN)
+    return tuple(flags)
+
+
+def unknown_characters(
+    text: str, encode: Callable[[str], Sequence[int]], unk_id: int
+) -> tuple[str, ...]:
+    """Return the first characters of a source text that become the unknown token.
+
+    Args:
+        text: The source, which has some.
+        encode: The tokenizer's way from a source to its tokens.
+        unk_id: The unknown token.
+    """
+    found: list[str] = []
+    for character in dict.fromkeys(normal(text)):
+        if unk_id in encode(character):
+            found.append(character)
+        if len(found) == MAX_UNKNOWN_CHARACTERS:
+            break
+    return tuple(found)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.bases.base import Base
-from hub.errors import CorruptBaseError, LanguageError
-from hub.languages import canonical, m2m_code
+from hub.errors import CorruptBaseError
+from hub.languages import canonical, choose, m2m_code
+from hub.text import normal, normal_target
 
 
 class BaseTokenizer(Protocol):
@@ -43,7 +44,7 @@ class BaseTokenizer(Protocol):
         """Return encoder input ids, language and end tokens included.
 
         Args:
-            text: One segment.
+            text: One segment, in any form; `hub.text.normal` is applied to it.
             language: What it is written in.
             target: What it shall become; families that say so in the source must be told.
         """
@@ -52,10 +53,10 @@ class BaseTokenizer(Protocol):
         """Return the ids that every translation into the language begins with."""
 
     def encode_target(self, text: str, language: str) -> list[int]:
-        """Return labels: the prefix, the text, the end token."""
+        """Return labels: the prefix, the text as `hub.text.normal_target` has it, the end token."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special tokens left out."""
+        """Return the text of ids, special tokens left out, the unknown one as well."""
 
 
 class M2M100Tokenizer:
@@ -91,7 +92,8 @@ class M2M100Tokenizer:
             language: len(vocabulary) + codes.index(code) for language, code in languages.items()
         }
         self._unk_id = int(vocabulary["<unk>"])
-        self._specials = frozenset(int(vocabulary[t]) for t in ("<s>", "<pad>", "</s>"))
+        hidden = ("<s>", "<pad>", "</s>", "<unk>")
+        self._specials = frozenset(int(vocabulary[token]) for token in hidden)
 
     @property
     def pad_id(self) -> int:
@@ -120,7 +122,7 @@ class M2M100Tokenizer:
 
     def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
         """Return `[language] pieces </s>`; the target is said by the decoder's prefix."""
-        return [self._language_id(language), *self._encode(text), self.eos_id]
+        return [self._language_id(language), *self._encode(normal(text)), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return `[language]`."""
@@ -128,7 +130,7 @@ class M2M100Tokenizer:
 
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `[language] pieces </s>`."""
-        return self.encode_source(text, language)
+        return [self._language_id(language), *self._encode(normal_target(text)), self.eos_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
@@ -144,14 +146,7 @@ class M2M100Tokenizer:
         return [self._id_of_piece.get(piece, self._unk_id) for piece in pieces]
 
     def _language_id(self, language: str) -> int:
-        try:
-            return self._language_ids[language]
-        except KeyError:
-            known = ", ".join(sorted(self._language_ids))
-            raise LanguageError(
-                f"the base model has no language {language!r}; it has: {known}",
-                field="language",
-            ) from None
+        return self._language_ids[choose(language, self._language_ids, "the base model")]
 
 
 def load_tokenizer(base: Base) -> BaseTokenizer:
