@@ -198,6 +198,11 @@ def _seconds_left(work: Progress, before: float, spent: float) -> float | None:
     return spent * max(0.0, work.total - work.done) / (work.done - before)
 
 
+def size_text(count: int) -> str:
+    """Return a number of bytes as people read it, such as 2.46 GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
 def duration(seconds: float) -> str:
     """Return a time in hours, minutes and seconds, such as 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)

@@ -81,7 +81,7 @@ def open_core(
     Raises:
         HubError: The base or the registry cannot be opened.
     """
-    base = open_base(settings.base)
+    base = open_base(settings.base, cache=settings.cache)
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
@@ -93,7 +93,9 @@ def open_core(
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     translator = Translator(
-        router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
+        router=Router(
+            registry.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+        ),
         tokenizer=tokenizer,
         worker=worker,
         limits=limits_of(settings, base, tokenizer),

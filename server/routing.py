@@ -51,13 +51,15 @@ class Router:
         resolve: Ref → version; raises HubError.
         languages: BCP-47 codes that the base's tokenizer has.
         base_name: For messages.
-        base_digest: Adapters of any other base are refused.
+        base_digest: For messages.
+        is_base: Whether a digest in a manifest means the base; adapters of others are refused.
     """
 
     resolve: Callable[[str], AdapterVersion]
     languages: frozenset[str]
     base_name: str
     base_digest: str
+    is_base: Callable[[str], bool]
 
     def route(self, source: str, target: str, adapter: str) -> Route:
         """Decide who translates. Blocks on the registry.
@@ -128,7 +130,7 @@ class Router:
 
     def _check_base(self, version: AdapterVersion) -> None:
         made_for = version.manifest.base
-        if made_for.digest != self.base_digest:
+        if not self.is_base(made_for.digest):
             raise WrongBaseError(
                 f"adapter {version.ref} was made for base {made_for.name!r} ({made_for.digest}), "
                 f"but this server has {self.base_name!r} ({self.base_digest}); serve that base, "

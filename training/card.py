@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from hub.bases.licence import licence_text
 from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric
 from training.equality import DRIFT
 from training.gates import QUALITY_METRIC, SIGNIFICANT
@@ -70,7 +71,7 @@ def _what(manifest: AdapterManifest) -> str:
 
 
 def _licensed(licence: str) -> str:
-    return f", {licence}" if licence else ", licence not stated"
+    return f", licence {licence_text(licence)}"
 
 
 def _test_set(manifest: AdapterManifest) -> str:

@@ -30,13 +30,13 @@ def register(app: typer.Typer) -> None:
     from training.bench.commands import register_bench
     from training.corpora.commands import corpus_app
     from training.methods.commands import methods
-    from training.pretrain.commands import bases_app
+    from training.pretrain.commands import register_pretraining
 
     app.command("train", cls=GroupedCommand)(train)
     app.command("methods")(methods)
     app.command("eval")(evaluate)
     app.add_typer(corpus_app, name="corpus")
-    app.add_typer(bases_app, name="bases")
+    register_pretraining(app)
     register_bench(app)
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.bases.licence import licence_text
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
 from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric, ScoreRecord
@@ -131,6 +132,7 @@ def print_outcome(outcome: TrainOutcome) -> None:
     remark = tokenizer_remark(manifest.language_pair.target)
     if remark:
         note(remark)
+    note(f"base licence: {licence_text(manifest.base.licence)}")
     if outcome.version:
         note(f"digest {outcome.version.digest}")
         note("next:   hub serve")

@@ -130,8 +130,12 @@ def publish_folder(
     as_json: JsonFlag = False,
 ) -> None:
     """Publish an adapter folder as the next version of a name."""
+    from hub.bases.licence import licence_text
+    from hub.console import note
+
     with _opened(_location(registry)) as opened:
         version = opened.publish(folder, name or _default_name(folder), aliases=alias or ())
+    note(f"base licence: {licence_text(version.manifest.base.licence)}")
     if as_json:
         _print_json(version_record(version))
     else:
@@ -220,6 +224,8 @@ def _lift(manifest: AdapterManifest, metric: Literal["chrf++", "bleu", "exact"])
 
 
 def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tuple[str, str]]:
+    from hub.bases.licence import licence_text
+
     manifest = version.manifest
     corpus = manifest.corpus
     asked = "by size" if manifest.budget is None else f"{100 * manifest.budget:.3g} %"
@@ -235,6 +241,7 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
             f"{100 * manifest.realised_fraction:.4g} %",
         ),
         ("base", f"{manifest.base.name} {manifest.base.digest}"),
+        ("base licence", licence_text(manifest.base.licence)),
         (
             "corpus",
             f"{corpus.name} ({corpus.licence}), {corpus.train:,} train, {corpus.dev:,} dev, "

@@ -48,7 +48,7 @@ class Engine:
         model: Model,
         banks: Banks,
         reader: AdapterReader,
-        digest: str,
+        base: Base,
         max_rows: int,
         device: torch.device = CPU,
         capture: Capture | None = None,
@@ -57,7 +57,7 @@ class Engine:
         self._model = model
         self._banks = banks
         self._reader = reader
-        self._digest = digest
+        self._base = base
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._sources = SourceQueue(self._begin_pass)
@@ -101,9 +101,9 @@ class Engine:
         place = find_device(device)
         precision = find_precision(quantization, place)
         family = find_family(base.config)
-        architecture = family.architecture(base.decoding_config)
+        architecture = base.architecture
         with torch.inference_mode():
-            model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
+            model = build_model(Checkpoint(base, family), precision, place)
         return_freed_memory()
         deltas = find_deltas(precision)
         reader = AdapterReader(
@@ -111,12 +111,12 @@ class Engine:
             architecture,
             deltas,
             base.digest,
-            weights=lambda: Checkpoint(base.folder, family, architecture),
+            weights=lambda: Checkpoint(base, family),
             dtype=precision.cache_dtype,
         )
         banks = Banks(architecture, slots, deltas.merge_macs, place)
         capture = capture or find_capture(precision, place)
-        return cls(model, banks, reader, base.digest, max_rows, place, capture)
+        return cls(model, banks, reader, base, max_rows, place, capture)
 
     def twin(self, slots: int) -> Engine:
         """Return another engine over the same weights, with slots and rows of its own.
@@ -124,7 +124,7 @@ class Engine:
         Its steps run eagerly; nothing is recorded for it on a GPU.
         """
         banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
-        return Engine(self._model, banks, self._reader, self._digest, self._max_rows, self._device)
+        return Engine(self._model, banks, self._reader, self._base, self._max_rows, self._device)
 
     @property
     def architecture(self) -> Architecture:
@@ -177,10 +177,10 @@ class Engine:
             IncompatibleAdapterError: The kind of adapter is not served.
             CorruptBlobError: A file cannot be read.
         """
-        if manifest is not None and manifest.base.digest != self._digest:
+        if manifest is not None and not self._base.answers_to(manifest.base.digest):
             raise WrongBaseError(
                 f"the adapter was trained on base {manifest.base.name!r} "
-                f"({manifest.base.digest}), this engine serves {self._digest}"
+                f"({manifest.base.digest}), this engine serves {self._base.digest}"
             )
         adapter = self._reader.read(folder)
         if manifest is not None and manifest.trainable_parameters != adapter.parameters:
@@ -199,9 +199,10 @@ class Engine:
             WrongBaseError: The adapter was read for another base.
         """
         self._check_free(slot)
-        if adapter.digest != self._digest:
+        own = self._base.digest
+        if adapter.digest != own:
             raise WrongBaseError(
-                f"the adapter was read for base {adapter.digest}, this engine serves {self._digest}"
+                f"the adapter was read for base {adapter.digest}, this engine serves {own}"
             )
         self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes)
 

@@ -40,7 +40,7 @@ def version(pair: str = "en-ko", base: str = OUR_BASE) -> AdapterVersion:
 
 
 def router(resolve: Callable[[str], AdapterVersion]) -> Router:
-    return Router(resolve, frozenset({"en", "ko", "de"}), "some-base", OUR_BASE)
+    return Router(resolve, frozenset({"en", "ko", "de"}), "some-base", OUR_BASE, OUR_BASE.__eq__)
 
 
 def never(ref: str) -> AdapterVersion:
