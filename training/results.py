@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.bases.licence import licence_text
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
-from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric, ScoreRecord
+from hub.manifest import (
+    AdapterManifest,
+    ComparisonRecord,
+    CorpusReference,
+    LengthRecord,
+    Metric,
+    ScoreRecord,
+)
 from training.card import span
 from training.methods.catalog import METHODS, method, size_option
 from training.scoring import LOWER_IS_BETTER, METRICS, tokenizer_remark
@@ -77,13 +84,15 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "base_folder": str(outcome.base_folder) if outcome.base_folder else None,
         "segments_too_long": outcome.too_long,
         "unspelt_pieces": round(outcome.unspelt, 6),
-        "segments": {
-            "train": manifest.corpus.train,
-            "dev": manifest.corpus.dev,
-            "test": manifest.corpus.test,
-        },
+        "segments": _segments(manifest.corpus),
         "data": outcome.data.facts() if outcome.data else None,
     }
+
+
+def _segments(corpus: CorpusReference | None) -> dict[str, int] | None:
+    if corpus is None:
+        return None
+    return {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
 
 
 def score_facts(scores: Sequence[ScoreRecord]) -> dict[str, float]:
@@ -108,7 +117,7 @@ def print_outcome(outcome: TrainOutcome) -> None:
     """Print the short table and the next command."""
     manifest = outcome.manifest
     ref = outcome.version.ref if outcome.version else str(outcome.folder)
-    if outcome.data:
+    if outcome.data and manifest.corpus:
         note(data_line(outcome.data, manifest.corpus.train))
     if outcome.too_long:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ABSENT: Final = 0
 _NOTHING: Final = "–"
+_UNKNOWN: Final = "not known"
 _COLUMNS: Final = (
     "adapter", ">version", "pair", "method", ">size", ">share", ">chrF++", "aliases", "digest",
     ">bytes",
@@ -175,9 +176,10 @@ def version_record(version: AdapterVersion) -> dict[str, Any]:
         "realised_fraction": manifest.realised_fraction,
         "trainable_parameters": manifest.trainable_parameters,
         "base": manifest.base.model_dump(mode="json"),
-        "corpus": manifest.corpus.model_dump(mode="json"),
+        "corpus": manifest.corpus.model_dump(mode="json") if manifest.corpus else None,
         "recipe_digest": manifest.recipe_digest,
         "seed": manifest.seed,
+        "origin": manifest.origin.model_dump(mode="json") if manifest.origin else None,
         "scores": [score.model_dump(mode="json") for score in manifest.scores],
         "bytes": version.bytes,
         "created_at": version.created_at.isoformat(),
@@ -227,7 +229,6 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
     from hub.bases.licence import licence_text
 
     manifest = version.manifest
-    corpus = manifest.corpus
     asked = "by size" if manifest.budget is None else f"{100 * manifest.budget:.3g} %"
     return [
         ("adapter", version.ref),
@@ -242,18 +243,40 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
         ),
         ("base", f"{manifest.base.name} {manifest.base.digest}"),
         ("base licence", licence_text(manifest.base.licence)),
-        (
-            "corpus",
-            f"{corpus.name} ({corpus.licence}), {corpus.train:,} train, {corpus.dev:,} dev, "
-            f"{corpus.test:,} test",
-        ),
-        ("recipe", f"{manifest.recipe_digest}, seed {manifest.seed}"),
+        *_making(manifest),
         ("published", version.created_at.isoformat(timespec="seconds")),
         ("bytes", f"{version.bytes:,}"),
         ("aliases here", ", ".join(version.aliases) or _NOTHING),
         ("all aliases", ", ".join(f"{alias} → {s.version}" for alias, s in aliases.items())),
         *((f"file {name}", f"sha256:{sha256}") for name, sha256 in version.files.items()),
     ]
+
+
+def _making(manifest: AdapterManifest) -> list[tuple[str, str]]:
+    """Return what the adapter was made from, each part "not known" where it is not."""
+    corpus, origin = manifest.corpus, manifest.origin
+    seed = _UNKNOWN if manifest.seed is None else str(manifest.seed)
+    facts = [
+        (
+            "corpus",
+            f"{corpus.name} ({corpus.licence}), {corpus.train:,} train, {corpus.dev:,} dev, "
+            f"{corpus.test:,} test"
+            if corpus
+            else _UNKNOWN,
+        ),
+        ("recipe", f"{manifest.recipe_digest or _UNKNOWN}, seed {seed}"),
+    ]
+    if origin:
+        was = f", was {origin.method}" if origin.method else ""
+        named = f" from {origin.source}" if origin.source else ""
+        facts.append(("origin", f"{origin.kind}{named}{was}"))
+        if origin.digest:
+            facts.append(("original files", origin.digest))
+        facts += [
+            (f"parent {each.ref}", f"weight {each.weight:g}, {each.digest}")
+            for each in origin.parents
+        ]
+    return facts
 
 
 def _report_record(report: FsckReport) -> dict[str, Any]:
