@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.bases.base import Base
+from hub.bases.tokenizers.pieces import byte_ids_of
 from hub.errors import CorruptBaseError
 from hub.languages import canonical, choose, m2m_code
 from hub.text import normal, normal_target
@@ -35,6 +36,10 @@ class BaseTokenizer(Protocol):
     @property
     def unk_id(self) -> int:
         """Id of what the vocabulary cannot spell."""
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id, of the vocabulary that outputs are spelled in."""
 
     @property
     def languages(self) -> frozenset[str]:
@@ -114,6 +119,11 @@ class M2M100Tokenizer:
     def unk_id(self) -> int:
         """Id of what the vocabulary cannot spell; with byte fallback it is rare."""
         return self._unk_id
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces, by id."""
+        return byte_ids_of(self._id_of_piece)
 
     @property
     def languages(self) -> frozenset[str]:
