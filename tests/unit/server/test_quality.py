@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from server.messages import Candidate, Flag
-from server.quality import judge, judge_unknown, measure, repetition, unknown_characters
+from server.quality import (
+    judge,
+    judge_unknown,
+    measure,
+    repetition,
+    text_tokens,
+    unknown_characters,
+)
 
 
 def candidate(*tokens: int, finished: bool = True, log_probability: float = -3.0) -> Candidate:
@@ -93,3 +100,19 @@ def test_unknown_characters_are_named_once_in_order_and_only_a_few() -> None:
     assert unknown_characters("e\u0301", encode, unk_id=3) == ("\u00e9",)
     many = "".join(chr(0x4E00 + index) for index in range(100))
     assert "".join(unknown_characters(many, encode, unk_id=3)) == many[:8]
+
+
+@pytest.mark.parametrize(
+    ("source", "empty"),
+    [
+        ((90, 5, 6, 7, 2), (90, 2)),  # M2M-100, NLLB: language, text, end
+        ((5, 6, 7, 2, 90), (2, 90)),  # mBART: text, end, language
+        ((5, 6, 7, 2), (2,)),  # Marian with one target, mT5
+        ((80, 81, 82, 5, 6, 7, 2), (80, 81, 82, 2)),  # T5: words that ask for the pair
+    ],
+)
+def test_the_layouts_own_tokens_are_not_the_texts(
+    source: tuple[int, ...], empty: tuple[int, ...]
+) -> None:
+    assert text_tokens(source, empty) == (5, 6, 7)
+    assert text_tokens(empty, empty) == ()
