@@ -27,6 +27,7 @@ from hub.errors import (
     DeadlineError,
     EngineError,
     HubError,
+    InputError,
     OverloadedError,
     ServerUnreachableError,
 )
@@ -113,7 +114,15 @@ class HubClient:
     _max_contents: int = field(default=sys.maxsize, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Prepare the channel; the connection is made by the first call."""
+        """Prepare the channel; the connection is made by the first call.
+
+        Raises:
+            InputError: The target is no address that could be looked up.
+        """
+        if not self.target.strip() or not self.target.isprintable():
+            raise InputError(
+                f"{self.target!r} is not the address of a server; give host:port", field="target"
+            )
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

@@ -6,6 +6,7 @@ Length-normalised sequence log-probability is the best cheap detector of patholo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -41,6 +42,23 @@ def _longest_loop(tokens: Sequence[int], period: int) -> int:
         if run >= period * (MIN_REPEATS - 1):
             longest = max(longest, run + period)
     return longest
+
+
+def text_tokens(source: tuple[int, ...], empty: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the tokens of a source that are the text's, in whichever layout its base has.
+
+    Args:
+        source: Encoder input of the text.
+        empty: Encoder input of no text: what the layout puts in front of it and behind it.
+    """
+    front = _common(source, empty)
+    behind = min(_common(source[::-1], empty[::-1]), len(empty) - front)
+    return source[front : len(source) - behind]
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def measure(source: Sequence[int], candidate: Candidate) -> Signals:

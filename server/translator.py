@@ -36,7 +36,7 @@ from server.messages import (
 )
 from server.metrics import BASE_LABEL, Metrics
 from server.ports import JobRunner
-from server.quality import judge, judge_unknown, measure, unknown_characters
+from server.quality import judge, judge_unknown, measure, text_tokens, unknown_characters
 from server.routing import Route, Router
 
 _Result = TypeVar("_Result")
@@ -159,18 +159,20 @@ class Translator:
         outcomes: dict[int, Outcome],
         route: Route,
     ) -> list[ItemResult]:
+        empty = self._encode("", route.pair)
         return [
-            self._result(text, item, outcomes[item.key], route)
+            self._result(_Sent(text, text_tokens(item.source_ids, empty), item), outcomes, route)
             if isinstance(item, Job)
             else ItemResult(error=item)
             for text, item in zip(command.contents, prepared, strict=True)
         ]
 
-    def _result(self, text: str, job: Job, outcome: Outcome, route: Route) -> ItemResult:
+    def _result(self, sent: _Sent, outcomes: dict[int, Outcome], route: Route) -> ItemResult:
+        source, job = sent.tokens, sent.job
+        outcome = outcomes[job.key]
         if outcome.error is not None:
             return ItemResult(error=outcome.error, timings=outcome.timings, input_tokens=job.tokens)
         best, *others = outcome.candidates
-        source = job.source_ids[1:-1]  # without language and end tokens
         signals = measure(source, best)
         unk = self.tokenizer.unk_id
         return ItemResult(
@@ -181,7 +183,7 @@ class Translator:
             timings=outcome.timings,
             input_tokens=job.tokens,
             output_tokens=best.length,
-            unknown_characters=self._unknown(text, route) if unk in source else (),
+            unknown_characters=self._unknown(sent.text, route) if unk in source else (),
         )
 
     def _unknown(self, text: str, route: Route) -> tuple[str, ...]:
@@ -218,6 +220,15 @@ class Translator:
             metrics.length_ratio.labels(pair).observe(item.signals.length_ratio)
             for flag in item.flags:
                 metrics.quality_flags.labels(pair, name, flag.value).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A text that was translated, and its tokens without those of the base's own layout."""
+
+    text: str
+    tokens: tuple[int, ...]
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class InputText:
     def __str__(self) -> str:
         """Name it in a message."""
         shown = self.text if len(self.text) <= _SHOWN else self.text[: _SHOWN - 1] + "…"
-        return f"line {self.line} ({shown!r})" if self.line else repr(shown)
+        quoted = repr(shown) if self.error is None else f"'{shown}'"
+        return f"line {self.line} ({quoted})" if self.line else quoted
 
 
 def read_lines(stream: Iterable[bytes]) -> Iterator[InputText]:

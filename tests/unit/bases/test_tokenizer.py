@@ -53,6 +53,21 @@ def test_special_ids_are_those_of_transformers(ours, theirs):
     assert ours.decoder_start_id == open_base().config["decoder_start_token_id"]
 
 
+def test_the_unknown_token_is_left_out_as_in_transformers(ours, theirs):
+    ids = ours.encode_target("Monday morning", "en")
+    holed = [*ids[:2], ours.unk_id, *ids[2:]]
+    assert "⁇" in ours._pieces.decode_pieces([ours._piece_of_id[ours.unk_id]])  # else it shows
+    assert ours.decode(holed) == theirs.decode(holed, skip_special_tokens=True)
+    assert ours.decode(holed) == "Monday morning"
+
+
+def test_a_variety_has_the_ids_of_its_language(ours):
+    for variety in ("en-GB", "en_AU", "eng_Latn"):
+        assert ours.encode_source("colour", variety) == ours.encode_source("colour", "en")
+    assert ours.target_prefix("pt-PT") == ours.target_prefix("pt")
+    assert ours.target_prefix("zh-Hant-HK") == ours.target_prefix("zh")
+
+
 def test_control_tokens_in_text_are_text(ours, theirs):
     text = "</s> __ko__ <pad>"
     ids = ours.encode_source(text, "en")
