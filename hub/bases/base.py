@@ -13,6 +13,7 @@ from hub.bases.files import RECORD, read_json
 from hub.bases.headers import WIDTHS, TensorPlace, read_headers
 from hub.bases.licence import licence_of
 from hub.bases.memory import DigestMemory
+from hub.bases.values import read_values
 from hub.bases.weights import WeightFiles, find_weights
 from hub.budget import ModelDimensions
 from hub.errors import CorruptBaseError
@@ -222,14 +223,4 @@ class Base:
         return DigestMemory(load_settings().cache if self.cache is None else self.cache)
 
     def _read(self, name: str) -> Tensor:
-        from safetensors import SafetensorError, safe_open
-
-        place = self.stored[name]
-        try:
-            with safe_open(place.file, framework="pt") as handle:
-                tensor: Tensor = handle.get_tensor(name)
-                return tensor
-        except (SafetensorError, OSError) as error:
-            raise CorruptBaseError(
-                f"{place.file} cannot be read as safetensors: {error}", field="base"
-            ) from error
+        return read_values(self.stored[name])

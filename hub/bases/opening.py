@@ -7,12 +7,14 @@ from pathlib import Path
 from hub.bases.base import EMBEDDED, Base
 from hub.bases.convert import converted
 from hub.bases.download import HubRef, fetch
-from hub.bases.files import check_inside, side_files
+from hub.bases.files import check_inside, read_json, side_files
 from hub.bases.weights import find_weights
 from hub.errors import BaseNotFoundError, CorruptBaseError
 from hub.settings import load_settings
 
 _ADAPTER_CONFIG = "adapter_config.json"
+_OTHER_WEIGHTS = "transformers_weights"
+"""Key by which transformers 5 loads another file than the canonical one."""
 
 
 def open_base(ref: str = EMBEDDED, *, cache: Path | None = None) -> Base:
@@ -78,6 +80,13 @@ def _check_config(ref: str, folder: Path) -> None:
             f"base {ref!r}: no config.json in {folder}; give a transformers folder", field="base"
         )
     check_inside(folder, folder / "config.json")
+    elsewhere = read_json(folder / "config.json").get(_OTHER_WEIGHTS)
+    if elsewhere is not None:
+        raise CorruptBaseError(
+            f"base {ref!r}: {_OTHER_WEIGHTS} of config.json names {elsewhere!r:.80}; weights have "
+            "their usual names here, take the key out",
+            field="base",
+        )
     if (folder / _ADAPTER_CONFIG).exists():
         raise CorruptBaseError(
             f"base {ref!r}: {folder} holds an {_ADAPTER_CONFIG}, which transformers would load "

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ZIP: Final = b"PK\x03\x04"
-_GLOBAL: Final = re.compile(r"(?:GLOBAL |callable |function |class )`?([\w.]+\.[\w.]+)")
+_GLOBAL: Final = re.compile(r"GLOBAL ([\w.<>]+)")
+_REASON: Final = re.compile(r"WeightsUnpickler error: (.*)")
 _SAFE_COPY: Final = "take a copy of the model in safetensors from a source that you trust"
 
 
@@ -62,17 +63,18 @@ def _load(path: Path, *, mapped: bool) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> CorruptBaseError:
+    """Say why; torch's own advice, to read the file without the safeguard, is left out."""
     named = _GLOBAL.search(str(error))
-    if named and "weights_only" in str(error):
+    if named:
         return CorruptBaseError(
             f"{path} is refused: its pickle asks for {named[1]}, and a checkpoint of tensors needs "
             f"no code; {_SAFE_COPY}",
             field="base",
         )
-    lines = str(error).splitlines() or [""]
-    return _wrong(
-        path, f"is damaged or no checkpoint of PyTorch ({type(error).__name__}: {lines[0]:.120})"
-    )
+    found = _REASON.search(str(error))
+    lines = [found[1]] if found else str(error).splitlines() or [""]
+    reason = "" if lines[0].startswith("Weights only load failed") else f": {lines[0]:.120}"
+    return _wrong(path, f"is damaged or no checkpoint of PyTorch ({type(error).__name__}{reason})")
 
 
 def _check_archive(path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hub.bases.values import read_values
 from hub.engine.architecture import Stack
 from hub.engine.families.family import Family
 from hub.errors import CorruptBaseError
@@ -24,21 +23,16 @@ class Checkpoint:
     """
 
     def __init__(self, base: Base, family: Family) -> None:
-        """Open the files without reading the weights.
+        """Take the base's tensors; no weights are read yet.
 
         Args:
             base: Whose weights.
             family: How it names them.
-
-        Raises:
-            CorruptBaseError: A file cannot be read.
         """
         self.folder = base.folder
         self.family = family
         self.architecture = base.architecture
         self._tensors = base.tensors
-        files = sorted({place.file for place in self._tensors.values()})
-        self._handles = {file: _open(file) for file in files}
         self._unread = set(self._tensors)
 
     def linear(self, stack: Stack, layer: int, name: str) -> tuple[Tensor, Tensor | None]:
@@ -118,20 +112,11 @@ class Checkpoint:
         if place is None:
             raise CorruptBaseError(f"{self.folder} lacks the tensor {name!r}")
         self._unread.discard(name)
-        # A copy: a view would keep the whole file mapped, and its pages in memory.
-        stored = self._handles[place.file].get_tensor(place.name)
-        tensor: Tensor = stored.to(torch.float32, copy=True)
-        if tuple(tensor.shape) != shape:
+        if place.shape != shape:
             raise CorruptBaseError(
-                f"{self.folder}: {name!r} has shape {tuple(tensor.shape)}, config.json says {shape}"
+                f"{self.folder}: {name!r} has shape {place.shape}, config.json says {shape}"
             )
+        tensor = read_values(place).float()
         if not bool(torch.isfinite(tensor).all()):
             raise CorruptBaseError(f"{self.folder}: {name!r} holds values that are not finite")
         return tensor
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error

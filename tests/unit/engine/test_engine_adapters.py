@@ -249,6 +249,8 @@ def test_the_manifest_must_agree(lab: Any, model: Any, base: Any, engine: Engine
     folder = lab.lora(model, 1, targets=("q_proj",), rank=4)
     count = 8 * 2 * 4 * 32
     assert engine.read_adapter(folder, manifest(base.digest, count)).parameters == count
+    assert base.former_digest != base.digest  # what releases up to 0.1 published
+    assert engine.read_adapter(folder, manifest(base.former_digest, count)).parameters == count
     with pytest.raises(AdapterBindingError, match=r"2,048.*2,049"):
         engine.read_adapter(folder, manifest(base.digest, count + 1))
     with pytest.raises(WrongBaseError, match="random"):
