@@ -45,7 +45,9 @@ def read_ln_tuning(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save",), "LN tuning")
     weights = target.weights()
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_PEFT_KEY, target.norms).items():
+    modules = files.by_module(_PEFT_KEY, target.norms)
+    files.rules.check(modules, target.norms, "ln_tuning_layers.weight")
+    for module, parts in modules.items():
         names = ("weight",) if target.architecture.norm_kind == "rms" else ("weight", "bias")
         site = _bind(target, module, parts, names, "ln_tuning_layers.")
         weight, bias = _norm(weights, site)

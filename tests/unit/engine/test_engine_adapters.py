@@ -134,7 +134,7 @@ def test_a_norm_that_the_config_denies_is_refused(lab: Any, model: Any, engine: 
         {"fan_in_fan_out": True},
         {"lora_bias": True},
         {"lora_alpha": "many"},
-        {"alpha_pattern": {".*q_proj": 3}},
+        {"alpha_pattern": {"(q_proj": 3}},
         {"peft_type": "P_TUNING"},
         {"peft_type": "CROSS_ATTENTION"},
         {"peft_type": None},
