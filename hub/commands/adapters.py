@@ -29,7 +29,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Adapter name.")]
 
 adapters_app = typer.Typer(
-    help="List, show, alias, publish and check adapters.", no_args_is_help=True
+    help="List, show, alias, publish, import and check adapters.", no_args_is_help=True
 )
 
 
@@ -46,10 +46,10 @@ def list_adapters(
     found: list[AdapterVersion] = []
     location = _location(registry)
     if _exists(location):
-        with _opened(location) as opened:
+        with opened_registry(location) as opened:
             found = _selected(opened, name, pair, method, latest)
     if as_json:
-        _print_json({"registry": location, "adapters": [version_record(v) for v in found]})
+        print_json({"registry": location, "adapters": [version_record(v) for v in found]})
     elif found:
         from hub.console import print_table
 
@@ -78,7 +78,7 @@ def show_adapter(
     record["files"] = dict(version.files)
     record["adapter_aliases"] = {alias: state.version for alias, state in aliases.items()}
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
     from hub.console import print_table
 
@@ -112,7 +112,7 @@ def move_alias(
         expected = _current(opened, name, alias) if expect is None else (expect or None)
         state = opened.set_alias(name, alias, version, expected)
     if as_json:
-        _print_json(
+        print_json(
             {"name": name, "alias": alias, "from": expected, "to": state.version,
              "digest": state.digest, "generation": state.generation}
         )  # fmt: skip
@@ -134,11 +134,11 @@ def publish_folder(
     from hub.bases.licence import licence_text
     from hub.console import note
 
-    with _opened(_location(registry)) as opened:
+    with opened_registry(_location(registry)) as opened:
         version = opened.publish(folder, name or _default_name(folder), aliases=alias or ())
     note(f"base licence: {licence_text(version.manifest.base.licence)}")
     if as_json:
-        _print_json(version_record(version))
+        print_json(version_record(version))
     else:
         print(f"{version.ref} {version.digest}")
 
@@ -156,7 +156,7 @@ def check_registry(
     with _existing(registry) as opened:
         report = opened.fsck(repair=repair)
     if as_json:
-        _print_json(_report_record(report))
+        print_json(_report_record(report))
     else:
         _print_report(report)
     raise typer.Exit(report.exit_code)
@@ -321,6 +321,12 @@ def _default_name(folder: Path) -> str:
 
     try:
         manifest = AdapterManifest.from_json((folder / MANIFEST_FILE).read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"cannot read {folder / MANIFEST_FILE} ({error.strerror}); give the folder of an "
+            "adapter. One from elsewhere is taken in with `hub adapters import`",
+            field="folder",
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read {folder / MANIFEST_FILE} ({error}); give the folder of an adapter",
@@ -342,7 +348,8 @@ def _exists(location: str) -> bool:
 
 
 @contextmanager
-def _opened(location: str) -> Iterator[Registry]:
+def opened_registry(location: str) -> Iterator[Registry]:
+    """Open a registry for the block, made if missing."""
     from hub.registry import Registry
 
     with Registry.open(location) as registry:
@@ -361,9 +368,10 @@ def _existing(flag: str | None) -> Iterator[Registry]:
             "with --registry or HUB_REGISTRY",
             field="registry",
         )
-    with _opened(location) as registry:
+    with opened_registry(location) as registry:
         yield registry
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a value as JSON for a script to read."""
     print(json.dumps(value, ensure_ascii=False, indent=2))

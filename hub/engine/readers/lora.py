@@ -31,13 +31,11 @@ _KEY: Final = re.compile(
 )
 _A, _B, _MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 _REFUSED: Final = (
-    "modules_to_save", "fan_in_fan_out", "lora_bias", "use_qalora", "use_bdlora",
+    "modules_to_save", "fan_in_fan_out", "lora_bias", "megatron_config", "use_qalora", "use_bdlora",
     "layer_replication", "trainable_token_indices", "target_parameters",
     "alora_invocation_tokens", "velora_config", "kasa_config", "monteclora_config", "arrow_config",
 )  # fmt: skip
 _KEEP_THE_BASE: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
-FOLDED_STARTS: Final = ("pissa", "olora")
-"""Starts that follow from the base's weights alone, so that importing can take them out."""
 _CHANGE_THE_BASE: Final = ("pissa", "corda", "olora", "lora_ga", "loftq")
 
 
@@ -147,12 +145,17 @@ def check_start(config: Mapping[str, Any]) -> None:
     )
 
 
+def is_folded_start(start: object) -> bool:
+    """Return whether a start follows from the base's weights alone: importing can take it out."""
+    return isinstance(start, str) and (start == "pissa" or start.lower() == "olora")
+
+
 def _converted(start: str) -> str:
     if start == "loftq":
         return f"LoftQ's base is a quantized one of its own: {HOW_TO_SERVE_WHOLE_WEIGHTS}"
     by_import = (
         "`hub adapters import` computes the difference for this start, or "
-        if start.lower() in FOLDED_STARTS
+        if is_folded_start(start)
         else ""
     )
     return (

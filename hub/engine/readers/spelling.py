@@ -38,6 +38,11 @@ def adapter_name(name: str) -> str:
     return (match["adapter"] or "") if match else ""
 
 
+def names_parameter(name: str) -> bool:
+    """Return whether a tensor's name, however it is spelled, is that of an adapter's parameter."""
+    return _PARAMETER.fullmatch(_unwrapped(name)) is not None
+
+
 def _unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 

@@ -154,7 +154,7 @@ def edited(folder: Path, **changes: Any) -> Path:
     [
         ("pissa", "hub adapters import.*path_initial_model_for_weight_conversion"),
         ("pissa_niter_16", "path_initial_model_for_weight_conversion"),
-        ("PiSSA", "hub adapters import"),
+        ("PiSSA", "path_initial_model_for_weight_conversion"),
         ("olora", "hub adapters import.*path_initial_model_for_weight_conversion"),
         ("OLoRA", "hub adapters import"),
         ("corda", "path_initial_model_for_weight_conversion"),
