@@ -79,6 +79,6 @@ def _read(data: bytes, line: int) -> InputText:
     try:
         return InputText(data.decode(), line)
     except UnicodeDecodeError as error:
-        told = f"byte 0x{data[error.start]:02x} at position {error.start} is not UTF-8; convert it"
+        byte = f"byte 0x{data[error.start]:02x} at position {error.start}"
         shown = data.decode("utf-8", "backslashreplace")
-        return InputText(shown, line, TextError(told))
+        return InputText(shown, line, TextError(f"{byte} is not UTF-8; convert the input"))

@@ -127,6 +127,25 @@ def test_a_full_disk_behind_standard_output_is_named(run: Run, words: list[str])
     assert b"Exception ignored" not in done.stderr
 
 
+def test_a_name_that_the_locale_cannot_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "hub",
+        "adapters",
+        "list",
+        "--registry",
+        f"{tmp_path}/레지스트리",
+    ]
+    environment = os.environ | POOR["C locale"]
+    done = subprocess.run(words, env=environment, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert done.stderr.endswith(b"set LC_ALL=C.UTF-8, or use another name\n")
+    fixed = environment | {"LC_ALL": "C.UTF-8"}
+    done = subprocess.run(words, env=fixed, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0
+
+
 def test_the_hubs_own_tables_in_a_c_locale() -> None:
     """A real command whose output is Korean, in both of its forms."""
     words = [sys.executable, "-m", "hub", "corpus", "sample", "--pair", "en-ko", "--lines", "3"]
