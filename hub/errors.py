@@ -52,7 +52,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MAX_CONTENTS: Final = "max_contents"
+"""Key of the metadata with the texts that a call may have, in the error of a call with more."""
 
 
 class HubError(Exception):

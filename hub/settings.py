@@ -179,4 +179,6 @@ def _explain(error: ValidationError, sources: _Sourced) -> SettingsError:
         hint = f"did you mean {close[0]!r}?" if close else "remove it"
         return SettingsError(f"setting {name!r} (from {source}) does not exist; {hint}", field=name)
     message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] == "string_unicode":
+        message = "it is not text in this locale; set LC_ALL=C.UTF-8, or use another name"
     return SettingsError(f"setting {name} = {value!r} (from {source}): {message}", field=name)

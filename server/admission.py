@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hub.errors import DecodingError, HubError, InputError, TextError
+from hub.errors import MAX_CONTENTS, DecodingError, HubError, InputError, TextError
+from hub.text import is_blank
 from server.messages import Search, SearchChoice, TranslateCommand
 
 PLAIN_TEXT: Final = "text/plain"
@@ -19,8 +20,9 @@ MAX_LENGTH_PENALTY: Final = 10.0
 OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
 OUTPUT_TOKENS_EXTRA: Final = 48
 
-# Control characters other than tab and line ends, and surrogates.
-_UNTRANSLATABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters other than those that count as blanks, and surrogates.
+_UNTRANSLATABLE: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_MAX_NAMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
             f"{len(command.contents)} texts in one request; at most {limits.max_contents} are "
             "allowed, so split them over several requests",
             field="contents",
+            metadata={MAX_CONTENTS: str(limits.max_contents)},
         )
     if command.mime_type not in ("", PLAIN_TEXT):
         raise InputError(
@@ -96,8 +99,8 @@ def check_text(text: str, limits: Limits) -> HubError | None:
             f"text has {len(text)} characters; at most {limits.max_content_characters} are "
             "allowed, so split it"
         )
-    if not text.strip():
-        return TextError("text is empty or blank; leave it out of the request")
+    if is_blank(text):
+        return blank_error(text)
     found = _UNTRANSLATABLE.search(text)
     if found is None:
         return None
@@ -105,6 +108,15 @@ def check_text(text: str, limits: Limits) -> HubError | None:
     if found[0] >= "\ud800":
         return TextError(f"text has a lone surrogate, {what}; send valid UTF-8")
     return TextError(f"text has control character {what}; remove it")
+
+
+def blank_error(text: str) -> TextError:
+    """Return the error of a text that holds nothing to translate; it names what cannot be seen."""
+    unseen = list(dict.fromkeys(character for character in text if not character.isspace()))
+    names = ", ".join(f"U+{ord(character):04X}" for character in unseen[:_MAX_NAMED])
+    more = ", …" if len(unseen) > _MAX_NAMED else ""
+    held = f" (it holds {names}{more} and no other characters)" if unseen else ""
+    return TextError(f"text is empty or blank{held}; leave it out of the request")
 
 
 def check_source(tokens: int, limits: Limits) -> HubError | None:

@@ -85,7 +85,7 @@ def open_core(
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
-        engine = _load_engine(base, settings, metrics)
+        engine = _load_engine(base, tokenizer, settings, metrics)
     except BaseException:
         registry.close()
         raise
@@ -107,7 +107,9 @@ def open_core(
     return Core(base, settings, registry, translator, worker, spill)
 
 
-def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
+def _load_engine(
+    base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
+) -> Engine:
     from hub.engine.engine import Engine
 
     before = resident_bytes()
@@ -118,6 +120,7 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
         max_rows=settings.max_batch_rows,
         threads=settings.threads,
         device=settings.device,
+        tokenizer=tokenizer,
     )
     metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine

@@ -133,6 +133,8 @@ class Flag(Enum):
     TRUNCATED = "truncated"
     REPETITION = "repetition"
     LENGTH_RATIO = "length_ratio"
+    UNKNOWN_CHARACTERS = "unknown_characters"
+    UNKNOWN_TOKEN = "unknown_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,11 @@ class AlternativeText:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What became of one text."""
+    """What became of one text.
+
+    Attributes:
+        unknown_characters: The first few characters of the source that the vocabulary lacks.
+    """
 
     text: str = ""
     signals: Signals = field(default_factory=Signals)
@@ -166,6 +172,7 @@ class ItemResult:
     timings: Timings = field(default_factory=Timings)
     input_tokens: int = 0
     output_tokens: int = 0
+    unknown_characters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,8 @@ class TranslateResult:
     """What became of a command; `items` keep the order of its contents.
 
     Attributes:
+        source: The source language as it was served; it may say less than the command's.
+        target: The target language, likewise.
         adapter_version: "name:version", "" for the base model.
         adapter_digest: "sha256:…", "" for the base model.
         stage_seconds: Seconds by stage of the whole command: "route", "tokenize", "total".

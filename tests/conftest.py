@@ -17,6 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(
         HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1"
     )
+    # Raw gRPC channels and urllib in tests would ask a proxy of the developer's for loopback.
+    os.environ.update(no_proxy="localhost,127.0.0.1,::1", NO_PROXY="localhost,127.0.0.1,::1")
     # Time limits of single examples only measure the machine's other load.
     hypothesis_settings.register_profile("local", deadline=None)
     hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, database=None)

@@ -45,7 +45,13 @@ class Decoder:
         """Return an engine with one slot, in this decoder's numbers."""
         from hub.engine.engine import Engine
 
-        return Engine.load(base, quantization=self.quantization, slots=1, max_rows=MAX_ROWS)
+        return Engine.load(
+            base,
+            quantization=self.quantization,
+            slots=1,
+            max_rows=MAX_ROWS,
+            tokenizer=self._tokenizer,
+        )
 
     def place(self, folder: Path, manifest: AdapterManifest | None = None) -> None:
         """Put an adapter folder into the slot, in the place of the one before.

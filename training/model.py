@@ -64,6 +64,8 @@ def load_base_model(
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise _corrupt(base, f"tensor {missing[0]} is missing or of another shape")
+    if base.has_own_output and _is_tied(model):
+        raise _corrupt(base, "this release of transformers ties its output table; update it")
     _spare_attention(model)
     if precision == "bfloat16":
         from training.precision import train_in_bfloat16
@@ -73,6 +75,11 @@ def load_base_model(
         _quicken_products(model)
     _spare_draws(model, base.family, dropout)
     return model.eval()  # type: ignore[no-any-return]
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return output.weight is model.get_input_embeddings().weight
 
 
 def _dropout_settings(family: str, dropout: float) -> dict[str, float]:

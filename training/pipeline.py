@@ -376,7 +376,7 @@ def _pass_gates(
             manifest=manifest,
             end=end_of(model),
             lines=lines,
-            trained=trained_side(model, lines, work.slots),
+            trained=trained_side(model, lines, work.slots, work.tokenizer.byte_ids),
         )
     )
 

@@ -156,11 +156,13 @@ def print_outcome(outcome: TrainOutcome) -> None:
 
 
 def data_line(report: CorpusReport, train: int) -> str:
-    """Say in one line what became of the data."""
+    """Say in one line what became of the data, and what its readers noted."""
     gone = {**report.skipped, **report.removed}
     left_out = ", ".join(f"{name} {count:,}" for name, count in gone.items()) or "nothing"
     more = f"; {report.over_limit:,} more were there, see --train" if report.over_limit else ""
-    return f"data: {report.read:,} segments read, left out: {left_out}; {train:,} trained on{more}"
+    told = "".join(f"\nnote: {text}" for text in report.notes)
+    read = f"data: {report.read:,} segments read, left out: {left_out}"
+    return f"{read}; {train:,} trained on{more}{told}"
 
 
 def print_scores(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hub.engine.families import Family
 
 FOLDER: Final = "bases"
+_STAGE: Final = "stage"
 _FORMAT: Final = 1
 _SHARD: Final = 2**30
 _SPARE: Final = 64 * 2**20
@@ -59,10 +60,10 @@ def converted(name: str, folder: Path, weights: WeightFiles, cache: Path) -> Pat
     home = cache / FOLDER
     with _explained(home, weights.bytes):
         home.mkdir(parents=True, exist_ok=True)
-        key = _key(folder, weights, DigestMemory(cache))
-        target = home / key
+        target = home / _key(folder, weights, DigestMemory(cache))
         if not is_complete(target):
-            with _locked(home / f"{key}.lock"):
+            _sweep(home)
+            with _locked(_lock_of(target)):
                 _make(name, folder, weights, target)
         return target
 
@@ -83,18 +84,28 @@ def conversions(cache: Path) -> list[Path]:
     return [path for path in found if is_complete(path)]
 
 
+def _sweep(home: Path) -> None:
+    """Remove what killed processes left; what is being written has its lock held."""
+    for stage in home.glob(f"{_STAGE}-*"):
+        lock = _lock_of(home / stage.name.split("-")[1])
+        with _held(lock, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+            if free:
+                shutil.rmtree(stage, ignore_errors=True)
+
+
 def _make(name: str, folder: Path, weights: WeightFiles, target: Path) -> None:
-    """Convert while the lock is held: leftovers of the key are nobody's."""
+    """Convert while the lock is held."""
     from hub.registry.disk import sync_folder
 
-    for leftover in target.parent.glob(f"stage-{target.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     if is_complete(target):  # another process made it while this one waited
         return
     shutil.rmtree(target, ignore_errors=True)
-    stage = Path(tempfile.mkdtemp(prefix=f"stage-{target.name}-", dir=target.parent))
+    before = [path.stat() for path in weights.files]
+    stage = Path(tempfile.mkdtemp(prefix=f"{_STAGE}-{target.name}-", dir=target.parent))
     try:
         _write(name, folder, weights, stage)
+        _check_unchanged(weights, before)
+        _seal(stage)
         sync_folder(stage)
         stage.rename(target)
         sync_folder(target.parent)
@@ -113,9 +124,28 @@ def _write(name: str, folder: Path, weights: WeightFiles, stage: Path) -> None:
         f"converting {name}: {size_text(weights.bytes)} of "
         f"{weights.files[0].suffix} to {size_text(size)} of safetensors in {stage.parent}, once"
     )
-    files = _write_shards(tensors, stage, size)
+    _write_shards(tensors, stage, size)
+    files = {path.name: path.stat().st_size for path in sorted(stage.iterdir())}
     source = {"format": _FORMAT, "name": name, "source": str(folder), "files": files}
     (stage / MARKER).write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
+
+
+def _check_unchanged(weights: WeightFiles, before: list[os.stat_result]) -> None:
+    for path, was in zip(weights.files, before, strict=True):
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns, now.st_ino) != (was.st_size, was.st_mtime_ns, was.st_ino):
+            raise CorruptBaseError(
+                f"{path} changed while it was converted; run the command again when it is written",
+                field="base",
+            )
+
+
+def _seal(stage: Path) -> None:
+    """Bring every file to the disk, and let nobody write to it."""
+    for path in stage.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        path.chmod(0o444)
 
 
 def _tensors(folder: Path, weights: WeightFiles) -> dict[str, Tensor]:
@@ -173,23 +203,20 @@ def _check_size(folder: Path, weights: WeightFiles, tensors: Mapping[str, Tensor
         )
 
 
-def _write_shards(tensors: Mapping[str, Tensor], stage: Path, size: int) -> dict[str, int]:
-    """Write weights in shards, which bounds what a failure costs; return their sizes by name."""
+def _write_shards(tensors: Mapping[str, Tensor], stage: Path, size: int) -> None:
+    """Write weights in shards, so that progress is seen and little is in memory at once."""
     shards = list(_shards(tensors))
     weight_map: dict[str, str] = {}
-    sizes: dict[str, int] = {}
     with progress(f"writing {size_text(size)}", size) as bar:
         for number, names in enumerate(shards, start=1):
             file = stage / _shard_name(number, len(shards))
             _save({name: tensors[name] for name in names}, file)
-            sizes[file.name] = file.stat().st_size
             weight_map |= dict.fromkeys(names, file.name)
             bar.advance(sum(tensors[name].nbytes for name in names))
     if len(shards) > 1:
         index = {"metadata": {"total_size": size}, "weight_map": weight_map}
         path = stage / f"{SAFETENSORS}{INDEX_SUFFIX}"
         path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    return sizes
 
 
 def _shards(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
@@ -215,9 +242,6 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(_apart(tensors), file, metadata={"format": "pt"})
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-    file.chmod(0o444)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -243,17 +267,33 @@ def _key(folder: Path, weights: WeightFiles, memory: DigestMemory) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.lock")
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; it dies with its holder."""
+    """Hold a lock between processes, waiting for it if need be."""
+    with _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+        if free:
+            yield
+            return
+    note("another process is converting this base; waiting for it")
+    with _held(path, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _held(path: Path, operation: int) -> Iterator[bool]:
+    """Take a lock, which dies with its holder; yield whether it was to be had."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, operation)
         except BlockingIOError:
-            note("another process is converting this base; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

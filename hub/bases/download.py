@@ -110,7 +110,7 @@ def fetch(ref: HubRef) -> Fetched:
 
 def _check_id(ref: str, name: str) -> None:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)

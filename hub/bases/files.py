@@ -37,7 +37,8 @@ def side_files(folder: Path) -> list[Path]:
 def check_inside(folder: Path, path: Path) -> None:
     """Check that a file is in the folder, not a link out of it.
 
-    The Hugging Face cache links from a snapshot's folder to the blobs beside it; that is inside.
+    The Hugging Face cache links from a snapshot's folder to the blobs beside it, and from there to
+    blobs that several models share; that is inside.
 
     Raises:
         CorruptBaseError: It is elsewhere, or a link to nothing.
@@ -45,7 +46,8 @@ def check_inside(folder: Path, path: Path) -> None:
     home, place = folder.resolve(), path.resolve()
     homes = [home]
     if home.parent.name == _SNAPSHOTS:
-        homes.append(home.parent.parent / _BLOBS)
+        repository = home.parent.parent
+        homes += [repository / _BLOBS, repository.parent / _BLOBS]
     if not any(place.is_relative_to(each) for each in homes):
         raise CorruptBaseError(
             f"{path} is a link to {place}, outside of the base's folder; put a copy of the file "

@@ -56,7 +56,7 @@ def _local_folder(ref: str) -> Path | None:
     """Return the folder that a ref names, None where it names none."""
     try:
         folder = Path(ref).expanduser()
-        return folder.resolve() if folder.is_dir() else None
+        return folder.resolve() if ref and folder.is_dir() else None
     except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a null character
         return None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hub.bases import Base
+from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
@@ -25,10 +26,12 @@ from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
+from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
     AdapterBindingError,
     DecodingError,
     EngineError,
+    HubError,
     SlotsBusyError,
     TextError,
     WrongBaseError,
@@ -52,6 +55,7 @@ class Engine:
         max_rows: int,
         device: torch.device = CPU,
         capture: Capture | None = None,
+        utf8: Utf8Rule | None = None,
     ) -> None:
         """Assemble; `Engine.load` is the way in."""
         self._model = model
@@ -63,7 +67,8 @@ class Engine:
         self._sources = SourceQueue(self._begin_pass)
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
-        self._rows = Rows(model.architecture, model.precision, device)
+        self._utf8 = utf8
+        self._rows = Rows(model.architecture, model.precision, device, utf8)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -77,6 +82,7 @@ class Engine:
         threads: int | None = None,
         device: str = "cpu",
         capture: Capture | None = None,
+        tokenizer: BaseTokenizer | None = None,
     ) -> Engine:
         """Read and pack a base.
 
@@ -89,6 +95,8 @@ class Engine:
             device: "auto", "cpu", "cuda" or "cuda:n".
             capture: How decode steps are recorded; by default CUDA graphs on a GPU, and nothing
                 on a CPU. Only for precisions that keep adapters in floats.
+            tokenizer: The base's, where the caller has loaded it: its byte pieces must form valid
+                UTF-8. Without it the base's own is loaded, if it has one.
 
         Raises:
             BaseNotFoundError: The family is not served.
@@ -116,7 +124,8 @@ class Engine:
         )
         banks = Banks(architecture, slots, deltas.merge_macs, place)
         capture = capture or find_capture(precision, place)
-        return cls(model, banks, reader, base, max_rows, place, capture)
+        utf8 = Utf8Rule.of(_byte_pieces(base) if tokenizer is None else tokenizer.byte_ids)
+        return cls(model, banks, reader, base, max_rows, place, capture, utf8)
 
     def twin(self, slots: int) -> Engine:
         """Return another engine over the same weights, with slots and rows of its own.
@@ -124,7 +133,10 @@ class Engine:
         Its steps run eagerly; nothing is recorded for it on a GPU.
         """
         banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
-        return Engine(self._model, banks, self._reader, self._base, self._max_rows, self._device)
+        return Engine(
+            self._model, banks, self._reader, self._base, self._max_rows, self._device,
+            utf8=self._utf8,
+        )  # fmt: skip
 
     @property
     def architecture(self) -> Architecture:
@@ -367,3 +379,14 @@ class Engine:
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, self._banks.plan(self._rows.slot_of_row()))
         return self._plan[1]
+
+
+def _byte_pieces(base: Base) -> Mapping[int, int]:
+    """Return the byte pieces of a base's vocabulary; none where it has no tokenizer that loads.
+
+    The engine itself runs on ids, and serves bases that no text can be given to.
+    """
+    try:
+        return load_tokenizer(base).byte_ids
+    except HubError:
+        return {}

@@ -10,13 +10,28 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hub.errors import CorruptBaseError
 
 _SPACE = "▁"
+_BYTES: Final = 256
 _CONTROL = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<> ]+>")
 """What control tokens look like in a vocabulary; <0x0A> and the like are bytes."""
+
+
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def byte_ids_of(ids: Mapping[str, int]) -> Mapping[int, int]:
+    """Return the byte of each byte piece (`<0x0A>`) of a vocabulary, by id.
+
+    Vocabularies without byte fallback have none. A few such names alone are no byte fallback.
+    """
+    found = {index: match[1] for piece, index in ids.items() if (match := _BYTE.fullmatch(piece))}
+    if len(found) < _BYTES:
+        return {}
+    return {index: int(digits, 16) for index, digits in found.items()}
 
 
 class Pieces(Protocol):

@@ -70,23 +70,24 @@ def _tables(
     copies = [name for name in family.embeddings if name in names]
     if not copies:
         raise CorruptBaseError(f"the checkpoint lacks the tensor {family.embeddings[0]!r}")
-    first = copies[0]
+    first, others = copies[0], {*copies[1:], family.output} & names
+    table = read(first) if others - {first} else None
     for name in copies[1:]:
-        if name != family.output and not _equal(read(first), read(name)):
+        if name != family.output and not _equal(table, read(name)):
             raise CorruptBaseError(
                 f"{name!r} differs from {first!r}; the family has one token table for source and "
                 "target, and a base with two is not served"
             )
     own = family.output in names and first != family.output
     if own and not untied:
-        own = not _equal(read(first), read(family.output))
+        own = not _equal(table, read(family.output))
     found = {name: name for name in names - {*copies, family.output}}
     found[family.embeddings[0]] = first
     return found | ({family.output: family.output} if own else {})
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape:
+def _equal(one: Tensor | None, other: Tensor) -> bool:
+    if one is None or one.shape != other.shape:
         return False
     if one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
         return one.dtype == other.dtype

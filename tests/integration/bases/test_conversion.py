@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hub.bases import convert, open_base
-from hub.errors import SettingsError, StorageFullError
+from hub.errors import CorruptBaseError, SettingsError, StorageFullError
 from hub.settings import load_settings
 
 from ...support.published import published_model, published_state, write_bin
@@ -83,6 +83,37 @@ def test_a_killed_conversion_is_never_opened_and_cleaned_up(folder: Path, tmp_pa
     base = open_base(str(folder))
     assert base.digest == digest_elsewhere(folder, tmp_path)
     assert folders() == [base.folder]
+
+
+def test_what_a_killed_process_left_of_another_base_is_swept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dead, alive = (home() / f"stage-{letter * 64}-x" for letter in "ab")
+    for stage in (dead, alive):
+        stage.mkdir(parents=True)
+        (stage / "model.safetensors").write_bytes(b"half")
+    lock = os.open(home() / f"{'b' * 64}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    base = open_base(str(folder))
+    os.close(lock)
+    assert sorted(folders()) == sorted([alive, base.folder])
+
+
+def test_a_checkpoint_that_changes_meanwhile_is_not_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save = convert._save
+
+    def saved_and_touched(tensors: dict[str, torch.Tensor], file: Path) -> None:
+        save(tensors, file)
+        os.utime(folder / "pytorch_model.bin", ns=(1, 1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "_save", saved_and_touched)
+        with pytest.raises(CorruptBaseError, match="changed while it was converted"):
+            open_base(str(folder))
+    assert folders() == []
+    assert open_base(str(folder)).digest == digest_elsewhere(folder, tmp_path)
 
 
 @pytest.mark.parametrize("at", ["copyfile", "save_file", "fsync", "write_text"])

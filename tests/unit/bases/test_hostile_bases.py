@@ -292,6 +292,25 @@ def test_links_inside_the_folder_and_links_to_nothing(folder: Path):
         open_base(str(folder))
 
 
+def test_the_links_of_the_hubs_cache_are_inside(folder: Path, tmp_path: Path):
+    """Snapshot to blob, and blob to what several models share."""
+    repository = tmp_path / "hub" / "models--org--tiny"
+    snapshot = repository / "snapshots" / ("a" * 40)
+    shared = tmp_path / "hub" / "blobs" / "ab"
+    for made in (snapshot, repository / "blobs", shared):
+        made.mkdir(parents=True)
+    (folder / "config.json").rename(repository / "blobs" / "1")
+    (snapshot / "config.json").symlink_to("../../blobs/1")
+    (folder / "pytorch_model.bin").rename(shared / "abcd")
+    (repository / "blobs" / "2").symlink_to("../../blobs/ab/abcd")
+    (snapshot / "pytorch_model.bin").symlink_to("../../blobs/2")
+    assert open_base(str(snapshot)).family == "m2m_100"
+    (repository / "blobs" / "1").rename(repository / "elsewhere")
+    (repository / "blobs" / "1").symlink_to("../elsewhere")
+    with pytest.raises(CorruptBaseError, match="outside of the base's folder"):
+        open_base(str(snapshot))
+
+
 def test_a_lfs_pointer_says_git_lfs_pull(folder: Path):
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
     (folder / "pytorch_model.bin").write_bytes(pointer)
