@@ -26,6 +26,7 @@ from hub.engine.readers.files import HOW_TO_SERVE_WHOLE_WEIGHTS, MAX_MAGNITUDE, 
 from hub.engine.readers.ia3 import read_ia3
 from hub.engine.readers.lora import read_lora
 from hub.engine.readers.norms import read_ln_tuning, read_norms
+from hub.engine.readers.options import refuse_unknown
 from hub.engine.readers.prefix import read_kv_prefix, read_prefix_tuning
 from hub.engine.readers.target import Contents, Target
 from hub.engine.vectors import VectorPart
@@ -114,6 +115,7 @@ class AdapterReader:
         reader = _READERS.get(files.kind)
         if reader is None:
             raise _not_served(files.kind)
+        refuse_unknown(files.config)
         if not files.tensors:
             raise AdapterBindingError(f"{folder.name} holds no tensors: it would not act")
         contents = reader(files, self._target)

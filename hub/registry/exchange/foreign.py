@@ -130,8 +130,11 @@ def _no_adapter(folder: Path) -> HubError:
 
 
 def _check_kind(config: Mapping[str, Any]) -> None:
+    from hub.engine.readers.options import refuse_unknown
+
     kind = config.get("peft_type")
-    if kind in IMPORTED:
+    if isinstance(kind, str) and kind in IMPORTED:
+        refuse_unknown(config)
         return
     if kind in _OWN_KINDS:
         why = (

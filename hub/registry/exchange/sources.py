@@ -58,7 +58,7 @@ def find_source(ref: str) -> Source:
 def _local(ref: str) -> Path | None:
     try:
         folder = Path(ref).expanduser()
-        return folder if folder.is_dir() else None
+        return folder if ref.strip() and folder.is_dir() else None
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
         return None
 
