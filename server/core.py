@@ -8,14 +8,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
-from server.admission import Limits
+from server.admission import GREEDY, Limits, SearchDefaults
 from server.loader import PoolLoader
 from server.memory import resident_bytes
 from server.messages import SearchChoice, TranslateCommand
@@ -198,10 +199,34 @@ def limits_of(settings: Settings, base: Base, tokenizer: BaseTokenizer) -> Limit
     """Return the limits on one request: the settings', within what the base and a batch can do."""
     positions = base.dimensions.max_positions
     prefix = max(len(tokenizer.target_prefix(language)) for language in tokenizer.languages)
+    max_beam = min(settings.max_beam, settings.max_batch_rows)
     return Limits(
         max_contents=min(settings.max_contents, settings.queue),
         max_content_characters=settings.max_content_characters,
         max_source_tokens=min(settings.max_source_tokens, positions),
         max_output_tokens=positions - prefix - 1,
-        max_beam=min(settings.max_beam, settings.max_batch_rows),
+        max_beam=max_beam,
+        search=_search(settings, base.architecture.decoding, prefix, max_beam),
+    )
+
+
+def _search(
+    settings: Settings, own: DecodingDefaults, prefix: int, max_beam: int
+) -> SearchDefaults:
+    """Return the search of requests that name none.
+
+    Args:
+        settings: Say whether the base's own search is wanted.
+        own: What the base was published with.
+        prefix: Forced tokens of a target, which a base's length limit counts, as the start token.
+        max_beam: The widest beam here; a wider one of the base is narrowed to it.
+    """
+    longest = None if own.max_length is None else max(1, own.max_length - 1 - prefix)
+    if settings.search == "greedy":
+        return replace(GREEDY, max_output_tokens=longest)
+    return SearchDefaults(
+        beam_size=min(own.beam_size, max_beam),
+        length_penalty=own.length_penalty,
+        early_stopping=own.early_stopping,
+        max_output_tokens=longest,
     )

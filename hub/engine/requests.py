@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hub.errors import DecodingError, HubError
 
@@ -15,6 +16,8 @@ MAX_NEW_TOKENS = 4096
 
 MAX_REPETITION_PENALTY = 100.0
 
+EarlyStopping = bool | Literal["never"]
+
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
@@ -25,6 +28,9 @@ class DecodingOptions:
         max_new_tokens: Most tokens after the forced prefix, the end token included.
         min_new_tokens: Fewest tokens after the forced prefix before the end token is allowed.
         length_penalty: Exponent of the length that divides a sum of log-probabilities.
+        early_stopping: When a beam search is over that has `beam_size` hypotheses: True at once,
+            False when the best open beam at its present length scores no better than the worst of
+            them, "never" when not even at its greatest length.
         num_hypotheses: How many of the beam's hypotheses to return, best first.
         no_repeat_ngram_size: Length of the n-grams that may come once only; 0 for no limit.
         repetition_penalty: Above 1 makes tokens that the target has already less likely.
@@ -38,6 +44,7 @@ class DecodingOptions:
     max_new_tokens: int = 128
     min_new_tokens: int = 0
     length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
     num_hypotheses: int = 1
     no_repeat_ngram_size: int | None = None
     repetition_penalty: float | None = None
@@ -53,6 +60,11 @@ class DecodingOptions:
         _within("beam_size", self.beam_size, 1, MAX_BEAM)
         _within("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
         _within("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
+        if self.early_stopping not in (True, False, "never"):
+            raise DecodingError(
+                f"early_stopping is {self.early_stopping!r}, give true, false or 'never'",
+                field="early_stopping",
+            )
         _within("num_hypotheses", self.num_hypotheses, 1, self.beam_size)
         if not math.isfinite(self.length_penalty) or abs(self.length_penalty) > 10:
             raise DecodingError(
