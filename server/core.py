@@ -112,7 +112,9 @@ def _load_engine(
     base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
 ) -> Engine:
     from hub.engine.engine import Engine
+    from hub.engine.memory import return_freed_memory
 
+    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     before = resident_bytes()
     engine = Engine.load(
         base,
