@@ -28,28 +28,28 @@ class DecodingOptions:
         max_new_tokens: Most tokens after the forced prefix, the end token included.
         min_new_tokens: Fewest tokens after the forced prefix before the end token is allowed.
         length_penalty: Exponent of the length that divides a sum of log-probabilities.
-        early_stopping: When a beam search is over that has `beam_size` hypotheses: True at once,
-            False when the best open beam at its present length scores no better than the worst of
-            them, "never" when not even at its greatest length.
         num_hypotheses: How many of the beam's hypotheses to return, best first.
         no_repeat_ngram_size: Length of the n-grams that may come once only; 0 for no limit.
         repetition_penalty: Above 1 makes tokens that the target has already less likely.
         bad_words: Tokens that are never generated.
         forced_eos: Whether a target of full length must end with the end token.
+        early_stopping: When a beam search is over that has `beam_size` hypotheses: True at once,
+            False when the best open beam at its present length scores no better than the worst of
+            them, "never" when not even at its greatest length.
 
-    The last four are the base's own where they are None (its generation_config.json).
+    Those that are None are the base's own (its generation_config.json).
     """
 
     beam_size: int = 1
     max_new_tokens: int = 128
     min_new_tokens: int = 0
     length_penalty: float = 1.0
-    early_stopping: EarlyStopping = False
     num_hypotheses: int = 1
     no_repeat_ngram_size: int | None = None
     repetition_penalty: float | None = None
     bad_words: tuple[int, ...] | None = None
     forced_eos: bool | None = None
+    early_stopping: EarlyStopping = False
 
     def validate(self) -> DecodingOptions:
         """Check every option against its range and return the options.
