@@ -9,10 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.errors import HubError, LanguageError
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
 from server.admission import Limits
@@ -63,8 +65,16 @@ class Core:
         Raises:
             HubError: The base cannot translate; the server must not say that it serves.
         """
-        languages = sorted(self.translator.router.languages)
-        source, target = languages[0], languages[-1]
+        refusal: HubError = LanguageError("the base has fewer than two languages")
+        # A base may translate some pairs only: Marian one direction, mBART into one language.
+        for source, target in permutations(sorted(self.translator.router.languages), 2):
+            try:
+                return await self._warm_up(source, target)
+            except LanguageError as error:
+                refusal = error
+        raise refusal
+
+    async def _warm_up(self, source: str, target: str) -> None:
         search = SearchChoice(max_output_tokens=2)
         command = TranslateCommand(WARM_UP_TEXTS, source, target, search=search)
         result = await self.translator.translate(command)
