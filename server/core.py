@@ -91,6 +91,9 @@ def open_core(
     Raises:
         HubError: The base or the registry cannot be opened.
     """
+    from hub.engine.memory import return_freed_memory
+
+    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
@@ -119,9 +122,7 @@ def open_core(
 
 def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
     from hub.engine.engine import Engine
-    from hub.engine.memory import return_freed_memory
 
-    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     before = resident_bytes()
     engine = Engine.load(
         base,
