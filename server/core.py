@@ -9,24 +9,22 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
-from hub.errors import HubError, LanguageError
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
 from server.admission import Limits
 from server.loader import PoolLoader
 from server.memory import resident_bytes
-from server.messages import SearchChoice, TranslateCommand
 from server.metrics import Metrics
 from server.residency import HostTier, SlotTable
 from server.routing import Router
 from server.scheduler import BatchLimits, Scheduler
 from server.stock import Stock
 from server.translator import Translator
+from server.warming import translate_something
 from server.worker import Worker
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 LOADER_THREADS: Final = 4
 _LOADER_NICENESS: Final = 5
 """Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
-WARM_UP_TEXTS: Final = ("1", "2 3")
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -65,22 +62,7 @@ class Core:
         Raises:
             HubError: The base cannot translate; the server must not say that it serves.
         """
-        refusal: HubError = LanguageError("the base has fewer than two languages")
-        # A base may translate some pairs only: Marian one direction, mBART into one language.
-        for source, target in permutations(sorted(self.translator.router.languages), 2):
-            try:
-                return await self._warm_up(source, target)
-            except LanguageError as error:
-                refusal = error
-        raise refusal
-
-    async def _warm_up(self, source: str, target: str) -> None:
-        search = SearchChoice(max_output_tokens=2)
-        command = TranslateCommand(WARM_UP_TEXTS, source, target, search=search)
-        result = await self.translator.translate(command)
-        for item in result.items:
-            if item.error is not None:
-                raise item.error
+        await translate_something(self.translator)
 
 
 def open_core(
