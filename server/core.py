@@ -19,13 +19,13 @@ from hub.settings import Settings
 from server.admission import GREEDY, Limits, SearchDefaults
 from server.loader import PoolLoader
 from server.memory import resident_bytes
-from server.messages import SearchChoice, TranslateCommand
 from server.metrics import Metrics
 from server.residency import HostTier, SlotTable
 from server.routing import Router
 from server.scheduler import BatchLimits, Scheduler
 from server.stock import Stock
 from server.translator import Translator
+from server.warming import translate_something
 from server.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 LOADER_THREADS: Final = 4
 _LOADER_NICENESS: Final = 5
 """Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
-WARM_UP_TEXTS: Final = ("1", "2 3")
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -64,14 +63,7 @@ class Core:
         Raises:
             HubError: The base cannot translate; the server must not say that it serves.
         """
-        languages = sorted(self.translator.router.languages)
-        source, target = languages[0], languages[-1]
-        search = SearchChoice(max_output_tokens=2)
-        command = TranslateCommand(WARM_UP_TEXTS, source, target, search=search)
-        result = await self.translator.translate(command)
-        for item in result.items:
-            if item.error is not None:
-                raise item.error
+        await translate_something(self.translator)
 
 
 def open_core(
@@ -82,6 +74,9 @@ def open_core(
     Raises:
         HubError: The base or the registry cannot be opened.
     """
+    from hub.engine.memory import return_freed_memory
+
+    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
@@ -112,9 +107,7 @@ def _load_engine(
     base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
 ) -> Engine:
     from hub.engine.engine import Engine
-    from hub.engine.memory import return_freed_memory
 
-    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     before = resident_bytes()
     engine = Engine.load(
         base,
