@@ -99,7 +99,7 @@ def fetch(ref: HubRef) -> Fetched:
     """
     from huggingface_hub import hf_hub_download
 
-    with _explained(ref), _quiet():
+    with _explained(ref), quiet_client():
         config = Path(hf_hub_download(ref.id, "config.json", revision=ref.revision))
         folder, commit = config.parent, config.parent.name
         _fetch_side_files(ref, commit)
@@ -212,7 +212,7 @@ def _check_room(ref: HubRef, size: int) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_client() -> Iterator[None]:
     """Keep the client's bars off the screen; what it says of a broken transfer stays."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,

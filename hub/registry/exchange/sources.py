@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hub.bases.download import HubRef
+from hub.bases.download import HubRef, quiet_client
+from hub.console import note
 from hub.errors import (
     AdapterNotFoundError,
     BaseAccessError,
@@ -75,12 +76,14 @@ def _fetch(ref: HubRef) -> Source:
     from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
-        config = Path(hf_hub_download(ref.id, CONFIG, revision=ref.revision))
-        folder, commit = config.parent, config.parent.name
-        patterns = [SAFETENSORS, *VOCABULARY]
-        snapshot_download(ref.id, revision=commit, allow_patterns=patterns)
-        if not (folder / SAFETENSORS).exists():
-            snapshot_download(ref.id, revision=commit, allow_patterns=[PICKLE])
+        with quiet_client():
+            config = Path(hf_hub_download(ref.id, CONFIG, revision=ref.revision))
+            folder, commit = config.parent, config.parent.name
+            note(f"fetching the adapter {ref.id} ({commit[:12]})")
+            patterns = [SAFETENSORS, *VOCABULARY]
+            snapshot_download(ref.id, revision=commit, allow_patterns=patterns)
+            if not (folder / SAFETENSORS).exists():
+                snapshot_download(ref.id, revision=commit, allow_patterns=[PICKLE])
     except Exception as error:  # the client's transport has errors of its own, not exported
         raise _explained(ref, error) from error
     return Source(f"{ref.id}@{commit}", folder)
