@@ -410,6 +410,64 @@ def test_bad_input_is_refused_by_name_and_nothing_is_published(
     assert registry.names() == []
 
 
+@pytest.mark.parametrize(
+    ("config", "changes", "field"),
+    [
+        (VeraConfig(task_type=TASK, r=8, target_modules=ENDS), {"r": 10**9}, "r"),
+        (lora(init_lora_weights="pissa"), {"r": 10**9}, "r"),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"init_r": 10**9}, "init_r",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"init_r": 5}, "init_r",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"rank_pattern": {"fc1": [True] * 4}}, "rank_pattern",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"bias": "all"}, "bias",
+        ),
+        (
+            VeraConfig(task_type=TASK, r=8, target_modules=ENDS),
+            {"modules_to_save": ["lm_head"]}, "modules_to_save",
+        ),
+        (
+            VeraConfig(task_type=TASK, r=8, target_modules=ENDS),
+            {"target_modules": r"(\w+\.?)+!"}, "target_modules",
+        ),
+        (lora(), {"alpha_pattern": {r"(\w+\.?)+!": 3}}, "alpha_pattern"),
+        (
+            IA3Config(task_type=TASK, target_modules=["fc1"], feedforward_modules=["fc1"]),
+            {"feedforward_modules": r"(\w+\.?)+!"}, "feedforward_modules",
+        ),
+    ],
+)  # fmt: skip
+def test_what_would_cost_peft_too_much_is_refused_before(
+    make: Make,
+    take: Take,
+    monkeypatch: pytest.MonkeyPatch,
+    config: PeftConfig,
+    changes: dict[str, Any],
+    field: str,
+) -> None:
+    monkeypatch.setattr("hub.registry.exchange.costs.SECONDS", 1.0)
+    with pytest.raises(IncompatibleAdapterError) as caught:
+        take(edit_config(make(config), **changes))
+    assert caught.value.field == field
+
+
+def test_a_file_larger_than_the_base_is_refused(make: Make, take: Take) -> None:
+    folder = make(lora())
+    with (folder / "adapter_model.safetensors").open("r+b") as stream:
+        stream.truncate(200 << 20)
+    with pytest.raises(IncompatibleAdapterError, match="more than the whole base"):
+        take(folder)
+
+
 def test_an_adapter_of_another_base_says_which_it_names(
     make: Make, take: Take, tmp_path: Path
 ) -> None:
