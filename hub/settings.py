@@ -61,6 +61,11 @@ class Settings(BaseModel):
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
 
+    search: Literal["base", "greedy"] = Field(
+        "base",
+        description="search of requests that name none: the one that the base was published with "
+        "(its generation_config.json), or greedy",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from hub.engine.requests import EarlyStopping
 from hub.errors import MAX_CONTENTS, DecodingError, HubError, InputError, TextError
 from hub.text import is_blank
 from server.messages import Search, SearchChoice, TranslateCommand
@@ -26,14 +27,37 @@ _MAX_NAMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """The search of requests that do not say otherwise.
+
+    Attributes:
+        early_stopping: As in `hub.engine.requests.DecodingOptions`.
+        max_output_tokens: Longest output by default; None for one that grows with the source.
+    """
+
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    max_output_tokens: int | None = None
+
+
+GREEDY: Final = SearchDefaults()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one request may ask for."""
+    """The most that one request may ask for, and what it gets where it does not ask.
+
+    Attributes:
+        search: The search of a request that names none.
+    """
 
     max_contents: int
     max_content_characters: int
     max_source_tokens: int
     max_output_tokens: int
     max_beam: int
+    search: SearchDefaults = GREEDY
 
 
 def check_command(command: TranslateCommand, limits: Limits) -> None:
@@ -61,7 +85,7 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
 
 
 def _check_search(choice: SearchChoice, limits: Limits) -> None:
-    beam = 1 if choice.beam_size is None else choice.beam_size
+    beam = limits.search.beam_size if choice.beam_size is None else choice.beam_size
     if not 1 <= beam <= limits.max_beam:
         raise DecodingError(
             f"beam_size {beam} is out of range; choose 1 (greedy) to {limits.max_beam}",
@@ -135,10 +159,15 @@ def resolve_search(choice: SearchChoice, source_tokens: int, limits: Limits) -> 
     The default output limit grows with the source, so that a model caught in a loop costs little;
     an output cut there is flagged, never passed off as whole.
     """
-    default = OUTPUT_TOKENS_EXTRA + OUTPUT_TOKENS_PER_SOURCE_TOKEN * source_tokens
+    own = limits.search
+    growing = OUTPUT_TOKENS_EXTRA + OUTPUT_TOKENS_PER_SOURCE_TOKEN * source_tokens
+    default = min(growing, own.max_output_tokens or growing, limits.max_output_tokens)
     return Search(
-        beam_size=choice.beam_size or 1,
-        max_new_tokens=choice.max_output_tokens or min(default, limits.max_output_tokens),
-        length_penalty=1.0 if choice.length_penalty is None else choice.length_penalty,
+        beam_size=choice.beam_size or own.beam_size,
+        max_new_tokens=choice.max_output_tokens or default,
+        length_penalty=(
+            own.length_penalty if choice.length_penalty is None else choice.length_penalty
+        ),
         num_hypotheses=1 + choice.num_alternatives,
+        early_stopping=own.early_stopping,
     )

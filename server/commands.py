@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from hub.settings import Settings
     from server.application import Application
+    from server.core import Core
 
 
 SWITCH_SECONDS: Final = 0.0005
@@ -47,6 +48,13 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the engine; all when not given.")
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Search of requests that name none: base (what the base was published with) or "
+            "greedy."
+        ),
+    ] = None,
     slots: Annotated[
         int | None, typer.Option(help="Adapters that can take part in one batch.")
     ] = None,
@@ -82,6 +90,7 @@ def serve(
             "quantization": quantization,
             "device": device,
             "threads": threads,
+            "search": search,
             "slots": slots,
             "max_batch_rows": max_batch_rows,
             "queue": queue,
@@ -140,6 +149,22 @@ def _leave(message: str, code: int) -> NoReturn:
     os._exit(code)
 
 
+def _search_line(core: Core) -> str:
+    """Say how requests are decoded that do not choose, and what that costs."""
+    own, used = core.base.architecture.decoding.beam_size, core.translator.limits.search
+    longest = f", at most {used.max_output_tokens} tokens" if used.max_output_tokens else ""
+    if used.beam_size == 1:
+        published = f"; the base was published with beam {own} (--search base)" if own > 1 else ""
+        return f"greedy{longest}{published}"
+    narrowed = (
+        f", narrowed from {own} by max_beam or max_batch_rows" if own > used.beam_size else ""
+    )
+    return (
+        f"beam {used.beam_size}, the base's own{narrowed}, length penalty {used.length_penalty:g}"
+        f"{longest}; {used.beam_size} rows a text (--search greedy: one, and faster)"
+    )
+
+
 def _announce(application: Application, *, as_json: bool) -> None:
     """Say that the server is ready: to people on stderr, to programs on stdout."""
     import json
@@ -158,6 +183,7 @@ def _announce(application: Application, *, as_json: bool) -> None:
     )
     if core.settings.quantization == "int8" and not native.available():
         note("kernels           portable and slow: install the package where there is a C compiler")
+    note(f"search            {_search_line(core)}")
     note(f"languages         {languages}")
     note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
     note(

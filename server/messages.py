@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
+from hub.engine.requests import EarlyStopping
 from hub.errors import HubError
 
 
@@ -52,6 +53,7 @@ class Search:
     max_new_tokens: int
     length_penalty: float
     num_hypotheses: int
+    early_stopping: EarlyStopping = False
 
 
 @dataclass(frozen=True, slots=True)

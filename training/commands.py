@@ -16,6 +16,7 @@ from training.options import (
     OutcomeOptions,
     Quantization,
     RunOptions,
+    SearchName,
     TaskOptions,
     check_result_file,
     overrides,
@@ -130,6 +131,9 @@ def evaluate(
     quantization: Annotated[
         Quantization, typer.Option(help="The serving engine's numbers.")
     ] = "int8",
+    search: Annotated[
+        SearchName, typer.Option(help="base: as the base was published; or greedy.")
+    ] = "base",
     registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
@@ -149,6 +153,7 @@ def evaluate(
         registry=settings.registry,
         base_ref=base or "",
         quantization=quantization,
+        search=search,
         progress=Console(),
         data=tuple(data or ()),
         test=test or "",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from training.recipe import Option as MethodOption
 
 Quantization = Literal["float32", "bfloat16", "int8"]
+SearchName = Literal["base", "greedy"]
 
 
 @dataclass(frozen=True)

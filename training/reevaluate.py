@@ -24,7 +24,7 @@ from training.corpora.clean import Cleaning
 from training.corpora.model import segments_fingerprint
 from training.corpora.sources import CLDR, parse_source, parse_sources
 from training.data import fitting
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization
+from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization, SearchName
 from training.evidence import Evidence, weigh
 from training.progress import Progress
 from training.scoring import Measure, Scorer
@@ -82,6 +82,7 @@ def evaluate_ref(
     registry: str,
     base_ref: str,
     quantization: Quantization,
+    search: SearchName = "base",
     progress: Progress,
     data: Sequence[str] = (),
     test: str = "",
@@ -95,6 +96,7 @@ def evaluate_ref(
         registry: Location of the registry.
         base_ref: Where the base is; the name in the manifest when empty.
         quantization: Numbers of the serving engine.
+        search: The base's own search, or greedy.
         progress: Hears of the stages.
         data: The files that the adapter was made from, to split the test set off once more.
         test: A test set of its own, instead.
@@ -119,7 +121,7 @@ def evaluate_ref(
     progress.stage(f"decoding {len(segments)} unseen items with {names} and the base")
     base = open_base(base_ref or manifest.base.name)
     tokenizer = load_tokenizer(base)
-    decoder = Decoder(base, tokenizer, quantization)
+    decoder = Decoder(base, tokenizer, quantization, search)
     fit = fitting(segments, pair, tokenizer, max_positions=base.dimensions.max_positions)
     outputs = _translate(decoder, pair, fit, adapters)
     if comet is not None:

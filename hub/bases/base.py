@@ -32,6 +32,11 @@ _DECODING_RULES = (
     "bad_words_ids",
     "no_repeat_ngram_size",
     "repetition_penalty",
+    "num_beams",
+    "length_penalty",
+    "early_stopping",
+    "max_length",
+    "max_new_tokens",
 )
 
 
@@ -73,7 +78,7 @@ class Base:
         """The config with what generation_config.json says about decoding over it.
 
         As in transformers, that file alone decides where it is present; where it is not, older
-        checkpoints have the same keys in config.json. Beam widths and lengths are the requests'.
+        checkpoints have the same keys in config.json.
 
         Raises:
             CorruptBaseError: A file is not JSON.

@@ -232,11 +232,11 @@ class GreedySearch:
 
 
 class BeamSearch:
-    """Beam search with transformers' rules for `early_stopping=False`.
+    """Beam search with transformers' rules.
 
     A hypothesis ends only from among the first `width` candidates. The search is over when
-    `width` hypotheses have ended and the best open beam, at its present length, scores no
-    better than the worst of them.
+    `width` hypotheses have ended and, as `early_stopping` says, the best open beam cannot improve
+    on the worst of them.
     """
 
     def __init__(self, request: DecodeRequest, eos_ids: Sequence[int]) -> None:
@@ -291,8 +291,12 @@ class BeamSearch:
     def _can_improve(self) -> bool:
         if len(self._ended) < self._options.beam_size:
             return True
-        length = self._prefix + self.generated
-        return _score(self.scores[0], length, self._options) > self._ended[-1].score
+        options = self._options
+        if options.early_stopping is True:
+            return False
+        at_its_end = options.early_stopping == "never" and options.length_penalty > 0
+        length = self._prefix + (options.max_new_tokens if at_its_end else self.generated)
+        return _score(self.scores[0], length, options) > self._ended[-1].score
 
 
 def _score(total: float, length: int, options: DecodingOptions) -> float:
