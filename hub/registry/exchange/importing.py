@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import load_tokenizer
+from hub.console import note
 from hub.errors import AdapterBindingError, StorageFullError
 from hub.manifest import AdapterManifest, BaseReference, OriginRecord
 from hub.registry.exchange.costs import check_cost
@@ -97,11 +98,11 @@ def import_adapter(
     with storage_faults(tempfile.gettempdir(), "nothing imported"):
         scratch = tempfile.TemporaryDirectory(prefix="hub-import-")
     with scratch as place:
+        note(f"checking the adapter against {base.label} and PEFT, in float32")
         engine = _engine(base)
         model = load_transformers(base)
         foreign = _without_copies_of_the_base(foreign, model.state_dict())
         written, reference = _convert(foreign, base, model, engine, Path(place))
-        del model
         adapter = _bound(engine, written.folder, foreign, base)
         engine.place(SLOT, adapter)
         comparison = compare_with_peft(engine, reference, tokenizer, pair, lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -19,11 +20,14 @@ from peft import (
     PeftConfig,
     PrefixTuningConfig,
     VeraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hub.bases import Base
+from hub.engine.readers.spelling import adapter_name, canonical_name
 from hub.errors import (
     AdapterBindingError,
     AdapterNotFoundError,
@@ -153,6 +157,19 @@ def test_adalora_after_pruning_keeps_its_own_ranks(make: Make, take: Take) -> No
     assert imported.version.manifest.trainable_parameters == sum(
         tensor.numel() for name, tensor in tensors.items() if not name.endswith("lora_E")
     )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "prefix tuning"])
+def test_names_within_a_model_are_those_that_peft_saves(model: Any, form: str) -> None:
+    """A state dict saved without PEFT holds the adapter's name in every kind's own place."""
+    wrapped = get_peft_model(copy.deepcopy(model), FORMS[form][0](), adapter_name="theirs")
+    saved = get_peft_model_state_dict(wrapped, adapter_name="theirs")
+    own = {name for name in wrapped.state_dict() if ".theirs" in name and "ranknum" not in name}
+    read = {canonical_name(name) for name in own}
+    assert {adapter_name(name) for name in own} == {"theirs"}
+    assert read - saved.keys() <= {name for name in read if ".vera_" in name}  # shared, by layer
+    assert saved.keys() <= read
 
 
 @pytest.mark.parametrize(
