@@ -518,6 +518,16 @@ def test_what_is_neither_a_folder_nor_an_id_is_refused(take: Take, ref: str) -> 
         take(ref)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [lora(), VeraConfig(task_type=TASK, r=8, target_modules=ENDS), lora(init_lora_weights="pissa")],
+    ids=["LoRA", "VeRA", "PiSSA"],
+)
+def test_an_untrained_adapter_is_refused(make: Make, take: Take, config: PeftConfig) -> None:
+    with pytest.raises(IncompatibleAdapterError, match="changes nothing"):
+        take(make(config, by=0.0))
+
+
 def test_a_difference_to_peft_stops_the_import(
     make: Make, take: Take, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
