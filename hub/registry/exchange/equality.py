@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from hub.errors import EngineError, EqualityGateError
+from hub.errors import EngineError, EqualityGateError, IncompatibleAdapterError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,9 @@ SLOT: Final = 1
 MAX_TOKENS: Final = 32
 DRIFT: Final = 2e-3
 """Most that two log-probabilities may differ by: far above float32's noise, far below an error."""
+
+NOISE: Final = 1e-4
+"""Most that rounding moves a logit by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def compare_with_peft(
 
     Raises:
         EqualityGateError: They part; names the line and the token.
+        IncompatibleAdapterError: The adapter changes nothing.
     """
     requests = _requests(engine, tokenizer, pair, lines)
     chosen = _decoded(engine, requests)
@@ -57,8 +61,11 @@ def compare_with_peft(
         replace(request, prefix_ids=(*request.prefix_ids, *tokens))
         for request, tokens in zip(requests, chosen, strict=True)
     ]
+    own = _scored(engine, forced)
+    if chosen == plain:
+        _check_effect(own, _scored(engine, [replace(request, slot=0) for request in forced]))
     drift, tokens = 0.0, 0
-    for number, (request, ours) in enumerate(zip(forced, _scored(engine, forced), strict=True)):
+    for number, (request, ours) in enumerate(zip(forced, own, strict=True)):
         begin = len(requests[number].prefix_ids)
         theirs = _peft_logits(model, request)
         drift = max(drift, _agree(number, ours[begin:], theirs[begin:]))
@@ -96,6 +103,17 @@ def _scored(engine: Engine, requests: Sequence[DecodeRequest]) -> list[Tensor]:
 
     options = DecodingOptions(max_new_tokens=1)
     return engine.forced_logits([replace(request, options=options) for request in requests])
+
+
+def _check_effect(adapted: Sequence[Tensor], plain: Sequence[Tensor]) -> None:
+    """Check that an adapter moves logits at all, where it changes no translation."""
+    moved = max(float((a - b).abs().max()) for a, b in zip(adapted, plain, strict=True))
+    if moved <= NOISE:
+        raise IncompatibleAdapterError(
+            f"the adapter changes nothing: it moves no logit by more than {NOISE:g}. It was saved "
+            "before it was trained; give a trained one",
+            field="source",
+        )
 
 
 def _peft_logits(model: Any, request: DecodeRequest) -> Tensor:

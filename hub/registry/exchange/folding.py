@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREFIX: Final = "base_model.model."
+MAX_START_RANK: Final = 1024
+"""Of AdaLoRA, which prunes from there; 12 by default."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,58 @@ def needs_folding(config: Mapping[str, Any]) -> bool:
     return config.get("peft_type") == "LORA" and is_folded_start(start)
 
 
+def check_foldable(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Check AdaLoRA's and VeRA's options, and the sizes that PEFT would allocate by them.
+
+    Raises:
+        IncompatibleAdapterError: An option trains more than low-rank products, or tensors and
+            config contradict each other; names the option.
+    """
+    kind = str(config["peft_type"])
+    if kind not in ("ADALORA", "VERA"):
+        return
+    for option in ("modules_to_save", "fan_in_fan_out", "trainable_token_indices"):
+        _refuse(config, kind, option, bool(config.get(option)))
+    _refuse(config, kind, "bias", config.get("bias", "none") != "none")
+    _refuse(config, kind, "megatron_config", bool(config.get("megatron_config")))
+    for name, tensor in tensors.items():
+        module, _, part = name.removeprefix(PREFIX).rpartition(".")
+        if kind == "VERA" and part == "vera_lambda_d":
+            _expect(name, tensor.numel(), "r", config.get("r", 256))
+        elif kind == "ADALORA" and part == "lora_E":
+            _check_pruned(config, name, module, len(tensor) if tensor.dim() else 0)
+
+
+def _check_pruned(config: Mapping[str, Any], name: str, module: str, rank: int) -> None:
+    """Check a module of AdaLoRA against its mask, or against the rank that all start with."""
+    first = config.get("init_r", 12)
+    if not isinstance(first, int) or not 0 < first <= MAX_START_RANK:
+        raise IncompatibleAdapterError(
+            f"init_r is {first!r:.40}, expected 1 to {MAX_START_RANK}", field="init_r"
+        )
+    pattern = config.get("rank_pattern")
+    if not pattern:
+        _expect(name, rank, "init_r", first)
+        return
+    mask = pattern.get(f"{module}.lora_E") if isinstance(pattern, Mapping) else None
+    if not isinstance(mask, list) or len(mask) != first or not set(mask) <= {True, False}:
+        raise IncompatibleAdapterError(
+            f"rank_pattern has no mask of {first} values for {module}.lora_E; save the adapter "
+            "again",
+            field="rank_pattern",
+        )
+    _expect(name, rank, "rank_pattern", sum(mask))
+
+
+def _expect(name: str, rank: int, option: str, stated: object) -> None:
+    if rank != stated:
+        raise IncompatibleAdapterError(
+            f"{name} has rank {rank}, {option} of the config says {stated!r:.40}; save the "
+            "adapter again",
+            field=option,
+        )
+
+
 def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
     """Return the LoRA that an adapter is equal to.
 
@@ -53,14 +107,11 @@ def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
         reference: The adapter in PEFT, whose numbers are taken.
 
     Raises:
-        IncompatibleAdapterError: An option trains more than low-rank products; names it.
+        IncompatibleAdapterError: It acts nowhere.
     """
     kind = str(config["peft_type"])
     if kind == "LORA":
         return _plain(_differences(reference), str(config["init_lora_weights"]).upper())
-    for option in ("modules_to_save", "fan_in_fan_out", "trainable_token_indices"):
-        _refuse(config, kind, option, bool(config.get(option)))
-    _refuse(config, kind, "bias", config.get("bias", "none") != "none")
     find = {"ADALORA": _adalora, "VERA": _vera}[kind]
     return _plain(find(reference), kind)
 

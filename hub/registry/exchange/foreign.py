@@ -26,7 +26,11 @@ from hub.registry.exchange.sources import CONFIG, PICKLE, SAFETENSORS, VOCABULAR
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hub.budget import ModelDimensions
+
 MAX_CONFIG_BYTES: Final = 1 << 20
+_BYTES_OF_A_VALUE: Final = 4
+_SPARE_BYTES: Final = 64 << 20
 _OWN_KINDS: Final = ("BITFIT", "BOTTLENECK", "CROSS_ATTENTION", "FULL", "KV_PREFIX", "NORMS")
 FOLDED: Final = ("ADALORA", "VERA")
 IMPORTED: Final[Mapping[str, str]] = MappingProxyType(
@@ -67,12 +71,12 @@ class ForeignAdapter:
         return str(self.config.get("base_model_name_or_path") or "")
 
 
-def read_foreign(source: Source, vocabulary: int) -> ForeignAdapter:
+def read_foreign(source: Source, base: ModelDimensions) -> ForeignAdapter:
     """Read a PEFT folder.
 
     Args:
         source: Where it is.
-        vocabulary: Tokens of the base.
+        base: Sizes of the base that it is for.
 
     Raises:
         AdapterNotFoundError: The folder holds no adapter.
@@ -83,8 +87,9 @@ def read_foreign(source: Source, vocabulary: int) -> ForeignAdapter:
     folder = source.folder
     config = _read_config(folder)
     _check_kind(config)
-    _check_vocabulary(folder, vocabulary)
+    _check_vocabulary(folder, base.vocab_size)
     weights = _weights_file(folder)
+    _check_size(weights, base.parameters)
     tensors, renamed = _named(_read_weights(weights))
     told = _ignored(folder, weights) + renamed
     if weights.name == PICKLE:
@@ -192,6 +197,16 @@ def _weights_file(folder: Path) -> Path:
         "wrote",
         field="source",
     )
+
+
+def _check_size(path: Path, parameters: int) -> None:
+    size, limit = path.stat().st_size, _BYTES_OF_A_VALUE * parameters + _SPARE_BYTES
+    if size > limit:
+        raise IncompatibleAdapterError(
+            f"{path} has {size:,} bytes, more than the whole base ({parameters:,} parameters): it "
+            "is no adapter of that base",
+            field="source",
+        )
 
 
 def _check_regular(folder: Path, path: Path) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.bases import Base, open_base
 from hub.bases.spoken import said_text
 from hub.bases.tokenizer import load_tokenizer
-from hub.errors import AdapterBindingError
+from hub.console import note
+from hub.errors import AdapterBindingError, StorageFullError
 from hub.manifest import AdapterManifest, BaseReference, OriginRecord
+from hub.registry.exchange.costs import check_cost
 from hub.registry.exchange.equality import SLOT, Comparison, compare_with_peft
-from hub.registry.exchange.folding import fold, needs_folding
+from hub.registry.exchange.folding import check_foldable, fold, needs_folding
 from hub.registry.exchange.foreign import IMPORTED, ForeignAdapter, read_foreign
 from hub.registry.exchange.lines import lines_of
 from hub.registry.exchange.reference import load_transformers, put_into_peft
@@ -93,15 +95,15 @@ def import_adapter(
     for line in lines:
         tokenizer.encode_source(line, pair.source, pair.target)
     tokenizer.target_prefix(pair.target)
-    foreign = read_foreign(source, base.dimensions.vocab_size)
+    foreign = read_foreign(source, base.dimensions)
     with storage_faults(tempfile.gettempdir(), "nothing imported"):
         scratch = tempfile.TemporaryDirectory(prefix="hub-import-")
     with scratch as place:
+        note(f"checking the adapter against {base.label} and PEFT, in float32")
         engine = _engine(base)
         model = load_transformers(base)
         foreign = _without_copies_of_the_base(foreign, model.state_dict())
         written, reference = _convert(foreign, base, model, engine, Path(place))
-        del model
         adapter = _bound(engine, written.folder, foreign, base)
         engine.place(SLOT, adapter)
         comparison = compare_with_peft(engine, reference, tokenizer, pair, lines)
@@ -123,12 +125,16 @@ def _convert(
     """Write the adapter as it is served, and return it with the original in PEFT."""
     original = place / "original"
     config = _kept(foreign.config, base)
+    check_foldable(config, foreign.tensors)
+    check_cost(config, [name for name, _ in model.named_modules()])
     _write(original, config, foreign.tensors)
     if not needs_folding(config):
         _bound(engine, original, foreign, base)  # says more of what does not bind than PEFT
         reference = put_into_peft(model, original, foreign.tensors)
         return _Written(original, config, ""), reference.model
-    _check_rules(config, model)
+    if config["peft_type"] == "LORA":  # a start that is taken out; all else is as in a plain LoRA
+        _write(place / "plain", {**config, "init_lora_weights": True}, foreign.tensors)
+        _bound(engine, place / "plain", foreign, base)
     reference = put_into_peft(model, original, foreign.tensors)
     folded = fold(config, reference)
     own = _kept(folded.config, base)
@@ -142,16 +148,8 @@ def _kept(config: Mapping[str, Any], base: Base) -> Mapping[str, Any]:
     return kept | known
 
 
-def _check_rules(config: Mapping[str, Any], model: Any) -> None:
-    """Evaluate the config's expressions within the hub's limits before PEFT does without any."""
-    from hub.engine.readers.modules import ModuleRules
-
-    rules = ModuleRules(config)
-    for name, _ in model.named_modules():
-        rules.targets(name)
-
-
 def _write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     text = json.dumps(config, ensure_ascii=False, sort_keys=False, indent=2) + "\n"
@@ -159,7 +157,13 @@ def _write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
         folder.mkdir()
         (folder / CONFIG).write_text(text, encoding="utf-8")
         separate = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-        save_file(separate, folder / SAFETENSORS, metadata={"format": "pt"})
+        try:
+            save_file(separate, folder / SAFETENSORS, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise StorageFullError(
+                f"{folder / SAFETENSORS} cannot be written ({error}), nothing imported; free some "
+                "space in the folder of temporary files, or name another with TMPDIR"
+            ) from error
 
 
 def _bound(engine: Engine, folder: Path, foreign: ForeignAdapter, base: Base) -> Any:

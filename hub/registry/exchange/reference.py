@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +55,10 @@ def load_transformers(base: Base) -> Any:
 
 
 def put_into_peft(model: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Reference:
-    """Return a copy of the base with the adapter, after checking that PEFT takes every tensor.
+    """Return the base with the adapter in it, after checking that PEFT takes every tensor.
 
     Args:
-        model: The base in transformers; left as it is.
+        model: The base in transformers; PEFT puts its layers into it, and may change its weights.
         folder: Holds adapter_config.json.
         tensors: By the names that PEFT saves.
 
@@ -72,7 +71,7 @@ def put_into_peft(model: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Re
     try:
         with quiet_libraries():
             config = PeftConfig.from_pretrained(str(folder))
-            wrapped = get_peft_model(copy.deepcopy(model), config).eval()
+            wrapped = get_peft_model(model, config).eval()
             start = _starts(wrapped)
             set_peft_model_state_dict(wrapped, dict(tensors))
             _check_taken(wrapped, tensors)

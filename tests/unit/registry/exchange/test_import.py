@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -19,11 +20,14 @@ from peft import (
     PeftConfig,
     PrefixTuningConfig,
     VeraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hub.bases import Base
+from hub.engine.readers.spelling import adapter_name, canonical_name
 from hub.errors import (
     AdapterBindingError,
     AdapterNotFoundError,
@@ -153,6 +157,19 @@ def test_adalora_after_pruning_keeps_its_own_ranks(make: Make, take: Take) -> No
     assert imported.version.manifest.trainable_parameters == sum(
         tensor.numel() for name, tensor in tensors.items() if not name.endswith("lora_E")
     )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "prefix tuning"])
+def test_names_within_a_model_are_those_that_peft_saves(model: Any, form: str) -> None:
+    """A state dict saved without PEFT holds the adapter's name in every kind's own place."""
+    wrapped = get_peft_model(copy.deepcopy(model), FORMS[form][0](), adapter_name="theirs")
+    saved = get_peft_model_state_dict(wrapped, adapter_name="theirs")
+    own = {name for name in wrapped.state_dict() if ".theirs" in name and "ranknum" not in name}
+    read = {canonical_name(name) for name in own}
+    assert {adapter_name(name) for name in own} == {"theirs"}
+    assert read - saved.keys() <= {name for name in read if ".vera_" in name}  # shared, by layer
+    assert saved.keys() <= read
 
 
 @pytest.mark.parametrize(
@@ -410,6 +427,64 @@ def test_bad_input_is_refused_by_name_and_nothing_is_published(
     assert registry.names() == []
 
 
+@pytest.mark.parametrize(
+    ("config", "changes", "field"),
+    [
+        (VeraConfig(task_type=TASK, r=8, target_modules=ENDS), {"r": 10**9}, "r"),
+        (lora(init_lora_weights="pissa"), {"r": 10**9}, "r"),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"init_r": 10**9}, "init_r",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"init_r": 5}, "init_r",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"rank_pattern": {"fc1": [True] * 4}}, "rank_pattern",
+        ),
+        (
+            AdaLoraConfig(task_type=TASK, init_r=4, total_step=10, target_modules=ENDS),
+            {"bias": "all"}, "bias",
+        ),
+        (
+            VeraConfig(task_type=TASK, r=8, target_modules=ENDS),
+            {"modules_to_save": ["lm_head"]}, "modules_to_save",
+        ),
+        (
+            VeraConfig(task_type=TASK, r=8, target_modules=ENDS),
+            {"target_modules": r"(\w+\.?)+!"}, "target_modules",
+        ),
+        (lora(), {"alpha_pattern": {r"(\w+\.?)+!": 3}}, "alpha_pattern"),
+        (
+            IA3Config(task_type=TASK, target_modules=["fc1"], feedforward_modules=["fc1"]),
+            {"feedforward_modules": r"(\w+\.?)+!"}, "feedforward_modules",
+        ),
+    ],
+)  # fmt: skip
+def test_what_would_cost_peft_too_much_is_refused_before(
+    make: Make,
+    take: Take,
+    monkeypatch: pytest.MonkeyPatch,
+    config: PeftConfig,
+    changes: dict[str, Any],
+    field: str,
+) -> None:
+    monkeypatch.setattr("hub.registry.exchange.costs.SECONDS", 1.0)
+    with pytest.raises(IncompatibleAdapterError) as caught:
+        take(edit_config(make(config), **changes))
+    assert caught.value.field == field
+
+
+def test_a_file_larger_than_the_base_is_refused(make: Make, take: Take) -> None:
+    folder = make(lora())
+    with (folder / "adapter_model.safetensors").open("r+b") as stream:
+        stream.truncate(200 << 20)
+    with pytest.raises(IncompatibleAdapterError, match="more than the whole base"):
+        take(folder)
+
+
 def test_an_adapter_of_another_base_says_which_it_names(
     make: Make, take: Take, tmp_path: Path
 ) -> None:
@@ -441,6 +516,16 @@ def test_a_language_that_the_base_lacks_is_refused(
 def test_what_is_neither_a_folder_nor_an_id_is_refused(take: Take, ref: str) -> None:
     with pytest.raises(AdapterNotFoundError, match="neither a folder nor an id"):
         take(ref)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [lora(), VeraConfig(task_type=TASK, r=8, target_modules=ENDS), lora(init_lora_weights="pissa")],
+    ids=["LoRA", "VeRA", "PiSSA"],
+)
+def test_an_untrained_adapter_is_refused(make: Make, take: Take, config: PeftConfig) -> None:
+    with pytest.raises(IncompatibleAdapterError, match="changes nothing"):
+        take(make(config, by=0.0))
 
 
 def test_a_difference_to_peft_stops_the_import(
