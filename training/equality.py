@@ -280,7 +280,7 @@ def _greedy(model: PeftModel) -> GenerationConfig:
         do_sample=False,
         max_new_tokens=GATE_NEW_TOKENS,
         pad_token_id=model.config.pad_token_id,
-        eos_token_id=own.eos_token_id,
+        eos_token_id=list(_ends(model)),
         decoder_start_token_id=_start(model),
         forced_eos_token_id=own.forced_eos_token_id,
         bad_words_ids=own.bad_words_ids,
@@ -292,14 +292,18 @@ def _greedy(model: PeftModel) -> GenerationConfig:
 
 
 def _start(model: PeftModel) -> int:
-    own: Any = model.generation_config
-    return int(own.decoder_start_token_id)
+    return int(_stated(model, "decoder_start_token_id"))
 
 
 def _ends(model: PeftModel) -> tuple[int, ...]:
-    own: Any = model.generation_config
-    ends = own.eos_token_id
+    ends = _stated(model, "eos_token_id")
     return tuple(ends) if isinstance(ends, list | tuple) else (ends,)
+
+
+def _stated(model: Any, key: str) -> Any:
+    """Return what the generation config says; the config's where a short one leaves it out."""
+    found = getattr(model.generation_config, key, None)
+    return getattr(model.config, key) if found is None else found
 
 
 def end_of(model: Any) -> int:

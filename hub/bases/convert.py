@@ -124,7 +124,7 @@ def _write(name: str, folder: Path, weights: WeightFiles, stage: Path) -> None:
         f"converting {name}: {size_text(weights.bytes)} of "
         f"{weights.files[0].suffix} to {size_text(size)} of safetensors in {stage.parent}, once"
     )
-    _write_shards(tensors, stage, size)
+    write_shards(tensors, stage, size)
     files = {path.name: path.stat().st_size for path in sorted(stage.iterdir())}
     source = {"format": _FORMAT, "name": name, "source": str(folder), "files": files}
     (stage / MARKER).write_text(json.dumps(source, indent=1) + "\n", encoding="utf-8")
@@ -203,7 +203,7 @@ def _check_size(folder: Path, weights: WeightFiles, tensors: Mapping[str, Tensor
         )
 
 
-def _write_shards(tensors: Mapping[str, Tensor], stage: Path, size: int) -> None:
+def write_shards(tensors: Mapping[str, Tensor], stage: Path, size: int) -> None:
     """Write weights in shards, so that progress is seen and little is in memory at once."""
     shards = list(_shards(tensors))
     weight_map: dict[str, str] = {}

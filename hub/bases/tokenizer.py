@@ -42,6 +42,10 @@ class BaseTokenizer(Protocol):
         """Bytes of the byte pieces by id, of the vocabulary that outputs are spelled in."""
 
     @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+
+    @property
     def languages(self) -> frozenset[str]:
         """BCP-47 codes of the languages it has."""
 
@@ -96,6 +100,9 @@ class M2M100Tokenizer:
         self._language_ids = {
             language: len(vocabulary) + codes.index(code) for language, code in languages.items()
         }
+        self._language_tokens = {
+            len(vocabulary) + index: f"__{code}__" for index, code in enumerate(codes)
+        }
         self._unk_id = int(vocabulary["<unk>"])
         hidden = ("<s>", "<pad>", "</s>", "<unk>")
         self._specials = frozenset(int(vocabulary[token]) for token in hidden)
@@ -124,6 +131,11 @@ class M2M100Tokenizer:
     def byte_ids(self) -> Mapping[int, int]:
         """Bytes of the byte pieces, by id."""
         return byte_ids_of(self._id_of_piece)
+
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+        return self._piece_of_id | self._language_tokens
 
     @property
     def languages(self) -> frozenset[str]:

@@ -71,7 +71,7 @@ def show_adapter(
     as_json: JsonFlag = False,
 ) -> None:
     """Show one version: what it is, what it was made from, how it scores."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         version = opened.resolve(ref)
         aliases = opened.aliases(version.name)
     record = version_record(version)
@@ -108,7 +108,7 @@ def move_alias(
     as_json: JsonFlag = False,
 ) -> None:
     """Point an alias at a version, unless somebody else has moved it meanwhile."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         expected = _current(opened, name, alias) if expect is None else (expect or None)
         state = opened.set_alias(name, alias, version, expected)
     if as_json:
@@ -153,7 +153,7 @@ def check_registry(
     as_json: JsonFlag = False,
 ) -> None:
     """Re-hash everything. Exit 0: clean, 1: repaired, 4: damage is left."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         report = opened.fsck(repair=repair)
     if as_json:
         print_json(_report_record(report))
@@ -357,7 +357,7 @@ def opened_registry(location: str) -> Iterator[Registry]:
 
 
 @contextmanager
-def _existing(flag: str | None) -> Iterator[Registry]:
+def existing_registry(flag: str | None) -> Iterator[Registry]:
     """Open a registry to look at; unlike publishing, looking creates none."""
     from hub.errors import AdapterNotFoundError
 

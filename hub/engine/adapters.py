@@ -78,7 +78,11 @@ class HostAdapter:
 
 
 class AdapterReader:
-    """Reads adapter folders for one base; has no mutable state, so threads may share it."""
+    """Reads adapter folders for one base; has no mutable state, so threads may share it.
+
+    Attributes:
+        target: The base as adapters see it.
+    """
 
     def __init__(
         self,
@@ -101,7 +105,7 @@ class AdapterReader:
             dtype: Of the caches.
         """
         self._digest = base_digest
-        self._target = Target.of(family, architecture, deltas, weights, dtype)
+        self.target = Target.of(family, architecture, deltas, weights, dtype)
 
     def read(self, folder: Path) -> HostAdapter:
         """Read, check and convert one adapter.
@@ -118,7 +122,7 @@ class AdapterReader:
         refuse_unknown(files.config)
         if not files.tensors:
             raise AdapterBindingError(f"{folder.name} holds no tensors: it would not act")
-        contents = reader(files, self._target)
+        contents = reader(files, self.target)
         return HostAdapter(
             kind=files.kind.lower(),
             digest=self._digest,

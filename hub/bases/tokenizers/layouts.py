@@ -57,6 +57,11 @@ class _Layout:
         return self._target.ids["<unk>"]
 
     @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+        return {index: token for token, index in self._target.ids.items()}
+
+    @property
     def byte_ids(self) -> Mapping[int, int]:
         """Bytes of the target vocabulary's byte pieces, by id."""
         return byte_ids_of(self._target.ids)

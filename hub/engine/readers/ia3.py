@@ -60,17 +60,21 @@ def _scale_inputs(inputs: Mapping[Site, Tensor], target: Target) -> list[VectorP
     shared: dict[Site, Tensor] = {}
     for site, values in inputs.items():
         if site.name in _SHARED:
-            readers = [other for other in target.linears.values() if _input(other) == _input(site)]
+            readers = [
+                other
+                for other in target.linears.values()
+                if shared_input(other) == shared_input(site)
+            ]
             for other in readers:
                 if other not in inputs or not bool((inputs[other] == values).all()):
                     raise _refused(site, other)
-            shared[_input(site)] = values
+            shared[shared_input(site)] = values
         else:
             vectors.append(vector(site, "input", values))
     return [*vectors, *(vector(site, "input", values) for site, values in shared.items())]
 
 
-def _input(site: Site) -> Site:
+def shared_input(site: Site) -> Site:
     """Return the address of what a linear reads; the encoder's output is one for all layers."""
     name = _SHARED.get(site.name, site.name)
     return Site(site.stack, 0 if name == CROSS_INPUT else site.layer, name)
