@@ -73,6 +73,7 @@ FORMS: dict[str, tuple[Callable[[], PeftConfig], str, str]] = {
             use_rslora=True,
         ), "lora", "PISSA",
     ),
+    "PiSSA, DoRA": (lambda: lora(init_lora_weights="pissa", use_dora=True), "lora", "PISSA"),
     "OLoRA": (lambda: lora(init_lora_weights="olora", lora_alpha=4), "lora", "OLORA"),
     "AdaLoRA": (
         lambda: AdaLoraConfig(
