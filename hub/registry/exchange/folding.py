@@ -55,6 +55,8 @@ def check_foldable(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
             config contradict each other; names the option.
     """
     kind = str(config["peft_type"])
+    if kind == "LORA" and needs_folding(config):
+        _refuse(config, kind, "bias", config.get("bias", "none") != "none")
     if kind not in ("ADALORA", "VERA"):
         return
     for option in ("modules_to_save", "fan_in_fan_out", "trainable_token_indices"):
@@ -120,8 +122,8 @@ def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
 def _refuse(config: Mapping[str, Any], kind: str, option: str, present: bool) -> None:
     if present:
         raise IncompatibleAdapterError(
-            f"{kind} with {option}={config[option]!r:.60} is more than a low-rank change; merge it "
-            "into a copy of its base and serve that folder as a base of its own",
+            f"{kind} with {option}={config[option]!r:.60} is more than low-rank, and is not "
+            "converted; merge it into a copy of its base and serve that as a base of its own",
             field=option,
         )
 
