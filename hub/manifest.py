@@ -119,16 +119,19 @@ class BaseReference(Record):
     Attributes:
         parameters: Unique parameters of the unquantized base, tied weights once.
         licence: As the base's folder states it; "" where it does not.
+        languages: What `--languages` said of the base when the adapter was made; "" where the base
+            itself says its languages.
     """
 
     name: Name
     digest: Digest
     parameters: Annotated[int, Field(gt=0)]
     licence: str = ""
+    languages: str = ""
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return leave_out_empty(write(self), ("licence",))
+        return leave_out_empty(write(self), ("licence", "languages"))
 
 
 class AdapterManifest(Record):

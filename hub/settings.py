@@ -49,6 +49,9 @@ class Settings(BaseModel):
         default_factory=_default_registry, description="folder (or URL) of the registry"
     )
     base: Text = Field("embedded", description="base model: embedded, a folder or a HF id")
+    languages: str = Field(
+        "", description="languages of a base that does not say them: en,de or en=English,de=German"
+    )
     runs: Path = Field(Path("runs"), description="folder that keeps training runs")
     cache: Path = Field(
         default_factory=_default_cache,

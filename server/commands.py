@@ -31,6 +31,10 @@ def serve(
     base: Annotated[
         str | None, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
     ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="Languages of a base that does not say them: en,de or en=English,…."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
     metrics_port: Annotated[
@@ -84,6 +88,7 @@ def serve(
         {
             "registry": registry,
             "base": base,
+            "languages": languages,
             "host": host,
             "port": port,
             "metrics_port": metrics_port,

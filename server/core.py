@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
+from hub.bases.spoken import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry
@@ -78,6 +79,8 @@ def open_core(
 
     return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
+    if settings.languages:
+        remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:

@@ -85,7 +85,14 @@ def _train_request(
     from training.pipeline import TrainRequest
     from training.results import explicit_size
 
-    settings = load_settings({"base": task.base, "registry": run.registry, "runs": run.runs})
+    settings = load_settings(
+        {
+            "base": task.base,
+            "languages": task.languages,
+            "registry": run.registry,
+            "runs": run.runs,
+        }
+    )
     return TrainRequest(
         pair=task.pair,
         method=task.method,
@@ -95,6 +102,7 @@ def _train_request(
             task.method, width=task.width, rank=task.rank, length=task.prefix_length
         ),
         base=settings.base,
+        languages=settings.languages,
         corpus=data.request(),
         overrides=overrides(data, learning, machine),
         registry=settings.registry,

@@ -155,6 +155,20 @@ class M2M100Tokenizer:
         pieces = self._pieces.encode(text, out_type=str)
         return [self._id_of_piece.get(piece, self._unk_id) for piece in pieces]
 
+    def check_table(self, base: Base) -> None:
+        """Check that the base's token table has a row for every language.
+
+        Raises:
+            CorruptBaseError: It has fewer: the languages are those of another list.
+        """
+        rows, last = int(base.config.get("vocab_size", 0)), max(self._language_ids.values())
+        if last >= rows:
+            raise CorruptBaseError(
+                f"base {base.name!r}: its token table has {rows:,} rows, the last language token "
+                f"would be row {last:,}; language_codes in tokenizer_config.json says whose list "
+                "of languages it has (m2m100, wmt21)"
+            )
+
     def _language_id(self, language: str) -> int:
         return self._language_ids[choose(language, self._language_ids, "the base model")]
 
@@ -188,11 +202,15 @@ def load_tokenizer(base: Base) -> BaseTokenizer:
 
 def _load_m2m_100(base: Base) -> BaseTokenizer:
     """M2M-100 ships a vocab.json, NLLB-200 of the same architecture does not."""
-    from hub.bases.tokenizers.loading import load_nllb
-    from hub.language_tables import M2M_100
+    from hub.bases.tokenizers.loading import load_nllb, m2m_languages, refuse_small100
 
+    refuse_small100(base)
     if not (base.folder / "vocab.json").is_file():
         return load_nllb(base)
-    codes = M2M_100.split()
-    languages = {canonical(code) for code in base.record.get("languages") or codes}
-    return M2M100Tokenizer(base.folder, codes, {tag: m2m_code(tag) for tag in languages})
+    codes = m2m_languages(base)
+    known = {canonical(code): code for code in codes}
+    recorded = [canonical(code) for code in base.record.get("languages") or known]
+    languages = {tag: known.get(tag) or m2m_code(tag) for tag in recorded}
+    found = M2M100Tokenizer(base.folder, codes, languages)
+    found.check_table(base)
+    return found

@@ -22,6 +22,10 @@ _NOTHING: Final = "–"
 BaseArgument = Annotated[
     str, typer.Argument(metavar="BASE", help="embedded, a folder, ID or ID@REVISION.")
 ]
+LanguagesFlag = Annotated[
+    str | None,
+    typer.Option(help="Languages of a base that does not say them: en,de or en=English,de=German."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -33,11 +37,20 @@ def register_bases(app: typer.Typer) -> None:
     group.command("show")(show)
 
 
-def pull(ref: BaseArgument, as_json: JsonFlag = False) -> None:
+def pull(ref: BaseArgument, languages: LanguagesFlag = None, as_json: JsonFlag = False) -> None:
     """Fetch a base from the Hugging Face Hub, convert it if need be, and say what it is."""
-    from hub.bases import open_base
+    _print(_facts(_opened(ref, languages)), as_json)
 
-    _print(_facts(open_base(ref)), as_json)
+
+def _opened(ref: str, languages: str | None) -> Base:
+    """Open a base, and remember what was said of its languages."""
+    from hub.bases import open_base
+    from hub.bases.spoken import remember_languages
+
+    base = open_base(ref)
+    if languages:
+        remember_languages(base, languages)
+    return base
 
 
 def list_bases(as_json: JsonFlag = False) -> None:
@@ -59,12 +72,13 @@ def list_bases(as_json: JsonFlag = False) -> None:
     )
 
 
-def show(ref: BaseArgument = "embedded", as_json: JsonFlag = False) -> None:
+def show(
+    ref: BaseArgument = "embedded", languages: LanguagesFlag = None, as_json: JsonFlag = False
+) -> None:
     """Show a base: identity, size, languages, licence, and its scores where it was built here."""
-    from hub.bases import open_base
     from hub.console import print_table
 
-    base = open_base(ref)
+    base = _opened(ref, languages)
     facts = _facts(base) | {
         "weak": dict(base.record.get("recipe", {}).get("weak", {})),
         "dimensions": _dimensions(base),
@@ -85,6 +99,8 @@ def show(ref: BaseArgument = "embedded", as_json: JsonFlag = False) -> None:
 
 def _facts(base: Base) -> dict[str, Any]:
     """Return what identifies and describes a base, in the order in which it is printed."""
+    from hub.bases.spoken import said_text
+
     languages = _languages(base)
     facts: dict[str, Any] = {
         "base": base.name,
@@ -99,7 +115,8 @@ def _facts(base: Base) -> dict[str, Any]:
     }
     if isinstance(languages, str):
         return facts | {"languages": [], "no languages": languages}
-    return facts | {"languages": languages}
+    said = said_text(base)
+    return facts | {"languages": languages} | ({"said languages": said} if said else {})
 
 
 def _languages(base: Base) -> list[str] | str:

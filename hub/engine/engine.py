@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hub.bases import Base
+from hub.bases.spoken import said_text
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.architecture import Architecture
@@ -194,6 +195,8 @@ class Engine:
                 f"the adapter was trained on base {manifest.base.name!r} "
                 f"({manifest.base.digest}), this engine serves {self._base.digest}"
             )
+        if manifest is not None and manifest.base.languages:
+            self._check_languages(manifest.base.languages)
         adapter = self._reader.read(folder)
         if manifest is not None and manifest.trainable_parameters != adapter.parameters:
             raise AdapterBindingError(
@@ -201,6 +204,19 @@ class Engine:
                 f"{manifest.trainable_parameters:,}"
             )
         return adapter
+
+    def _check_languages(self, said: str) -> None:
+        """Check that the base is asked for languages as it was when an adapter was made.
+
+        Raises:
+            WrongBaseError: Other languages, or other words for them, were said of it here.
+        """
+        here = said_text(self._base)
+        if here != said:
+            raise WrongBaseError(
+                f"the adapter was made for {said!r} as the base's languages, here they are "
+                f"{here!r}; start with --languages {said}"
+            )
 
     @torch.inference_mode()
     def place(self, slot: int, adapter: HostAdapter) -> None:

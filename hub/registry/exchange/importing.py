@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import Base, open_base
+from hub.bases.spoken import said_text
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import note
 from hub.errors import AdapterBindingError, StorageFullError
@@ -252,6 +253,7 @@ def _manifest(
             digest=base.digest,
             parameters=base.parameters,
             licence=base.licence,
+            languages=said_text(base),
         ),
         origin=OriginRecord(
             kind="imported", source=foreign.source, digest=foreign.digest, method=written.method

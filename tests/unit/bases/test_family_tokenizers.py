@@ -112,8 +112,6 @@ def test_nllb_from_sentencepiece_and_listed_codes(tmp_path: Path) -> None:
 
     train(tmp_path / "sentencepiece.bpe.model", model_type="bpe")
     base = base_of(tmp_path, "m2m_100")
-    with pytest.raises(CorruptBaseError, match="additional_special_tokens"):
-        load_tokenizer(base)
     model = sentencepiece.SentencePieceProcessor(
         model_file=str(tmp_path / "sentencepiece.bpe.model")
     )
