@@ -229,13 +229,15 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
     from hub.bases.licence import licence_text
 
     manifest = version.manifest
-    asked = "by size" if manifest.budget is None else f"{100 * manifest.budget:.3g} %"
+    share = f"{100 * (manifest.budget or 0):.3g} % of the base's parameters"
+    unasked = _UNKNOWN if manifest.origin else "by size of the base's parameters"
+    asked = unasked if manifest.budget is None else share
     return [
         ("adapter", version.ref),
         ("digest", version.digest),
         ("pair", manifest.pair),
         ("method", f"{manifest.method}, size {manifest.size}"),
-        ("budget", f"{asked} of the base's parameters"),
+        ("budget", asked),
         (
             "realised",
             f"{manifest.trainable_parameters:,} of {manifest.base.parameters:,} parameters, "

@@ -13,6 +13,7 @@ from torch import Tensor
 from hub.engine.architecture import Site
 from hub.engine.banks import BankKey
 from hub.engine.families import Checkpoint
+from hub.engine.readers.biases import read_biases, split_biases
 from hub.engine.readers.files import (
     HOW_TO_SERVE_WHOLE_WEIGHTS,
     MAX_MAGNITUDE,
@@ -40,8 +41,10 @@ _CHANGE_THE_BASE: Final = ("pissa", "corda", "olora", "lora_ga", "loftq")
 
 
 def read_lora(files: AdapterFiles, target: Target) -> Contents:
-    """Return the low-rank deltas, and DoRA's factors beside them."""
+    """Return the low-rank deltas, and DoRA's factors or trained biases beside them."""
     _refuse_options(files)
+    choice = str(files.config.get("bias", "none"))
+    files, biases = split_biases(files)
     dora = bool(files.config.get("use_dora"))
     weights = target.weights() if dora else None
     found: dict[BankKey, dict[Site, Delta]] = {}
@@ -55,6 +58,7 @@ def read_lora(files: AdapterFiles, target: Target) -> Contents:
             delta, factors = _fold_magnitude(site, delta, parts[_MAGNITUDE], weights)
             vectors += factors
         found.setdefault(BankKey(site.stack, site.name), {})[site] = delta
+    vectors += read_biases(choice, biases, modules, target)
     return Contents(parts=target.pack(found), vectors=tuple(vectors))
 
 
@@ -113,8 +117,6 @@ def _fold_magnitude(
 
 
 def _refuse_options(files: AdapterFiles) -> None:
-    if files.config.get("bias", "none") != "none":
-        files.refuse(("bias",), "LoRA")
     files.refuse(_REFUSED, "LoRA")
     check_start(files.config)
 

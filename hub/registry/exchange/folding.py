@@ -8,7 +8,7 @@ is the difference of two products: its own and the one that the start took away 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.engine.readers.lora import is_folded_start
@@ -55,6 +55,8 @@ def check_foldable(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
             config contradict each other; names the option.
     """
     kind = str(config["peft_type"])
+    if kind == "LORA" and needs_folding(config):
+        _refuse(config, kind, "bias", config.get("bias", "none") != "none")
     if kind not in ("ADALORA", "VERA"):
         return
     for option in ("modules_to_save", "fan_in_fan_out", "trainable_token_indices"):
@@ -111,7 +113,8 @@ def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
     """
     kind = str(config["peft_type"])
     if kind == "LORA":
-        return _plain(_differences(reference), str(config["init_lora_weights"]).upper())
+        folded = _plain(_differences(reference), str(config["init_lora_weights"]).upper())
+        return _with_magnitudes(folded, reference) if config.get("use_dora") else folded
     find = {"ADALORA": _adalora, "VERA": _vera}[kind]
     return _plain(find(reference), kind)
 
@@ -119,8 +122,8 @@ def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
 def _refuse(config: Mapping[str, Any], kind: str, option: str, present: bool) -> None:
     if present:
         raise IncompatibleAdapterError(
-            f"{kind} with {option}={config[option]!r:.60} is more than a low-rank change; merge it "
-            "into a copy of its base and serve that folder as a base of its own",
+            f"{kind} with {option}={config[option]!r:.60} is more than low-rank, and is not "
+            "converted; merge it into a copy of its base and serve that as a base of its own",
             field=option,
         )
 
@@ -148,6 +151,18 @@ def _plain(products: _Products, method: str) -> Folded:
         tensors[f"{PREFIX}{name}.lora_A.weight"] = down.detach().float().contiguous()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = up.detach().float().contiguous()
     return Folded(config, tensors, method)
+
+
+def _with_magnitudes(folded: Folded, reference: Reference) -> Folded:
+    """Return DoRA as it was: its magnitudes are of the whole weight, which folding leaves as is."""
+    from peft.tuners.lora import LoraLayer
+
+    magnitudes = {
+        f"{PREFIX}{name}.lora_magnitude_vector": module.lora_magnitude_vector[NAME].weight.detach()
+        for name, module in _sites(reference, LoraLayer).items()
+    }
+    config = {**folded.config, "use_dora": True}
+    return replace(folded, config=config, tensors={**folded.tensors, **magnitudes})
 
 
 def _sites(reference: Reference, layer: type) -> dict[str, Any]:

@@ -206,7 +206,12 @@ def _without_copies_of_the_base(
     Raises:
         AdapterBindingError: One was trained, or is of another shape.
     """
-    copies = {name: own for name in foreign.tensors if (own := _name_in_base(name)) in weights}
+    biases = foreign.config.get("bias", "none") != "none"
+    copies = {
+        name: own
+        for name in foreign.tensors
+        if (own := _name_in_base(name)) in weights and not (biases and own.endswith(".bias"))
+    }
     for name, own in copies.items():
         _check_copy(name, foreign.tensors[name], weights[own])
     if not copies:

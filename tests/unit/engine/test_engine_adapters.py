@@ -128,8 +128,7 @@ def test_a_norm_that_the_config_denies_is_refused(lab: Any, model: Any, engine: 
 @pytest.mark.parametrize(
     "config",
     [
-        {"bias": "all"},
-        {"bias": "lora_only"},
+        {"bias": "some"},
         {"modules_to_save": ["lm_head"]},
         {"fan_in_fan_out": True},
         {"lora_bias": True},

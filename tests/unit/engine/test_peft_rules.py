@@ -17,6 +17,7 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import NoMatchingPeftModuleError
 from safetensors.torch import load_file, save_file
 
+from hub.engine.engine import Engine
 from hub.engine.families import find_family
 from hub.engine.readers.expressions import MAX_EXPRESSIONS, Expressions
 from hub.engine.readers.modules import ModuleRules
@@ -46,6 +47,11 @@ LAYERS: tuple[tuple[Any, Any], ...] = (
     (None, None), (0, None), ([1, 2], None), ([0], "layers"), ([0, 1], ["blocks", "layers"]),
     ([1], r"(en|de)coder.layers"), ([], None), ([7], None),
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine(lab: Any, base: Any) -> Engine:
+    return lab.engine(base)
 
 
 def random_options(seed: int) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def test_places_ranks_and_factors_are_pefts_on_random_configs(model: Any, tmp_pa
     family = find_family(model.config.to_dict())
     linears = family.linear_modules(family.architecture(model.config.to_dict()))
     seen, empty, several = set(), 0, 0
-    for seed in range(120):
+    for seed in range(70):
         LoraConfig(task_type="SEQ_2_SEQ_LM", **random_options(seed)).save_pretrained(tmp_path)
         expected = peft_sites(model, tmp_path)
         config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
@@ -103,8 +109,8 @@ def test_places_ranks_and_factors_are_pefts_on_random_configs(model: Any, tmp_pa
         empty += not found
         several += len(set(found.values())) > 1
         seen |= set(found.values())
-    assert len(seen) > 60  # the configs differ, and so do sites within one
-    assert several > 40
+    assert len(seen) > 40  # the configs differ, and so do sites within one
+    assert several > 20
     assert 0 < empty < 40
 
 
@@ -167,11 +173,11 @@ def edited(folder: Path, **changes: Any) -> Path:
     ],
 )
 def test_starts_that_change_the_base_are_refused(
-    lab: Any, model: Any, base: Any, start: Any, remedy: str
+    lab: Any, model: Any, engine: Engine, start: Any, remedy: str
 ) -> None:
     folder = edited(lab.lora(model, 23), init_lora_weights=start)
     with pytest.raises(IncompatibleAdapterError, match=remedy) as caught:
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)
     assert caught.value.field == "init_lora_weights"
 
 
@@ -188,11 +194,11 @@ def test_starts_that_change_the_base_are_refused(
     ids=str,
 )
 def test_a_rank_that_the_tensors_contradict_is_refused(
-    lab: Any, model: Any, base: Any, changes: dict[str, Any], field: str
+    lab: Any, model: Any, engine: Engine, changes: dict[str, Any], field: str
 ) -> None:
     folder = edited(lab.lora(model, 24), **changes)
     with pytest.raises(IncompatibleAdapterError, match=r"has rank 4.*says") as caught:
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)
     assert caught.value.field == field
 
 
@@ -208,19 +214,19 @@ def test_a_rank_that_the_tensors_contradict_is_refused(
     ids=str,
 )
 def test_tensors_and_targets_must_agree(
-    lab: Any, model: Any, base: Any, changes: dict[str, Any], words: str
+    lab: Any, model: Any, engine: Engine, changes: dict[str, Any], words: str
 ) -> None:
     folder = edited(lab.lora(model, 25), **changes)
     with pytest.raises(AdapterBindingError, match=words):
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)
 
 
-def test_a_tensor_outside_of_ia3s_targets_is_refused(lab: Any, model: Any, base: Any) -> None:
+def test_a_tensor_outside_of_ia3s_targets_is_refused(lab: Any, model: Any, engine: Engine) -> None:
     from .kinds import ia3
 
     folder = edited(ia3(lab, model, 9, ["k_proj", "fc2"], ["fc2"]), target_modules=["k_proj"])
     with pytest.raises(AdapterBindingError, match=r"fc2.*leave out"):
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)
 
 
 @pytest.mark.parametrize(
@@ -233,16 +239,21 @@ def test_a_tensor_outside_of_ia3s_targets_is_refused(lab: Any, model: Any, base:
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
-@pytest.mark.parametrize("option", ["alpha_pattern", "target_modules", "exclude_modules"])
-def test_what_is_no_expression_is_refused_by_name(
-    lab: Any, model: Any, base: Any, pattern: str, option: str
-) -> None:
-    value: Any = {pattern: 3} if option == "alpha_pattern" else pattern
-    folder = edited(lab.lora(model, 26), **{option: value})
-    with pytest.raises(IncompatibleAdapterError) as caught:
-        lab.engine(base).read_adapter(folder)
-    assert caught.value.field == option
-    assert option in str(caught.value)
+def test_what_is_no_expression_is_refused_by_name(pattern: str) -> None:
+    for option, value in (
+        ("alpha_pattern", {pattern: 3}),
+        ("target_modules", pattern),
+        ("exclude_modules", pattern),
+    ):
+        rules = ModuleRules({"target_modules": ["q_proj"], option: value})
+        with pytest.raises(IncompatibleAdapterError, match=option) as caught:
+            both(rules)
+        assert caught.value.field == option
+
+
+def both(rules: ModuleRules) -> None:
+    rules.targets("model.q_proj")
+    rules.value("alpha_pattern", "model.q_proj", 1)
 
 
 def test_a_hostile_expression_costs_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,10 +283,10 @@ def test_the_number_of_expressions_is_limited() -> None:
     ids=str,
 )  # fmt: skip
 def test_options_of_another_type_are_refused_by_name(
-    lab: Any, model: Any, base: Any, changes: dict[str, Any]
+    lab: Any, model: Any, engine: Engine, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(IncompatibleAdapterError) as caught:
-        lab.engine(base).read_adapter(edited(lab.lora(model, 27), **changes))
+        engine.read_adapter(edited(lab.lora(model, 27), **changes))
     assert caught.value.field in changes
 
 
@@ -284,7 +295,7 @@ def test_options_of_another_type_are_refused_by_name(
     ["lora_A.default.weight", "_orig_mod", "module", "base_model.model.base_model.model"],
 )
 def test_names_that_import_reads_are_refused_with_that_remedy(
-    lab: Any, model: Any, base: Any, spelled: str
+    lab: Any, model: Any, engine: Engine, spelled: str
 ) -> None:
     folder = lab.lora(model, 28)
     path = folder / "adapter_model.safetensors"
@@ -296,10 +307,10 @@ def test_names_that_import_reads_are_refused_with_that_remedy(
 
     save_file({respell(name): tensor for name, tensor in load_file(path).items()}, path)
     with pytest.raises(AdapterBindingError, match="hub adapters import"):
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)
 
 
-def test_a_huge_config_is_refused(lab: Any, model: Any, base: Any) -> None:
+def test_a_huge_config_is_refused(lab: Any, model: Any, engine: Engine) -> None:
     folder = edited(lab.lora(model, 29), revision="x" * (1 << 20))
     with pytest.raises(Exception, match=r"adapter_config\.json.*over 1,048,576 bytes"):
-        lab.engine(base).read_adapter(folder)
+        engine.read_adapter(folder)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftConfig, get_peft_model
+from peft import LoraConfig, PeftConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import M2M100Config, M2M100ForConditionalGeneration
@@ -58,6 +58,12 @@ def model(base: Base) -> Any:
 
 
 Make = Callable[..., Path]
+Take = Callable[..., Imported]
+ENDS = ["q_proj", "v_proj", "fc1"]
+
+
+def lora(**options: Any) -> LoraConfig:
+    return LoraConfig(task_type=TASK, **{"r": 4, "target_modules": ENDS, **options})
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_the_command_says_what_it_did(
     assert record["origin"]["source"] == "theirs"
     assert run(["adapters", "show", "en-ko.lora"]) == 0
     shown = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
-    assert shown["corpus"] == "not known"
+    assert shown["corpus"] == shown["budget"] == "not known"
     assert shown["recipe"] == "not known, seed not known"
     assert shown["origin"] == "imported from theirs"
     assert shown["original files"].startswith("sha256:")
