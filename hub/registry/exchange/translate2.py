@@ -35,6 +35,13 @@ def convert(merged: Path, base: Base, target: Path, quantization: str) -> None:
             f"bases of family {base.family!r} are not exported to CTranslate2; these are: "
             f"{', '.join(FAMILIES)}"
         )
+    shape = base.architecture
+    if shape.encoder_heads != shape.decoder_heads:
+        raise IncompatibleAdapterError(
+            f"base {base.label!r} has {shape.encoder_heads} heads in its encoder and "
+            f"{shape.decoder_heads} in its decoder, where CTranslate2 has one number for both; "
+            "export with --to base"
+        )
     if base.family == "marian":
         _check_pad(base)
     spec = _specification(merged, base)
@@ -59,6 +66,7 @@ def _specification(merged: Path, base: Base) -> Any:
         ) from None
     with quiet_libraries():
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(merged, dtype="float32")
+    _say_what_configs_leave_out(model.config, base)
     loader = converters._MODEL_LOADERS[type(model.config).__name__]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -75,6 +83,20 @@ def _specification(merged: Path, base: Base) -> Any:
     spec.config.eos_token = eos
     spec.config.unk_token = "<unk>"
     return spec
+
+
+def _say_what_configs_leave_out(config: Any, base: Base) -> None:
+    """Set what the converter reads from configs, and transformers 5 no longer writes rightly.
+
+    mBART's norms have lost their keys; T5's `tie_word_embeddings` is always true, where the
+    converter takes it for the scale of the output.
+    """
+    shape = base.architecture
+    if base.family == "mbart":
+        config.normalize_before = shape.norm_placement == "pre"
+        config.normalize_embedding = shape.embedding_norm
+    elif base.family in ("t5", "mt5"):
+        config.tie_word_embeddings = shape.output_scale != 1.0
 
 
 def _check_pad(base: Base) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from hub.bases import Base, open_base
+from hub.bases.tokenizer import load_tokenizer
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.errors import IncompatibleAdapterError
 from hub.registry.exchange.merging import merged_tensors
@@ -85,11 +87,15 @@ def sentence_pieces(folder: Path, name: str, **options: Any) -> int:
     return int(model.get_piece_size())
 
 
+BART_LIKE = ("m2m_100", "mbart", "marian")
+
+
 def translatable(lab: Any, family: str, tmp_path: Path) -> tuple[Base, Any]:
     """A random base of a family with the tokenizer files that its family has."""
     scratch = tmp_path / "tokenizer"
     scratch.mkdir()
-    options: dict[str, Any] = {}
+    # CTranslate2 has one number of heads for both stacks.
+    options: dict[str, Any] = {"decoder_attention_heads": 4} if family in BART_LIKE else {}
     if family == "m2m_100":
         for name in ("vocab.json", "sentencepiece.bpe.model"):
             shutil.copy(open_base().folder / name, scratch / name)
@@ -100,7 +106,7 @@ def translatable(lab: Any, family: str, tmp_path: Path) -> tuple[Base, Any]:
     elif family == "marian":
         marian_folder(scratch, [], source_lang="en", target_lang="de")
         pad = json.loads((scratch / "vocab.json").read_text())["<pad>"]
-        options = {
+        options |= {
             "vocab_size": pad + 1, "pad_token_id": pad, "decoder_start_token_id": pad,
             "eos_token_id": 0, "bad_words_ids": [[pad]], "forced_eos_token_id": 0,
         }  # fmt: skip
@@ -120,6 +126,7 @@ def translatable(lab: Any, family: str, tmp_path: Path) -> tuple[Base, Any]:
     return Base("random", base.folder), model
 
 
+WORDS = ("The", "lazy", "fox", "jumps", "Friday")
 TARGETS = {"t5": ["q", "v", "wo"], "mt5": ["q", "v", "wo"]}
 
 
@@ -142,6 +149,22 @@ def decoded_by_ctranslate2(
     ]
 
 
+def requests_of(base: Base, family: str) -> list[DecodeRequest]:
+    """Sentences as the base's tokenizer encodes them, and as many of random pieces."""
+    tokenizer = load_tokenizer(base)
+    source, target = ("en", "ko") if family in ("m2m_100", "mbart", "mt5") else ("en", "de")
+    return [
+        DecodeRequest(
+            key,
+            tuple(tokenizer.encode_source(text, source, target)),
+            tuple(tokenizer.target_prefix(target)),
+            1,
+            GREEDY,
+        )
+        for key, text in enumerate(" ".join(words) for words in permutations(WORDS, 3))
+    ][:24]
+
+
 @pytest.mark.parametrize("family", ["m2m_100", "mbart", "marian", "t5", "mt5"])
 def test_ctranslate2_gives_the_tokens_of_the_slot(lab: Any, tmp_path: Path, family: str) -> None:
     base, model = translatable(lab, family, tmp_path)
@@ -152,11 +175,7 @@ def test_ctranslate2_gives_the_tokens_of_the_slot(lab: Any, tmp_path: Path, fami
     convert(merged, base, target, "float32")
     engine = lab.engine(base, tokenizer=NO_BYTES)
     engine.place(1, engine.read_adapter(adapter))
-    requests = [
-        one for one in lab.requests(
-            12, seed=11, options=GREEDY, slots=(1,), forced_bos=family in ("mbart", "m2m_100")
-        )
-    ]  # fmt: skip
+    requests = requests_of(base, family)
     names = vocabulary(base)
     served = [
         [names[index] for index in one.hypotheses[0].token_ids]
@@ -177,7 +196,7 @@ NO_BYTES = _NoBytes()
 
 
 def test_a_marian_that_starts_otherwise_is_refused(lab: Any, tmp_path: Path) -> None:
-    base, model = translatable(lab, "marian", tmp_path)
+    base, _ = translatable(lab, "marian", tmp_path)
     weights = load_file(base.folder / "model.safetensors")
     name = next(name for name in weights if name.endswith("shared.weight"))
     weights[name][-1] = 1.0
@@ -185,3 +204,8 @@ def test_a_marian_that_starts_otherwise_is_refused(lab: Any, tmp_path: Path) -> 
     fresh = Base("random", base.folder)
     with pytest.raises(IncompatibleAdapterError, match="export with --to base"):
         convert(base.folder, fresh, tmp_path / "ct2", "float32")
+
+
+def test_stacks_with_different_heads_are_refused(zoo: Any, tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleAdapterError, match="4 heads in its encoder and 2 in its"):
+        convert(zoo.base.folder, zoo.base, tmp_path, "float32")
