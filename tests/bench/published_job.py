@@ -90,27 +90,34 @@ def job(home: Path, environment: dict[str, str], updates: int) -> None:
          "en-ko.bottleneck", "--max-output-tokens", "12", "Monday", "in 3 days"),
         environment,
     )  # fmt: skip
-    resident = next(
-        line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines()
-        if line.startswith("VmRSS")
-    )  # fmt: skip
+    peak, resident = (memory(server.pid, kind) / 1e9 for kind in ("VmHWM", "VmRSS"))
     server.terminate()
-    _, _, usage = os.wait4(server.pid, 0)
-    print(
-        f"{'hub serve':24} {'':7}     peak {usage.ru_maxrss * 1024 / 1e9:6.3f} GB, "
-        f"serving {int(resident.split()[1]) * 1024 / 1e9:.3f} GB"
-    )
+    server.wait()
+    print(f"{'hub serve':24} {'':7}     peak {peak:6.3f} GB, serving {resident:.3f} GB")
 
 
 def measured(name: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
     """Run one command of the hub; print its wall time and its peak memory."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "hub", *arguments], env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, memory(process.pid, "VmHWM"))
+        time.sleep(0.05)
     seconds = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{name} failed with status {status}")
-    print(f"{name:24} {seconds:7.1f} s   peak {usage.ru_maxrss * 1024 / 1e9:6.3f} GB", flush=True)
+    if process.returncode:
+        raise SystemExit(f"{name} failed with status {process.returncode}")
+    print(f"{name:24} {seconds:7.1f} s   peak {peak / 1e9:6.3f} GB", flush=True)
+
+
+def memory(pid: int, kind: str) -> int:
+    """Return bytes of a running process; `wait4` would count what its parent held before it."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    found = (line.split()[1] for line in lines if line.startswith(kind))
+    return 1024 * int(next(found, 0))
 
 
 def vocabulary() -> bytes:

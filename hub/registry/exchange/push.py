@@ -41,6 +41,10 @@ def push(folder: Path, repository: str, *, private: bool, message: str) -> str:
         raise _refused(repository, error) from None
     except OSError as error:
         raise UnavailableError(f"the Hugging Face Hub does not answer: {error}") from None
+    except ValueError as error:  # what answers is no Hub
+        raise UnavailableError(
+            f"the Hugging Face Hub answered what its client cannot read: {error}"
+        ) from None
     return str(made.commit_url)
 
 
