@@ -114,7 +114,9 @@ def check_equality(
         EqualityGateError: Names the first row and position that differ.
     """
     return compare_sides(
-        trained_side(model, lines, slots), served_side(decoder, lines, slots), end=end_of(model)
+        trained_side(model, lines, slots, decoder.byte_ids),
+        served_side(decoder, lines, slots),
+        end=end_of(model),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -78,6 +78,11 @@ class Decoder:
         if manifest is not None:
             manifest.verify(parameters=adapter.parameters, base_parameters=self._parameters)
         self._engine.place(ADAPTER_SLOT, adapter)
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the vocabulary's byte pieces, by token."""
+        return self._tokenizer.byte_ids
 
     @property
     def signature(self) -> str:

@@ -180,7 +180,8 @@ def publish_lora(folder: Path, registry: Path, name: str) -> AdapterVersion:
         weights[f"{site}.lora_B.weight"] = chance.standard_normal((width, 2)).astype(np.float32)
     folder.mkdir()
     save_file(weights, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    targets = r".*\.decoder\..*\.self_attn\.q_proj"
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": targets}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("# late\n")
     manifest = AdapterManifest(

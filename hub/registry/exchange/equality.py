@@ -121,6 +121,8 @@ def _peft_logits(model: Any, request: DecodeRequest) -> Tensor:
     import torch
 
     start = model.generation_config.decoder_start_token_id
+    if start is None:
+        start = model.config.decoder_start_token_id
     target = [[int(start), *request.prefix_ids]]
     with torch.no_grad():
         logits: Tensor = model(

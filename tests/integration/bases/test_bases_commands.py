@@ -98,7 +98,8 @@ def test_list_without_any_cache(capsys: pytest.CaptureFixture[str], hugging_face
 def test_a_base_whose_languages_are_not_known_is_shown_with_the_reason(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ):
-    (checkpoint / "vocab.json").unlink()
+    for name in ("vocab.json", "sentencepiece.bpe.model"):
+        (checkpoint / name).unlink()
     assert run(["bases", "show", str(checkpoint)]) == 0
     facts = table(capsys.readouterr().out)
     assert "has no tokenizer" in facts["no languages"]

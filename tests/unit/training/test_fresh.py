@@ -51,7 +51,7 @@ def check(
         (folder / file).write_bytes(content)
     prefix = tuple(tokenizer.target_prefix("de"))
     lines = [GateLine(tuple(tokenizer.encode_source(text, "en")), prefix) for text in TEXTS]
-    trained = trained_side(model, lines, (ADAPTER_SLOT, BASE_SLOT))
+    trained = trained_side(model, lines, (ADAPTER_SLOT, BASE_SLOT), tokenizer.byte_ids)
     assert [row.tokens for row in trained[ADAPTER_SLOT]] != [
         row.tokens for row in trained[BASE_SLOT]
     ]

@@ -242,7 +242,7 @@ def test_labels_hold_language_text_and_end_once(tiny_base: Base, tokenizer: Base
 
 def test_a_base_with_more_rows_than_pieces_translates(tiny_base: Base, tmp_path: Path) -> None:
     """Resized embeddings gave empty output elsewhere: rows without a piece must not matter."""
-    from hub.bases.base import open_base
+    from hub.bases import open_base
     from hub.bases.tokenizer import load_tokenizer
     from training.evaluate import Decoder
 
