@@ -27,11 +27,12 @@ from hub.engine.native.variants import (
     variant,
     variants,
 )
+from hub.engine.native.variants import kernels as _kernels
 
 __all__ = [
     "MOST_KEPT", "NO_NORM", "AdapterRows", "AdapterWeights", "NormKind", "NormStep",
     "PackedWeight", "Places", "Ranking", "WeightArena", "adapt", "attend", "available", "finish",
-    "multiplies", "multiply", "quantize", "using", "variant", "variants",
+    "multiplies", "multiply", "quantize", "read", "using", "variant", "variants",
 ]  # fmt: skip
 
 NormKind = Literal["none", "layer", "rms"]
@@ -39,9 +40,11 @@ NormKind = Literal["none", "layer", "rms"]
 MOST_KEPT: Final = 128
 """Most tokens that `Ranking` keeps for a row."""
 
-_kernels: Final = obey_environment()
 _NORMS: Final = {"none": 0, "layer": 1, "rms": 2}
 _ACTIVATIONS: Final = {"": 0, "relu": 1, "gelu": 2}
+
+
+obey_environment()  # before anything runs: what is forced must not be missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,15 @@ def multiply(
         _address(weight.bias), scale.data_ptr(), out.data_ptr(), out.stride(0), add,
         torch.get_num_threads(),
     )  # fmt: skip
+
+
+def read(memory: Tensor, threads: int) -> int:
+    """Read all of a contiguous tensor, and return the sum of its 64-bit words, modulo 2^64.
+
+    It tells how fast memory can be read at most.
+    """
+    assert memory.is_contiguous()
+    return _kernels.read(memory.data_ptr(), memory.nbytes // 8, threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@
 #include <arm_neon.h>
 #include <sys/auxv.h>
 #pragma GCC push_options
-#pragma GCC target("+dotprod")
+#pragma GCC target("arch=armv8.2-a+dotprod")
 #define VARIANT(name) name##_neon
 #include "products_neon.h"
 #include "products.h"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch  # noqa: F401  # first: the kernels use the OpenMP runtime that it loads
 
@@ -15,24 +14,28 @@ from hub.errors import SettingsError
 from hub.isa import VARIABLE, forced_isa
 
 try:
-    from hub.engine.native import _kernels
+    from hub.engine.native import _kernels as kernels
 except ImportError:
-    _kernels = None  # type: ignore[assignment]
+    kernels = None  # type: ignore[assignment]
+
+__all__ = [
+    "available", "kernels", "multiplies", "obey_environment", "using", "variant", "variants",
+]  # fmt: skip
 
 
 def available() -> bool:
     """Return whether the compiled kernels are there."""
-    return _kernels is not None
+    return kernels is not None
 
 
 def variant() -> str:
     """Return the instruction set in use, "" without kernels."""
-    return _kernels.variant() if available() else ""
+    return kernels.variant() if available() else ""
 
 
 def variants() -> tuple[str, ...]:
     """Return the instruction sets that this machine can run, slowest first."""
-    return tuple(_kernels.variants()) if available() else ()
+    return tuple(kernels.variants()) if available() else ()
 
 
 def multiplies() -> bool:
@@ -59,8 +62,8 @@ def using(name: str) -> Iterator[None]:
         _select(before)
 
 
-def obey_environment() -> Any:
-    """Select what HUB_CPU_ISA names, if it names anything, and return the kernels.
+def obey_environment() -> None:
+    """Select what HUB_CPU_ISA names, if it names anything.
 
     Raises:
         SettingsError: The machine cannot run it, or there are no kernels.
@@ -68,7 +71,6 @@ def obey_environment() -> Any:
     name = forced_isa()
     if name:
         _select(name)
-    return _kernels
 
 
 def _select(name: str) -> None:
@@ -79,7 +81,7 @@ def _select(name: str) -> None:
             field="cpu_isa",
         )
     try:
-        _kernels.select(name)
+        kernels.select(name)
     except ValueError:
         raise SettingsError(
             f"{VARIABLE} is {name!r}, which this machine cannot run; it can run "
