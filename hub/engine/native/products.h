@@ -3,8 +3,9 @@
  * Weights lie in panels of PANEL outputs: [panel][k / 4][output][k % 4], so that one vector load
  * feeds 4, 8 or 16 outputs with four inputs each. VARIANT(tile), from products_*.h, runs up to
  * VARIANT(TILE) rows down a panel with their sums in registers; meanwhile the next panel is
- * fetched, since for few rows memory is the limit. Sums are integers: neither instruction sets
- * nor tiles nor threads change them.
+ * fetched. Up to VARIANT(UNFETCHED) rows go down a panel so fast that the hardware fetches better
+ * by itself: 34 GB/s a core in place of 20 for one row on Zen 4. Sums are integers: neither
+ * instruction sets nor tiles nor threads change them.
  */
 
 /* The outputs of one row in one panel. */
@@ -33,7 +34,8 @@ static void VARIANT(run_panel)(const struct product *p, int64_t panel, int more,
 {
     int64_t bytes = p->steps * STEP;
     int64_t tiles = (last_row - first_row + VARIANT(TILE) - 1) / VARIANT(TILE);
-    int64_t lines = more ? (bytes / 64 + tiles - 1) / tiles : 0;
+    int fetches = more && last_row - first_row > VARIANT(UNFETCHED);
+    int64_t lines = fetches ? (bytes / 64 + tiles - 1) / tiles : 0;
     const int8_t *weight = p->weight + panel * bytes;
     const char *ahead = (const char *)weight + bytes;
     for (int64_t row = first_row; row < last_row; row += VARIANT(TILE), ahead += lines * 64) {

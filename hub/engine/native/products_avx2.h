@@ -8,7 +8,7 @@
  * inputs. 16 registers hold the sums of one row and a panel, or of six rows and a quarter of one.
  */
 
-enum { VARIANT(TILE) = 6, VARIANT(VECTORS) = PANEL / 4 };
+enum { VARIANT(TILE) = 6, VARIANT(UNFETCHED) = 1, VARIANT(VECTORS) = PANEL / 4 };
 
 /* sum of (x - 128) * w */
 static int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width, int32_t w_sum)

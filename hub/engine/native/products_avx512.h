@@ -1,7 +1,7 @@
 /* Products on AVX-512 VNNI: one instruction multiplies 64 unsigned with 64 signed bytes and adds
  * them in fours, without saturating on the way. */
 
-enum { VARIANT(TILE) = 12 };
+enum { VARIANT(TILE) = 12, VARIANT(UNFETCHED) = 4 };
 
 /* sum of (x - 128) * w */
 static int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width, int32_t w_sum)

@@ -1,7 +1,7 @@
 /* Products on AVX-VNNI: the instruction of AVX-512 VNNI, on half as wide vectors and half as many
  * registers. They hold the sums of three rows and a panel, or of six rows and half a panel. */
 
-enum { VARIANT(TILE) = 6 };
+enum { VARIANT(TILE) = 6, VARIANT(UNFETCHED) = 3 };
 
 /* sum of (x - 128) * w */
 static int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width, int32_t w_sum)

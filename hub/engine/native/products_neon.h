@@ -1,6 +1,6 @@
 /* Products on ARM's dot-product instructions: 16 signed with 16 signed bytes, added in fours. */
 
-enum { VARIANT(TILE) = 3, VARIANT(VECTORS) = PANEL / 4 };
+enum { VARIANT(TILE) = 3, VARIANT(UNFETCHED) = 0, VARIANT(VECTORS) = PANEL / 4 };
 
 /* sum of (x - 128) * w */
 static int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width, int32_t w_sum)

@@ -1,6 +1,6 @@
 /* Products in C alone: for processors without vectors that we know, and to compare with. */
 
-enum { VARIANT(TILE) = 4 };
+enum { VARIANT(TILE) = 4, VARIANT(UNFETCHED) = 4 };
 
 static int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width, int32_t w_sum)
 {
