@@ -15,6 +15,8 @@
 
 #include "variants.h"
 
+#include "multiply.h"
+
 /* Set when the module is loaded, and by `select`. */
 static const struct kernels *rows;
 

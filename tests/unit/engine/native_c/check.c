@@ -15,6 +15,8 @@
 #endif
 #include "variants.h"
 
+#include "multiply.h"
+
 enum { MOST = 1 << 16, BEHIND = 33 };
 
 static uint64_t state, digest;
