@@ -22,10 +22,10 @@ from server.bench.workload import Workload
 
 _READ_BYTES: Final = 256 << 20
 _TRIES: Final = 12
-_ROWS: Final = 96  # whole tiles of every instruction set
-_INPUTS: Final = 512
-_OUTPUTS: Final = 64  # for each thread; weights and rows stay in its cache
-_REPEATS: Final = 20
+_ROWS: Final = 192  # whole tiles of every instruction set
+_INPUTS: Final = 1024
+_OUTPUTS: Final = 128  # for each thread; weights and rows stay in its cache
+_REPEATS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,20 @@
  * instruction sets nor tiles nor threads change them.
  */
 
-/* The outputs of one row in one panel. */
-static void VARIANT(finish_sums)(const struct product *p, const int32_t *sums, int64_t panel,
-                                 int64_t row)
+/* `count` outputs of one row in one panel. */
+INLINE void VARIANT(finish_some)(const struct product *p, const int32_t *sums, int64_t panel,
+                                 int64_t row, const int64_t count)
 {
     int64_t first = panel * PANEL;
-    int64_t count = p->width - first < PANEL ? p->width - first : PANEL;
     const int32_t *offset = p->offset ? p->offset + first : NULL;
     const float *scale = p->scale + first, *bias = p->bias ? p->bias + first : NULL;
     float value[PANEL], factor = p->row_scale[row], *out = p->out + row * p->out_stride + first;
-    for (int64_t i = 0; i < count; i++)
-        value[i] = (float)(offset ? sums[i] - offset[i] : sums[i]) * (scale[i] * factor);
+    if (offset)
+        for (int64_t i = 0; i < count; i++)
+            value[i] = (float)(sums[i] - offset[i]) * (scale[i] * factor);
+    else
+        for (int64_t i = 0; i < count; i++)
+            value[i] = (float)sums[i] * (scale[i] * factor);
     if (bias)
         for (int64_t i = 0; i < count; i++)
             value[i] += bias[i];
@@ -26,6 +29,17 @@ static void VARIANT(finish_sums)(const struct product *p, const int32_t *sums, i
         for (int64_t i = 0; i < count; i++)
             value[i] += out[i];
     memcpy(out, value, sizeof(float) * (size_t)count);
+}
+
+/* Whole panels, all but the last one, have loops of constant length. */
+static void VARIANT(finish_sums)(const struct product *p, const int32_t *sums, int64_t panel,
+                                 int64_t row)
+{
+    int64_t left = p->width - panel * PANEL;
+    if (left >= PANEL)
+        VARIANT(finish_some)(p, sums, panel, row, PANEL);
+    else
+        VARIANT(finish_some)(p, sums, panel, row, left);
 }
 
 /* Rows through one panel; each tile fetches its share of the next, if `more` panels follow. */
