@@ -104,7 +104,7 @@ def _bench_engine(
     engine = _load(options, base)
     placed = placing(engine, adapters[: len(options.kinds)], slot=1)
     _place_all(engine, adapters)
-    limits = _limits(engine, options)
+    limits = _limits(engine, options, None)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         peers = _start_peers(engine, options, base, folder, say, stack)
@@ -114,6 +114,7 @@ def _bench_engine(
                 say(f"timing batch {batch}, beam {beam}: {', '.join(runners)}")
                 samples = interleave(runners, batch, beam, options.rounds)
                 rows += rows_of(samples, options.work.target_tokens)
+                limits = _limits(engine, options, limits)
     _add_shares(rows, limits, Work.of(base.dimensions, options.work))
     return {
         "rows": rows,
@@ -148,10 +149,12 @@ def _load(options: EngineOptions, base: Base) -> Engine:
     )
 
 
-def _limits(engine: Engine, options: EngineOptions) -> Limits | None:
-    """Measure the limits of 8-bit products where they are ours."""
-    ours = engine.quantization == "int8" and native.multiplies()
-    return measure_limits(options.threads) if ours else None
+def _limits(engine: Engine, options: EngineOptions, before: Limits | None) -> Limits | None:
+    """Measure the limits of 8-bit products where they are ours; keep the best so far."""
+    if engine.quantization != "int8" or not native.multiplies():
+        return None
+    found = measure_limits(options.threads)
+    return found if before is None else found.best(before)
 
 
 def _add_shares(rows: Sequence[dict[str, Any]], limits: Limits | None, work: Work) -> None:

@@ -165,6 +165,10 @@ def test_shares_are_of_the_measured_limits() -> None:
     assert shares == {"share_of_reading": 0.5, "share_of_products": 0.5}
 
 
+def test_the_best_measurement_is_the_limit() -> None:
+    assert Limits(30.0, 90.0).best(Limits(20.0, 100.0)) == Limits(30.0, 100.0)
+
+
 def test_libraries_are_held_while_a_bench_runs() -> None:
     environ = {"HUB_CPU_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     before = dict(environ)
