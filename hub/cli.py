@@ -5,11 +5,13 @@ commands on the app. Command modules import what is heavy inside their functions
 `hub --help` must start in under 0.3 s.
 
 Exit codes are those of the error (see `hub.errors`), 2 for wrong usage, 130
-after Ctrl-C, 1 where the reader of the output went away, and 70 for a bug of ours.
+after Ctrl-C, 1 where the reader of the output went away, 74 where the disk is full,
+and 70 for a bug of ours.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -20,12 +22,15 @@ from typing import Annotated, Final
 import typer
 
 from hub import __version__
-from hub.errors import HubError
+from hub.console import prepare_streams
+from hub.errors import HubError, StorageFullError
 
 COMMAND_GROUP: Final = "hub.commands"
 EXIT_BUG: Final = 70
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 1
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _HELP: Final = "Train, keep and serve translation adapters: one base, a thousand translators."
 
@@ -36,6 +41,7 @@ Register = Callable[[typer.Typer], None]
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    prepare_streams()
     # bitsandbytes, which PEFT imports, advises on some CPUs to fetch kernels at run time.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     sys.exit(run(sys.argv[1:]))
@@ -56,9 +62,25 @@ def run(arguments: Sequence[str]) -> int:
         return _interrupted()
     except BrokenPipeError:
         return _reader_left()
+    except OSError as error:
+        return _disk_is_full(error) if error.errno in _FULL else _bug(error)
     except Exception as error:
-        _report(f"unexpected {_describe(error)}; this is a bug, {_DEBUG_HINT}", error)
-        return EXIT_BUG
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    _report(f"unexpected {_describe(error)}; this is a bug, {_DEBUG_HINT}", error)
+    return EXIT_BUG
+
+
+def _disk_is_full(error: OSError) -> int:
+    """Report a write that failed: to standard output, or of a file that nobody looked after."""
+    from hub.console import silence_stdout
+
+    where = f" to {error.filename}" if error.filename else ""
+    _report(f"cannot write{where}: {error.strerror}; make room and run it again", error)
+    silence_stdout()
+    return StorageFullError.exit_code
 
 
 def build_app(entries: Sequence[EntryPoint]) -> typer.Typer:

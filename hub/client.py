@@ -5,13 +5,15 @@
         print(reply.items[0].text, reply.items[0].adapter_digest)
 
 Every failure of a call is a HubError of the class that the server raised. An item that failed alone
-carries its error; `ItemReply.text` is empty then.
+carries its error; `ItemReply.text` is empty then. A list of texts that is longer than the server
+takes at once is sent in several calls.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -25,10 +27,11 @@ from hub.errors import (
     DeadlineError,
     EngineError,
     HubError,
+    InputError,
     OverloadedError,
     ServerUnreachableError,
-    TextError,
 )
+from hub.loopback import is_loopback
 from hub.pb.adapterhub.v1 import (
     adapter_service_pb2,
     adapter_service_pb2_grpc,
@@ -48,6 +51,16 @@ from hub.replies import (
     decoding_message,
     loaded_adapter_info,
     translate_reply,
+)
+from hub.splitting import (
+    MAX_MESSAGE,
+    allowed_contents,
+    cut,
+    joined,
+    message_too_large,
+    smaller_parts,
+    text_too_large,
+    unencodable,
 )
 from hub.wire_errors import from_status
 
@@ -71,6 +84,22 @@ _Reply = TypeVar("_Reply")
 
 
 @dataclass(frozen=True, slots=True)
+class _Deadline:
+    """When the time of a request is over; it may take several calls."""
+
+    seconds: float
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        return cls(seconds, time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.at - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
 class HubClient:
     """A connection to one server; share it between threads, close it when done.
 
@@ -82,13 +111,24 @@ class HubClient:
     target: str
     timeout: float = DEFAULT_TIMEOUT
     _channel: grpc.Channel = field(init=False, repr=False, compare=False)
+    _max_contents: int = field(default=sys.maxsize, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Prepare the channel; the connection is made by the first call."""
+        """Prepare the channel; the connection is made by the first call.
+
+        Raises:
+            InputError: The target is no address that could be looked up.
+        """
+        if not self.target.strip() or not self.target.isprintable():
+            raise InputError(
+                f"{self.target!r} is not the address of a server; give host:port", field="target"
+            )
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ]
+        if is_loopback(self.target):  # gRPC would ask http_proxy for it
+            options.append(("grpc.enable_http_proxy", 0))
         object.__setattr__(self, "_channel", grpc.insecure_channel(self.target, options=options))
 
     def __enter__(self) -> Self:
@@ -121,21 +161,66 @@ class HubClient:
     ) -> TranslateReply:
         """Translate texts with one adapter, or with the base model when `adapter` is empty.
 
+        Texts that are too many, or together too large, for one call are sent in several, one
+        after the other. A text that cannot be sent (a lone surrogate has no UTF-8 form) fails
+        alone, as one that the server refuses does.
+
+        Args:
+            contents: The texts.
+            source: Their language.
+            target: The language to translate into.
+            adapter: A ref.
+            decoding: Options of the search.
+            num_alternatives: Further hypotheses for each text.
+            timeout: Seconds for all of it; the client's own by default.
+
         Raises:
-            TextError: A text holds a lone surrogate, which has no UTF-8 form.
+            TextError: No text can be sent.
             HubError: What the server, or the way to it, answered.
         """
-        _check_encodable(contents)
+        unsent = unencodable(contents)
+        if unsent and len(unsent) == len(contents):
+            raise unsent[0]
         request = translation_service_pb2.TranslateTextRequest(
-            contents=contents,
             source_language_code=source,
             target_language_code=target,
             adapter=adapter,
             decoding=decoding_message(decoding or Decoding()),
             num_alternatives=num_alternatives,
         )
+        sent = [text for index, text in enumerate(contents) if index not in unsent]
+        seconds = self.timeout if timeout is None else timeout
+        return joined(self._send(sent, request, _Deadline.after(seconds)), unsent)
+
+    def _send(
+        self,
+        contents: Sequence[str],
+        request: translation_service_pb2.TranslateTextRequest,
+        deadline: _Deadline,
+    ) -> list[TranslateReply]:
+        """Send texts in one call, or in smaller ones where the server refuses one for its size."""
+        if len(contents) > self._max_contents:
+            parts: Iterable[Sequence[str]] = cut(contents, self._max_contents)
+            return [reply for part in parts for reply in self._send(part, request, deadline)]
         stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
-        return translate_reply(self._call(stub.TranslateText, request, timeout))
+        whole = translation_service_pb2.TranslateTextRequest(contents=contents)
+        whole.MergeFrom(request)
+        try:
+            return [translate_reply(self._call(stub.TranslateText, whole, deadline))]
+        except HubError as error:
+            self._remember(error)
+            smaller = smaller_parts(error, contents)
+            if smaller is not None:
+                return [reply for part in smaller for reply in self._send(part, request, deadline)]
+            if len(contents) == 1 and MAX_MESSAGE in error.metadata:
+                return [text_too_large(contents[0], error)]
+            raise
+
+    def _remember(self, error: HubError) -> None:
+        """Keep what the server said about the texts of one call, for the calls to come."""
+        limit = allowed_contents(error)
+        if limit is not None:
+            object.__setattr__(self, "_max_contents", limit)
 
     def list_adapters(self, name: str = "", *, latest_only: bool = False) -> list[AdapterInfo]:
         """Return every version in the server's registry, newest version of a name first."""
@@ -195,13 +280,14 @@ class HubClient:
         self,
         method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
         request: _Request,
-        timeout: float | None,
+        timeout: float | _Deadline | None,
     ) -> _Reply:
-        seconds = self.timeout if timeout is None else timeout
+        if not isinstance(timeout, _Deadline):
+            timeout = _Deadline.after(self.timeout if timeout is None else timeout)
         try:
-            return method(request, timeout=seconds)
+            return method(request, timeout=timeout.left)
         except grpc.RpcError as error:
-            raise self._hub_error(error, seconds) from None
+            raise self._hub_error(error, timeout.seconds) from None
 
     def _hub_error(self, error: grpc.RpcError, seconds: float) -> HubError:
         if not isinstance(error, grpc.Call):
@@ -220,19 +306,10 @@ class HubClient:
                 "address"
             )
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return OverloadedError(f"{self.target} refused: {error.details()}; send less at once")
+            too_large = message_too_large(self.target, error.details() or "")
+            return too_large or OverloadedError(
+                f"{self.target} refused: {error.details()}; send less at once"
+            )
         number, _ = code.value
         plain = Status(code=number, message=f"{self.target}: {error.details() or code.name}")
         return from_status(plain) or EngineError(plain.message)
-
-
-def _check_encodable(contents: Sequence[str]) -> None:
-    for index, text in enumerate(contents):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise TextError(
-                f"text {index} has a lone surrogate at character {error.start}; "
-                "decode the input as UTF-8 or replace it",
-                field=f"contents[{index}]",
-            ) from None

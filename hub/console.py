@@ -1,12 +1,16 @@
 """What commands print: tables, progress and errors.
 
-Results go to standard output, everything about the work to standard error.
+Results go to standard output, everything about the work to standard error. Results
+are UTF-8 whatever the locale says, because they are data: files and programs that
+read them expect it, and an escaped translation would be a wrong one. Messages are
+for people, in the encoding of their locale, with escapes for what that lacks.
 NO_COLOR is respected, and where the output is not a terminal there is neither
 colour nor a moving bar. Rich is imported on first use.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +23,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _PLAIN_INTERVAL: Final = 5.0  # seconds between two lines of progress without a terminal
+
+
+def prepare_streams() -> None:
+    """Give the process's standard streams encodings that can write any text.
+
+    A stream that was closed before the start is pointed at nothing, so that no file that is
+    opened later takes its number.
+    """
+    import os
+
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # This takes the lowest free number, which is the closed one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 @cache
@@ -170,6 +196,11 @@ def _seconds_left(work: Progress, before: float, spent: float) -> float | None:
     if not work.total or work.done <= before:
         return None
     return spent * max(0.0, work.total - work.done) / (work.done - before)
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes as people read it, such as 2.46 GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def duration(seconds: float) -> str:

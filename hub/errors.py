@@ -29,11 +29,13 @@
     │   └── SlotsBusyError
     ├── StorageFullError            RESOURCE_EXHAUSTED   74
     ├── RegistryAccessError         PERMISSION_DENIED    77
+    ├── BaseAccessError             PERMISSION_DENIED    77
     ├── RegistryBusyError           UNAVAILABLE          75
     ├── DeadlineError               DEADLINE_EXCEEDED    75
     ├── RequestCancelledError       CANCELLED            130
     ├── UnavailableError            UNAVAILABLE          69
     │   ├── ServerUnreachableError
+    │   ├── BaseUnavailableError
     │   ├── DrainingError
     │   └── PortInUseError                               71
     ├── EngineError                 INTERNAL             70
@@ -50,7 +52,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MAX_CONTENTS: Final = "max_contents"
+"""Key of the metadata with the texts that a call may have, in the error of a call with more."""
 
 
 class HubError(Exception):
@@ -274,6 +279,14 @@ class RegistryAccessError(HubError):
     reason = "REGISTRY_ACCESS"
 
 
+class BaseAccessError(HubError):
+    """A base model may not be fetched before its licence is accepted."""
+
+    code = "PERMISSION_DENIED"
+    exit_code = 77
+    reason = "BASE_ACCESS"
+
+
 class RegistryBusyError(HubError):
     """Another process holds the registry's catalog."""
 
@@ -310,6 +323,12 @@ class ServerUnreachableError(UnavailableError):
     """No server answers at the address."""
 
     reason = "SERVER_UNREACHABLE"
+
+
+class BaseUnavailableError(UnavailableError):
+    """A base model cannot be fetched now, and is not in the cache."""
+
+    reason = "BASE_UNAVAILABLE"
 
 
 class DrainingError(UnavailableError):

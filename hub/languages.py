@@ -8,14 +8,15 @@ Three tags name more than one written language: "zh", "sr" and "no". They stay a
 they are, because M2M-100 has one code for each, and are refused only where a
 table would have to choose (FLORES: zho_Hans or zho_Hant). Going the other way,
 a tag that says more than a table can (pt-PT, zh-Hant for M2M-100) maps to the
-language's code: an adapter may well teach the difference.
+language's code: an adapter may well teach the difference. `choose` does both for
+the languages of any base.
 
 Marian models name languages per checkpoint, so they have no table here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
@@ -174,6 +175,14 @@ class LanguagePair:
             )
         return cls.of(*parts)
 
+    def serves(self, asked: LanguagePair) -> bool:
+        """Return whether what was made for this pair may answer a request for another.
+
+        It may where the languages asked for are its own or varieties of them: en-ko serves
+        en-GB into Korean, but en-pt_PT serves European Portuguese alone, not any Portuguese.
+        """
+        return self.source in broader(asked.source) and self.target in broader(asked.target)
+
     @property
     def reverse(self) -> LanguagePair:
         """Return the opposite direction."""
@@ -182,6 +191,52 @@ class LanguagePair:
     def __str__(self) -> str:
         """Return the spelling that parse reads back."""
         return "-".join(code.replace("-", "_") for code in (self.source, self.target))
+
+
+def broader(tag: str) -> tuple[str, ...]:
+    """Return a canonical tag and those that say less, such as zh-Hant-HK, zh-Hant and zh.
+
+    This is the lookup of RFC 4647, section 3.4. Bokmål, which most tables call Norwegian, is
+    followed by "no".
+    """
+    parts = tag.split("-")
+    found = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return (*found, "no") if parts[0] == "nb" else tuple(found)
+
+
+def choose(language: str, known: Collection[str], owner: str) -> str:
+    """Return the one of a base's languages that a language is served as.
+
+    A tag that says more than the base can (pt-PT, en-GB) is served as the language; one that
+    says less is served where the base has one language that it may mean.
+
+    Args:
+        language: In any spelling.
+        known: The base's languages as canonical tags.
+        owner: What has them, for the message.
+
+    Raises:
+        LanguageError: The language is unknown, the base has none such, or has several.
+    """
+    tag = canonical(language)
+    for candidate in broader(tag):
+        if candidate in known:
+            return candidate
+    meant = {one for one in known if tag in broader(one)[1:]} | {*AMBIGUOUS.get(tag, ())}
+    choices = sorted(meant.intersection(known))
+    if len(choices) == 1:
+        return choices[0]
+    if choices:
+        raise LanguageError(
+            f"language {tag!r} is ambiguous here; choose one of {', '.join(choices)}",
+            field="language",
+        )
+    supported = ", ".join(sorted(known))
+    raise LanguageError(
+        f"{owner} has no language {tag!r}; it has: {supported}",
+        field="language",
+        metadata={"language": tag, "supported": supported},
+    )
 
 
 def m2m_code(language: str) -> str:

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -26,24 +23,35 @@ from pydantic import (
 
 from hub.errors import CorruptBlobError, LanguageError
 from hub.languages import LanguagePair
+from hub.provenance import (
+    CleaningRecord,
+    CorpusReference,
+    Count,
+    Digest,
+    EnvironmentRecord,
+    Name,
+    OriginRecord,
+    ParentRecord,
+    Record,
+    SourceRecord,
+    leave_out_empty,
+)
+
+__all__ = [
+    "AdapterManifest", "BaseReference", "CleaningRecord", "ComparisonRecord", "CorpusReference",
+    "EnvironmentRecord", "LengthRecord", "LengthScore", "Metric", "OriginRecord", "ParentRecord",
+    "ScoreRecord", "SourceRecord", "System",
+]  # fmt: skip
 
 MANIFEST_FILE: Final = "hub.json"
 SCHEMA_VERSION: Final = 1
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Count = Annotated[int, Field(ge=0)]
 Metric = Literal["chrf++", "bleu", "ter", "exact", "comet"]
 System = Literal["base", "adapter"]
+_OF_TRAINING: Final = ("corpus", "recipe_digest", "seed")
 
 
-class _Record(BaseModel):
-    """Frozen, strict, and closed: an unknown field is an error, not a guess."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ScoreRecord(_Record):
+class ScoreRecord(Record):
     """One score of one system on the unseen test items.
 
     Attributes:
@@ -59,7 +67,7 @@ class ScoreRecord(_Record):
     items: Count
 
 
-class ComparisonRecord(_Record):
+class ComparisonRecord(Record):
     """The adapter against another system on the same items, by paired bootstrap resampling.
 
     Attributes:
@@ -81,7 +89,7 @@ class ComparisonRecord(_Record):
     signature: str
 
 
-class LengthScore(_Record):
+class LengthScore(Record):
     """One metric of base and adapter on the items of one source length."""
 
     metric: Metric
@@ -90,7 +98,7 @@ class LengthScore(_Record):
     p_value: Annotated[float, Field(ge=0, le=1)]
 
 
-class LengthRecord(_Record):
+class LengthRecord(Record):
     """Scores of the test items whose source has a certain length.
 
     Attributes:
@@ -105,103 +113,28 @@ class LengthRecord(_Record):
     scores: tuple[LengthScore, ...]
 
 
-class EnvironmentRecord(_Record):
-    """What an adapter was trained with, as far as it decides which bytes come out.
-
-    Attributes:
-        python: Version of Python.
-        libraries: Versions by package, the hub's own included.
-        device: "cpu" or "cuda", and `processor` its model.
-        threads: Threads of each product on a CPU.
-        precision: Of the base's products while training.
-        scored_in: The serving engine's numbers while scoring.
-    """
-
-    python: Name
-    libraries: Mapping[str, str]
-    device: Name
-    processor: str
-    threads: Count
-    precision: Name
-    scored_in: Name
-
-
-class BaseReference(_Record):
+class BaseReference(Record):
     """The base model that the adapter belongs to.
 
     Attributes:
         parameters: Unique parameters of the unquantized base, tied weights once.
         licence: As the base's folder states it; "" where it does not.
+        languages: What `--languages` said of the base when the adapter was made; "" where the base
+            itself says its languages.
     """
 
     name: Name
     digest: Digest
     parameters: Annotated[int, Field(gt=0)]
     licence: str = ""
+    languages: str = ""
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _leave_out_empty(write(self), ("licence",))
+        return leave_out_empty(write(self), ("licence", "languages"))
 
 
-class SourceRecord(_Record):
-    """One source of a corpus of files.
-
-    Attributes:
-        name: The file's name without folders.
-        weight: How often each segment counted.
-        digest: Of its segments as they were read.
-        read: Segments read, and `kept` those that cleaning left.
-    """
-
-    name: str
-    format: Name
-    weight: Annotated[float, Field(gt=0)]
-    digest: Digest
-    read: Count
-    kept: Count
-
-
-class CleaningRecord(_Record):
-    """How a corpus was cleaned.
-
-    Attributes:
-        settings: By filter; what is not in it was off.
-        removed: Segments by the filter that removed them.
-        skipped: Entries that the files themselves mark as no translation, by reason.
-    """
-
-    settings: Mapping[str, float]
-    removed: Mapping[str, Count]
-    skipped: Mapping[str, Count]
-
-
-class CorpusReference(_Record):
-    """The corpus, its identity and how many pairs each split held.
-
-    Attributes:
-        sources: What was read; empty for a corpus that is not read from files.
-        cleaning: What cleaning did to it; None where nothing was read.
-        test_fingerprint: Identity of the test segments alone; "" where nothing was read.
-    """
-
-    name: Name
-    fingerprint: Name
-    licence: Name
-    train: Count
-    dev: Count
-    test: Count
-    sources: tuple[SourceRecord, ...] = ()
-    cleaning: CleaningRecord | None = None
-    test_fingerprint: str = ""
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        return _leave_out_empty(write(self), ("sources", "cleaning", "test_fingerprint"))
-
-
-class AdapterManifest(_Record):
+class AdapterManifest(Record):
     """An adapter's identity card.
 
     Attributes:
@@ -211,11 +144,15 @@ class AdapterManifest(_Record):
         trainable_parameters: The realised count, verified again at load.
         realised_fraction: That count over the base's unique parameters; made where not given,
             and refused where it contradicts them.
-        recipe_digest: Digest of the training recipe; names the run.
+        corpus: What it was trained on; None where that is not known.
+        recipe_digest: Digest of the training recipe; names the run. None where it is not known.
+        seed: Of the training; None where it is not known.
         scores: Evidence; empty for an adapter imported without any.
         comparisons: With its base, metric by metric.
         lengths: The scores by source length.
         environment: What it was trained with; None for an adapter of unknown making.
+        origin: Where it comes from, if it was not trained here. Only then may the corpus, the
+            recipe and the seed be unknown.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -228,18 +165,19 @@ class AdapterManifest(_Record):
     realised_fraction: Annotated[float, Field(gt=0)] = Field(
         default_factory=lambda known: _fraction(known)
     )
-    corpus: CorpusReference
-    recipe_digest: Digest
-    seed: int
+    corpus: CorpusReference | None = None
+    recipe_digest: Digest | None = None
+    seed: int | None = None
     scores: tuple[ScoreRecord, ...] = ()
     comparisons: tuple[ComparisonRecord, ...] = ()
     lengths: tuple[LengthRecord, ...] = ()
     environment: EnvironmentRecord | None = None
+    origin: OriginRecord | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        return _leave_out_empty(write(self), ("comparisons", "lengths", "environment"))
+        return leave_out_empty(write(self), ("comparisons", "lengths", "environment", "origin"))
 
     @model_validator(mode="after")
     def _fraction_is_of_these_counts(self) -> Self:
@@ -248,6 +186,15 @@ class AdapterManifest(_Record):
             raise ValueError(
                 f"realised_fraction {self.realised_fraction!r} is not {self.trainable_parameters} "
                 f"of {self.base.parameters}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_is_known_without_an_origin(self) -> Self:
+        unknown = [name for name in _OF_TRAINING if getattr(self, name) is None]
+        if unknown and self.origin is None:
+            raise ValueError(
+                f"{unknown[0]} is missing; only an adapter with an origin may leave it out"
             )
         return self
 
@@ -321,10 +268,6 @@ class AdapterManifest(_Record):
             raise CorruptBlobError(_explain(error)) from None
         manifest.verify()
         return manifest
-
-
-def _leave_out_empty(plain: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
-    return {key: value for key, value in plain.items() if value or key not in optional}
 
 
 def _fraction(known: dict[str, Any]) -> float:

@@ -61,8 +61,9 @@ class ItemReply:
     Attributes:
         adapter_version: "name:version", "" for the base model.
         adapter_digest: "sha256:…", "" for the base model.
-        warnings: TRUNCATED, REPETITION, LENGTH_RATIO.
+        warnings: TRUNCATED, REPETITION, LENGTH_RATIO, UNKNOWN_CHARACTERS, UNKNOWN_TOKEN.
         error: Why this text alone failed, None when it did not.
+        unknown_characters: The first few characters of the text that the vocabulary lacks.
     """
 
     text: str
@@ -73,11 +74,17 @@ class ItemReply:
     timings: ItemTimings
     alternatives: tuple[Alternative, ...]
     error: HubError | None
+    unknown_characters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TranslateReply:
-    """The reply to one call; `items` keep the order of the texts."""
+    """The reply to one list of texts; `items` keep their order.
+
+    Attributes:
+        source: The source language as it was served: "pt" where a base knows no "pt-PT".
+        target: The target language, likewise.
+    """
 
     items: tuple[ItemReply, ...]
     base_name: str
@@ -87,6 +94,8 @@ class TranslateReply:
     input_tokens: int
     output_tokens: int
     total_ms: float
+    source: str = ""
+    target: str = ""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -152,18 +161,19 @@ def translate_reply(reply: translation_service_pb2.TranslateTextResponse) -> Tra
         input_tokens=reply.usage.input_tokens,
         output_tokens=reply.usage.output_tokens,
         total_ms=reply.timings.total_ms,
+        source=reply.source_language_code,
+        target=reply.target_language_code,
     )
 
 
 def _item_reply(item: translation_service_pb2.Translation) -> ItemReply:
-    names = translation_service_pb2.Warning.Name
     quality, timings = item.quality, item.timings
     return ItemReply(
         text=item.translated_text,
         adapter_version=item.adapter_version,
         adapter_digest=item.adapter_digest,
         quality=Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition),
-        warnings=tuple(names(warning).removeprefix("WARNING_") for warning in item.warnings),
+        warnings=tuple(_warning(number) for number in item.warnings),
         timings=ItemTimings(
             timings.queue_ms,
             timings.encode_ms,
@@ -176,7 +186,14 @@ def _item_reply(item: translation_service_pb2.Translation) -> ItemReply:
             for a in item.alternatives
         ),
         error=from_status(item.status),
+        unknown_characters=tuple(item.unknown_characters),
     )
+
+
+def _warning(number: int) -> str:
+    """Return the name of a warning; a newer server may have some without a name here."""
+    kinds = translation_service_pb2.Warning
+    return kinds.Name(number).removeprefix("WARNING_") if number in kinds.values() else str(number)
 
 
 def adapter_info(adapter: adapter_service_pb2.Adapter) -> AdapterInfo:

@@ -52,6 +52,9 @@ class Settings(BaseModel):
         default_factory=_default_registry, description="folder (or URL) of the registry"
     )
     base: Text = Field("embedded", description="base model: embedded, a folder or a HF id")
+    languages: str = Field(
+        "", description="languages of a base that does not say them: en,de or en=English,de=German"
+    )
     runs: Path = Field(Path("runs"), description="folder that keeps training runs")
     cache: Path = Field(
         default_factory=_default_cache,
@@ -64,6 +67,11 @@ class Settings(BaseModel):
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
 
+    search: Literal["base", "greedy"] = Field(
+        "base",
+        description="search of requests that name none: the one that the base was published with "
+        "(its generation_config.json), or greedy",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
@@ -184,4 +192,6 @@ def _explain(error: ValidationError, sources: _Sourced) -> SettingsError:
         hint = f"did you mean {close[0]!r}?" if close else "remove it"
         return SettingsError(f"setting {name!r} (from {source}) does not exist; {hint}", field=name)
     message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] == "string_unicode":
+        message = "it is not text in this locale; set LC_ALL=C.UTF-8, or use another name"
     return SettingsError(f"setting {name} = {value!r} (from {source}): {message}", field=name)

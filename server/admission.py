@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hub.errors import DecodingError, HubError, InputError, TextError
+from hub.engine.requests import EarlyStopping
+from hub.errors import MAX_CONTENTS, DecodingError, HubError, InputError, TextError
+from hub.text import is_blank
 from server.messages import Search, SearchChoice, TranslateCommand
 
 PLAIN_TEXT: Final = "text/plain"
@@ -19,19 +21,43 @@ MAX_LENGTH_PENALTY: Final = 10.0
 OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
 OUTPUT_TOKENS_EXTRA: Final = 48
 
-# Control characters other than tab and line ends, and surrogates.
-_UNTRANSLATABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters other than those that count as blanks, and surrogates.
+_UNTRANSLATABLE: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_MAX_NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """The search of requests that do not say otherwise.
+
+    Attributes:
+        early_stopping: As in `hub.engine.requests.DecodingOptions`.
+        max_output_tokens: Longest output by default; None for one that grows with the source.
+    """
+
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    max_output_tokens: int | None = None
+
+
+GREEDY: Final = SearchDefaults()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one request may ask for."""
+    """The most that one request may ask for, and what it gets where it does not ask.
+
+    Attributes:
+        search: The search of a request that names none.
+    """
 
     max_contents: int
     max_content_characters: int
     max_source_tokens: int
     max_output_tokens: int
     max_beam: int
+    search: SearchDefaults = GREEDY
 
 
 def check_command(command: TranslateCommand, limits: Limits) -> None:
@@ -48,6 +74,7 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
             f"{len(command.contents)} texts in one request; at most {limits.max_contents} are "
             "allowed, so split them over several requests",
             field="contents",
+            metadata={MAX_CONTENTS: str(limits.max_contents)},
         )
     if command.mime_type not in ("", PLAIN_TEXT):
         raise InputError(
@@ -58,7 +85,7 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
 
 
 def _check_search(choice: SearchChoice, limits: Limits) -> None:
-    beam = 1 if choice.beam_size is None else choice.beam_size
+    beam = limits.search.beam_size if choice.beam_size is None else choice.beam_size
     if not 1 <= beam <= limits.max_beam:
         raise DecodingError(
             f"beam_size {beam} is out of range; choose 1 (greedy) to {limits.max_beam}",
@@ -96,8 +123,8 @@ def check_text(text: str, limits: Limits) -> HubError | None:
             f"text has {len(text)} characters; at most {limits.max_content_characters} are "
             "allowed, so split it"
         )
-    if not text.strip():
-        return TextError("text is empty or blank; leave it out of the request")
+    if is_blank(text):
+        return blank_error(text)
     found = _UNTRANSLATABLE.search(text)
     if found is None:
         return None
@@ -105,6 +132,15 @@ def check_text(text: str, limits: Limits) -> HubError | None:
     if found[0] >= "\ud800":
         return TextError(f"text has a lone surrogate, {what}; send valid UTF-8")
     return TextError(f"text has control character {what}; remove it")
+
+
+def blank_error(text: str) -> TextError:
+    """Return the error of a text that holds nothing to translate; it names what cannot be seen."""
+    unseen = list(dict.fromkeys(character for character in text if not character.isspace()))
+    names = ", ".join(f"U+{ord(character):04X}" for character in unseen[:_MAX_NAMED])
+    more = ", …" if len(unseen) > _MAX_NAMED else ""
+    held = f" (it holds {names}{more} and no other characters)" if unseen else ""
+    return TextError(f"text is empty or blank{held}; leave it out of the request")
 
 
 def check_source(tokens: int, limits: Limits) -> HubError | None:
@@ -123,10 +159,15 @@ def resolve_search(choice: SearchChoice, source_tokens: int, limits: Limits) -> 
     The default output limit grows with the source, so that a model caught in a loop costs little;
     an output cut there is flagged, never passed off as whole.
     """
-    default = OUTPUT_TOKENS_EXTRA + OUTPUT_TOKENS_PER_SOURCE_TOKEN * source_tokens
+    own = limits.search
+    growing = OUTPUT_TOKENS_EXTRA + OUTPUT_TOKENS_PER_SOURCE_TOKEN * source_tokens
+    default = min(growing, own.max_output_tokens or growing, limits.max_output_tokens)
     return Search(
-        beam_size=choice.beam_size or 1,
-        max_new_tokens=choice.max_output_tokens or min(default, limits.max_output_tokens),
-        length_penalty=1.0 if choice.length_penalty is None else choice.length_penalty,
+        beam_size=choice.beam_size or own.beam_size,
+        max_new_tokens=choice.max_output_tokens or default,
+        length_penalty=(
+            own.length_penalty if choice.length_penalty is None else choice.length_penalty
+        ),
         num_hypotheses=1 + choice.num_alternatives,
+        early_stopping=own.early_stopping,
     )

@@ -229,5 +229,6 @@ def _decode_request(entry: Entry) -> DecodeRequest:
         max_new_tokens=job.search.max_new_tokens,
         length_penalty=job.search.length_penalty,
         num_hypotheses=job.search.num_hypotheses,
+        early_stopping=job.search.early_stopping,
     )
     return DecodeRequest(job.key, job.source_ids, job.prefix_ids, entry.slot, options)

@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from hub.settings import Settings
     from server.application import Application
+    from server.core import Core
 
 
 SWITCH_SECONDS: Final = 0.0005
@@ -30,6 +31,10 @@ def serve(
     base: Annotated[
         str | None, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
     ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="Languages of a base that does not say them: en,de or en=English,…."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
     metrics_port: Annotated[
@@ -46,6 +51,13 @@ def serve(
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of the engine; all when not given.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Search of requests that name none: base (what the base was published with) or "
+            "greedy."
+        ),
     ] = None,
     slots: Annotated[
         int | None, typer.Option(help="Adapters that can take part in one batch.")
@@ -76,12 +88,14 @@ def serve(
         {
             "registry": registry,
             "base": base,
+            "languages": languages,
             "host": host,
             "port": port,
             "metrics_port": metrics_port,
             "quantization": quantization,
             "device": device,
             "threads": threads,
+            "search": search,
             "slots": slots,
             "max_batch_rows": max_batch_rows,
             "queue": queue,
@@ -149,6 +163,22 @@ def _kernels() -> str:
     return native.variant() + (f", as {VARIABLE} says" if forced_isa() else "")
 
 
+def _search_line(core: Core) -> str:
+    """Say how requests are decoded that do not choose, and what that costs."""
+    own, used = core.base.architecture.decoding.beam_size, core.translator.limits.search
+    longest = f", at most {used.max_output_tokens} tokens" if used.max_output_tokens else ""
+    if used.beam_size == 1:
+        published = f"; the base was published with beam {own} (--search base)" if own > 1 else ""
+        return f"greedy{longest}{published}"
+    narrowed = (
+        f", narrowed from {own} by max_beam or max_batch_rows" if own > used.beam_size else ""
+    )
+    return (
+        f"beam {used.beam_size}, the base's own{narrowed}, length penalty {used.length_penalty:g}"
+        f"{longest}; {used.beam_size} rows a text (--search greedy: one, and faster)"
+    )
+
+
 def _announce(application: Application, *, as_json: bool) -> None:
     """Say that the server is ready: to people on stderr, to programs on stdout."""
     import json
@@ -166,6 +196,7 @@ def _announce(application: Application, *, as_json: bool) -> None:
     )
     if settings.quantization == "int8":
         note(f"kernels           {_kernels()}")
+    note(f"search            {_search_line(core)}")
     note(f"languages         {languages}")
     note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
     note(

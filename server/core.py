@@ -8,23 +8,25 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
+from hub.bases.spoken import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
-from server.admission import Limits
+from server.admission import GREEDY, Limits, SearchDefaults
 from server.loader import PoolLoader
 from server.memory import resident_bytes
-from server.messages import SearchChoice, TranslateCommand
 from server.metrics import Metrics
 from server.residency import HostTier, SlotTable
 from server.routing import Router
 from server.scheduler import BatchLimits, Scheduler
 from server.stock import Stock
 from server.translator import Translator
+from server.warming import translate_something
 from server.worker import Worker
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 LOADER_THREADS: Final = 4
 _LOADER_NICENESS: Final = 5
 """Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
-WARM_UP_TEXTS: Final = ("1", "2 3")
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -63,14 +64,7 @@ class Core:
         Raises:
             HubError: The base cannot translate; the server must not say that it serves.
         """
-        languages = sorted(self.translator.router.languages)
-        source, target = languages[0], languages[-1]
-        search = SearchChoice(max_output_tokens=2)
-        command = TranslateCommand(WARM_UP_TEXTS, source, target, search=search)
-        result = await self.translator.translate(command)
-        for item in result.items:
-            if item.error is not None:
-                raise item.error
+        await translate_something(self.translator)
 
 
 def open_core(
@@ -81,11 +75,16 @@ def open_core(
     Raises:
         HubError: The base or the registry cannot be opened.
     """
-    base = open_base(settings.base)
+    from hub.engine.memory import return_freed_memory
+
+    return_freed_memory()  # else the base goes where something else was, and seems to take nothing
+    base = open_base(settings.base, cache=settings.cache)
+    if settings.languages:
+        remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
-        engine = _load_engine(base, settings, metrics)
+        engine = _load_engine(base, tokenizer, settings, metrics)
     except BaseException:
         registry.close()
         raise
@@ -93,7 +92,9 @@ def open_core(
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     translator = Translator(
-        router=Router(registry.resolve, tokenizer.languages, base.name, base.digest),
+        router=Router(
+            registry.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+        ),
         tokenizer=tokenizer,
         worker=worker,
         limits=limits_of(settings, base, tokenizer),
@@ -105,7 +106,9 @@ def open_core(
     return Core(base, settings, registry, translator, worker, spill)
 
 
-def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
+def _load_engine(
+    base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
+) -> Engine:
     from hub.engine.engine import Engine
 
     before = resident_bytes()
@@ -116,6 +119,7 @@ def _load_engine(base: Base, settings: Settings, metrics: Metrics) -> Engine:
         max_rows=settings.max_batch_rows,
         threads=settings.threads,
         device=settings.device,
+        tokenizer=tokenizer,
     )
     metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
@@ -193,10 +197,34 @@ def limits_of(settings: Settings, base: Base, tokenizer: BaseTokenizer) -> Limit
     """Return the limits on one request: the settings', within what the base and a batch can do."""
     positions = base.dimensions.max_positions
     prefix = max(len(tokenizer.target_prefix(language)) for language in tokenizer.languages)
+    max_beam = min(settings.max_beam, settings.max_batch_rows)
     return Limits(
         max_contents=min(settings.max_contents, settings.queue),
         max_content_characters=settings.max_content_characters,
         max_source_tokens=min(settings.max_source_tokens, positions),
         max_output_tokens=positions - prefix - 1,
-        max_beam=min(settings.max_beam, settings.max_batch_rows),
+        max_beam=max_beam,
+        search=_search(settings, base.architecture.decoding, prefix, max_beam),
+    )
+
+
+def _search(
+    settings: Settings, own: DecodingDefaults, prefix: int, max_beam: int
+) -> SearchDefaults:
+    """Return the search of requests that name none.
+
+    Args:
+        settings: Say whether the base's own search is wanted.
+        own: What the base was published with.
+        prefix: Forced tokens of a target, which a base's length limit counts, as the start token.
+        max_beam: The widest beam here; a wider one of the base is narrowed to it.
+    """
+    longest = None if own.max_length is None else max(1, own.max_length - 1 - prefix)
+    if settings.search == "greedy":
+        return replace(GREEDY, max_output_tokens=longest)
+    return SearchDefaults(
+        beam_size=min(own.beam_size, max_beam),
+        length_penalty=own.length_penalty,
+        early_stopping=own.early_stopping,
+        max_output_tokens=longest,
     )

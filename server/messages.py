@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
+from hub.engine.requests import EarlyStopping
 from hub.errors import HubError
 
 
@@ -52,6 +53,7 @@ class Search:
     max_new_tokens: int
     length_penalty: float
     num_hypotheses: int
+    early_stopping: EarlyStopping = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Flag(Enum):
     TRUNCATED = "truncated"
     REPETITION = "repetition"
     LENGTH_RATIO = "length_ratio"
+    UNKNOWN_CHARACTERS = "unknown_characters"
+    UNKNOWN_TOKEN = "unknown_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,11 @@ class AlternativeText:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What became of one text."""
+    """What became of one text.
+
+    Attributes:
+        unknown_characters: The first few characters of the source that the vocabulary lacks.
+    """
 
     text: str = ""
     signals: Signals = field(default_factory=Signals)
@@ -166,6 +174,7 @@ class ItemResult:
     timings: Timings = field(default_factory=Timings)
     input_tokens: int = 0
     output_tokens: int = 0
+    unknown_characters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,8 @@ class TranslateResult:
     """What became of a command; `items` keep the order of its contents.
 
     Attributes:
+        source: The source language as it was served; it may say less than the command's.
+        target: The target language, likewise.
         adapter_version: "name:version", "" for the base model.
         adapter_digest: "sha256:…", "" for the base model.
         stage_seconds: Seconds by stage of the whole command: "route", "tokenize", "total".

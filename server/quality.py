@@ -6,9 +6,11 @@ Length-normalised sequence log-probability is the best cheap detector of patholo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from hub.text import normal
 from server.messages import Candidate, Flag, Signals
 
 MAX_PERIOD: Final = 16
@@ -17,6 +19,7 @@ REPETITION_LIMIT: Final = 0.5
 RATIO_LIMITS: Final = (1 / 3, 3.0)
 MIN_RATIO_TOKENS: Final = 8
 """Below this length on both sides a ratio says nothing: "no" may well become five tokens."""
+MAX_UNKNOWN_CHARACTERS: Final = 8
 
 
 def repetition(tokens: Sequence[int]) -> float:
@@ -39,6 +42,23 @@ def _longest_loop(tokens: Sequence[int], period: int) -> int:
         if run >= period * (MIN_REPEATS - 1):
             longest = max(longest, run + period)
     return longest
+
+
+def text_tokens(source: tuple[int, ...], empty: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the tokens of a source that are the text's, in whichever layout its base has.
+
+    Args:
+        source: Encoder input of the text.
+        empty: Encoder input of no text: what the layout puts in front of it and behind it.
+    """
+    front = _common(source, empty)
+    behind = min(_common(source[::-1], empty[::-1]), len(empty) - front)
+    return source[front : len(source) - behind]
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def measure(source: Sequence[int], candidate: Candidate) -> Signals:
@@ -65,3 +85,35 @@ def judge(source: Sequence[int], candidate: Candidate, signals: Signals) -> tupl
     ):
         flags.append(Flag.LENGTH_RATIO)
     return tuple(flags)
+
+
+def judge_unknown(source: Sequence[int], candidate: Candidate, unk_id: int) -> tuple[Flag, ...]:
+    """Return on which sides the vocabulary could not spell a text.
+
+    A vocabulary with bytes can spell everything, and is never warned of.
+    """
+    flags: list[Flag] = []
+    if unk_id in source:
+        flags.append(Flag.UNKNOWN_CHARACTERS)
+    if unk_id in candidate.token_ids:
+        flags.append(Flag.UNKNOWN_TOKEN)
+    return tuple(flags)
+
+
+def unknown_characters(
+    text: str, encode: Callable[[str], Sequence[int]], unk_id: int
+) -> tuple[str, ...]:
+    """Return the first characters of a source text that become the unknown token.
+
+    Args:
+        text: The source, which has some.
+        encode: The tokenizer's way from a source to its tokens.
+        unk_id: The unknown token.
+    """
+    found: list[str] = []
+    for character in dict.fromkeys(normal(text)):
+        if unk_id in encode(character):
+            found.append(character)
+        if len(found) == MAX_UNKNOWN_CHARACTERS:
+            break
+    return tuple(found)

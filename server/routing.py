@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.errors import HubError, LanguageError, PairMismatchError, WrongBaseError
-from hub.languages import LanguagePair, canonical
+from hub.errors import LanguageError, PairMismatchError, WrongBaseError
+from hub.languages import LanguagePair, canonical, choose
 from hub.registry import AdapterVersion
 from server.residency import BASE
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes; `version` is None for the base model alone."""
+    """Where a request goes.
+
+    Attributes:
+        pair: As it is served: the adapter's pair, or the base's languages.
+        version: The adapter, None for the base model alone.
+    """
 
     pair: LanguagePair
     version: AdapterVersion | None
@@ -46,38 +51,38 @@ class Router:
         resolve: Ref → version; raises HubError.
         languages: BCP-47 codes that the base's tokenizer has.
         base_name: For messages.
-        base_digest: Adapters of any other base are refused.
+        base_digest: For messages.
+        is_base: Whether a digest in a manifest means the base; adapters of others are refused.
     """
 
     resolve: Callable[[str], AdapterVersion]
     languages: frozenset[str]
     base_name: str
     base_digest: str
+    is_base: Callable[[str], bool]
 
     def route(self, source: str, target: str, adapter: str) -> Route:
         """Decide who translates. Blocks on the registry.
 
         Raises:
-            LanguageError: A code is unknown, unsupported by the base, or both mean the same.
+            LanguageError: A code is unknown, unsupported by the base, or both mean the same;
+                `field` names the code at fault.
             RefError: The ref has none of the known forms.
             AdapterNotFoundError: Nothing answers to the ref.
-            PairMismatchError: The adapter was made for another pair.
+            PairMismatchError: The adapter was made for another pair, or for a variety of this one.
             WrongBaseError: The adapter was made for another base.
         """
-        pair = self.pair(source, target)
+        asked = self._asked(source, target)
         if not adapter.strip():
-            return Route(pair, None)
+            return Route(self._of_base(asked), None)
         version = self.resolve(adapter)
-        self._check_pair(version, pair)
+        made_for = version.manifest.language_pair
+        self._check_pair(version, made_for, asked)
         self._check_base(version)
-        return Route(pair, version)
+        return Route(made_for, version)
 
-    def pair(self, source: str, target: str) -> LanguagePair:
-        """Read the two language codes of a request.
-
-        Raises:
-            LanguageError: As for `route`; `field` names the code at fault.
-        """
+    def _asked(self, source: str, target: str) -> LanguagePair:
+        """Read the two language codes of a request."""
         codes = [
             self._language(source, "source_language_code"),
             self._language(target, "target_language_code"),
@@ -94,30 +99,38 @@ class Router:
                 field=field,
             )
         try:
-            language = canonical(code)
-        except HubError as error:
-            raise LanguageError(error.message, field=field) from None
-        if language not in self.languages:
-            supported = ", ".join(sorted(self.languages))
-            raise LanguageError(
-                f"base {self.base_name!r} has no language {language!r}; it has: {supported}",
-                field=field,
-                metadata={"language": language, "supported": supported},
-            )
-        return language
+            self._served(code)
+            return canonical(code)
+        except LanguageError as error:
+            raise LanguageError(error.message, field=field, metadata=error.metadata) from None
 
-    def _check_pair(self, version: AdapterVersion, pair: LanguagePair) -> None:
-        if version.manifest.pair != str(pair):
+    def _served(self, code: str) -> str:
+        return choose(code, self.languages, f"base {self.base_name!r}")
+
+    def _of_base(self, asked: LanguagePair) -> LanguagePair:
+        source, target = self._served(asked.source), self._served(asked.target)
+        if source == target:
+            raise LanguageError(
+                f"base {self.base_name!r} has one language {source!r} for both {asked.source!r} "
+                f"and {asked.target!r}; name an adapter that was made for {asked}",
+                field="target_language_code",
+            )
+        return LanguagePair(source, target)
+
+    def _check_pair(
+        self, version: AdapterVersion, made_for: LanguagePair, asked: LanguagePair
+    ) -> None:
+        if not made_for.serves(asked):
             raise PairMismatchError(
-                f"adapter {version.ref} translates {version.manifest.pair}, not {pair}; choose "
-                "another adapter, or none for the base model",
+                f"adapter {version.ref} translates {made_for}, not {asked}; ask for {made_for}, "
+                "choose another adapter, or none for the base model",
                 field="adapter",
-                metadata={"adapter": version.ref, "pair": version.manifest.pair},
+                metadata={"adapter": version.ref, "pair": str(made_for)},
             )
 
     def _check_base(self, version: AdapterVersion) -> None:
         made_for = version.manifest.base
-        if made_for.digest != self.base_digest:
+        if not self.is_base(made_for.digest):
             raise WrongBaseError(
                 f"adapter {version.ref} was made for base {made_for.name!r} ({made_for.digest}), "
                 f"but this server has {self.base_name!r} ({self.base_digest}); serve that base, "

@@ -16,7 +16,15 @@ from typing import TypeVar
 
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import DeadlineError, EngineError, HubError
-from server.admission import Limits, check_command, check_source, check_text, resolve_search
+from hub.languages import LanguagePair
+from server.admission import (
+    Limits,
+    blank_error,
+    check_command,
+    check_source,
+    check_text,
+    resolve_search,
+)
 from server.messages import (
     AlternativeText,
     Candidate,
@@ -28,7 +36,7 @@ from server.messages import (
 )
 from server.metrics import BASE_LABEL, Metrics
 from server.ports import JobRunner
-from server.quality import judge, measure
+from server.quality import judge, judge_unknown, measure, text_tokens, unknown_characters
 from server.routing import Route, Router
 
 _Result = TypeVar("_Result")
@@ -63,7 +71,7 @@ class Translator:
         tokenized = self.clock()
         outcomes = await self._run([job for job in prepared if isinstance(job, Job)], command)
         decoded = self.clock()
-        items = await self._off_loop(self._results, prepared, outcomes, route)
+        items = await self._off_loop(self._results, command, prepared, outcomes, route)
         ended = self.clock()
         tokenize_seconds = (tokenized - routed) + (ended - decoded)
         self._observe(items, route, routed - began, tokenize_seconds)
@@ -86,16 +94,21 @@ class Translator:
 
     def _prepare(self, command: TranslateCommand, route: Route) -> list[Job | HubError]:
         """Turn each text into a job, or into the reason why it cannot be one."""
-        prefix = tuple(self.tokenizer.target_prefix(route.pair.target))
-        return [self._prepare_text(text, command, route, prefix) for text in command.contents]
+        layout = _Layout(
+            empty=self._encode("", route.pair),
+            prefix=tuple(self.tokenizer.target_prefix(route.pair.target)),
+        )
+        return [self._prepare_text(text, command, route, layout) for text in command.contents]
 
     def _prepare_text(
-        self, text: str, command: TranslateCommand, route: Route, prefix: tuple[int, ...]
+        self, text: str, command: TranslateCommand, route: Route, layout: _Layout
     ) -> Job | HubError:
         error = check_text(text, self.limits)
         if error is not None:
             return error
-        source = tuple(self.tokenizer.encode_source(text, route.pair.source, route.pair.target))
+        source = self._encode(text, route.pair)
+        if source == layout.empty:  # the base's own normalizer has taken all of it for blanks
+            return blank_error(text)
         error = check_source(len(source), self.limits)
         if error is not None:
             return error
@@ -103,11 +116,14 @@ class Translator:
             key=next(self._keys),
             digest=route.digest,
             source_ids=source,
-            prefix_ids=prefix,
+            prefix_ids=layout.prefix,
             search=resolve_search(command.search, len(source), self.limits),
             adapter_bytes=route.adapter_bytes,
             deadline=command.deadline,
         )
+
+    def _encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))
 
     async def _run(self, jobs: Sequence[Job], command: TranslateCommand) -> dict[int, Outcome]:
         """Run jobs on the worker; a caller that goes away withdraws them."""
@@ -137,29 +153,42 @@ class Translator:
         return {outcome.key: outcome for outcome in outcomes}
 
     def _results(
-        self, prepared: Sequence[Job | HubError], outcomes: dict[int, Outcome], route: Route
+        self,
+        command: TranslateCommand,
+        prepared: Sequence[Job | HubError],
+        outcomes: dict[int, Outcome],
+        route: Route,
     ) -> list[ItemResult]:
+        empty = self._encode("", route.pair)
         return [
-            self._result(item, outcomes[item.key], route)
+            self._result(_Sent(text, text_tokens(item.source_ids, empty), item), outcomes, route)
             if isinstance(item, Job)
             else ItemResult(error=item)
-            for item in prepared
+            for text, item in zip(command.contents, prepared, strict=True)
         ]
 
-    def _result(self, job: Job, outcome: Outcome, route: Route) -> ItemResult:
+    def _result(self, sent: _Sent, outcomes: dict[int, Outcome], route: Route) -> ItemResult:
+        source, job = sent.tokens, sent.job
+        outcome = outcomes[job.key]
         if outcome.error is not None:
             return ItemResult(error=outcome.error, timings=outcome.timings, input_tokens=job.tokens)
         best, *others = outcome.candidates
-        source = job.source_ids[1:-1]  # without language and end tokens
         signals = measure(source, best)
+        unk = self.tokenizer.unk_id
         return ItemResult(
             text=self.tokenizer.decode(best.token_ids),
             signals=signals,
-            flags=judge(source, best, signals),
+            flags=judge(source, best, signals) + judge_unknown(source, best, unk),
             alternatives=tuple(self._alternative(other) for other in others),
             timings=outcome.timings,
             input_tokens=job.tokens,
             output_tokens=best.length,
+            unknown_characters=self._unknown(sent.text, route) if unk in source else (),
+        )
+
+    def _unknown(self, text: str, route: Route) -> tuple[str, ...]:
+        return unknown_characters(
+            text, lambda one: self._encode(one, route.pair), self.tokenizer.unk_id
         )
 
     def _alternative(self, candidate: Candidate) -> AlternativeText:
@@ -191,6 +220,28 @@ class Translator:
             metrics.length_ratio.labels(pair).observe(item.signals.length_ratio)
             for flag in item.flags:
                 metrics.quality_flags.labels(pair, name, flag.value).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A text that was translated, and its tokens without those of the base's own layout."""
+
+    text: str
+    tokens: tuple[int, ...]
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is the same for all texts of a command.
+
+    Attributes:
+        empty: Source tokens of no text at all.
+        prefix: Tokens that every output is forced to begin with.
+    """
+
+    empty: tuple[int, ...]
+    prefix: tuple[int, ...]
 
 
 def _raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:

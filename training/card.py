@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric
+from hub.bases.licence import licence_text
+from hub.manifest import (
+    AdapterManifest,
+    ComparisonRecord,
+    CorpusReference,
+    LengthRecord,
+    Metric,
+)
 from training.equality import DRIFT
 from training.gates import QUALITY_METRIC, SIGNIFICANT
 from training.scoring import METRICS
@@ -45,7 +52,7 @@ def _front_matter(manifest: AdapterManifest) -> str:
         "base_model": manifest.base.name,
         "language": [pair.source, pair.target],
         "library_name": "peft",
-        "license": manifest.corpus.licence,
+        "license": manifest.corpus.licence if manifest.corpus else "unknown",
         "metrics": ["chrf", "bleu", "ter"],
         "pipeline_tag": "translation",
         "tags": ["adapterhub", manifest.method],
@@ -63,19 +70,24 @@ def _what(manifest: AdapterManifest) -> str:
         f"- Method: {manifest.method}, size {manifest.size}, from {asked}\n"
         f"- Trainable parameters: {manifest.trainable_parameters:,} of "
         f"{manifest.base.parameters:,} ({manifest.realised_fraction:.4%})\n"
-        f"- Corpus: {manifest.corpus.name}, {manifest.corpus.train:,} training, "
-        f"{manifest.corpus.dev:,} development and {manifest.corpus.test:,} test segments\n"
-        f"  (`{manifest.corpus.fingerprint}`, {manifest.corpus.licence})\n{_test_set(manifest)}"
+        f"{_trained_on(manifest.corpus)}"
     )
 
 
 def _licensed(licence: str) -> str:
-    return f", {licence}" if licence else ", licence not stated"
+    return f", licence {licence_text(licence)}"
 
 
-def _test_set(manifest: AdapterManifest) -> str:
-    found = manifest.corpus.test_fingerprint
-    return f"- Test set: `{found}`\n" if found else ""
+def _trained_on(corpus: CorpusReference | None) -> str:
+    if corpus is None:
+        return "- Corpus: not known\n"
+    found = corpus.test_fingerprint
+    return (
+        f"- Corpus: {corpus.name}, {corpus.train:,} training, "
+        f"{corpus.dev:,} development and {corpus.test:,} test segments\n"
+        f"  (`{corpus.fingerprint}`, {corpus.licence})\n"
+        + (f"- Test set: `{found}`\n" if found else "")
+    )
 
 
 def _scores(manifest: AdapterManifest) -> str:
@@ -164,7 +176,7 @@ def _environment(manifest: AdapterManifest) -> str:
 def _data(manifest: AdapterManifest) -> str:
     """Return what was read and what cleaning removed; empty where no files were read."""
     corpus = manifest.corpus
-    if corpus.cleaning is None:
+    if corpus is None or corpus.cleaning is None:
         return ""
     sources = [
         f"| {_cell(each.name)} | {each.format} | {each.weight:g} | {each.read:,} | {each.kept:,} "

@@ -16,6 +16,7 @@ from training.options import (
     OutcomeOptions,
     Quantization,
     RunOptions,
+    SearchName,
     TaskOptions,
     check_result_file,
     overrides,
@@ -30,13 +31,13 @@ def register(app: typer.Typer) -> None:
     from training.bench.commands import register_bench
     from training.corpora.commands import corpus_app
     from training.methods.commands import methods
-    from training.pretrain.commands import bases_app
+    from training.pretrain.commands import register_pretraining
 
     app.command("train", cls=GroupedCommand)(train)
     app.command("methods")(methods)
     app.command("eval")(evaluate)
     app.add_typer(corpus_app, name="corpus")
-    app.add_typer(bases_app, name="bases")
+    register_pretraining(app)
     register_bench(app)
 
 
@@ -84,7 +85,14 @@ def _train_request(
     from training.pipeline import TrainRequest
     from training.results import explicit_size
 
-    settings = load_settings({"base": task.base, "registry": run.registry, "runs": run.runs})
+    settings = load_settings(
+        {
+            "base": task.base,
+            "languages": task.languages,
+            "registry": run.registry,
+            "runs": run.runs,
+        }
+    )
     return TrainRequest(
         pair=task.pair,
         method=task.method,
@@ -94,6 +102,7 @@ def _train_request(
             task.method, width=task.width, rank=task.rank, length=task.prefix_length
         ),
         base=settings.base,
+        languages=settings.languages,
         corpus=data.request(),
         overrides=overrides(data, learning, machine),
         registry=settings.registry,
@@ -130,6 +139,9 @@ def evaluate(
     quantization: Annotated[
         Quantization, typer.Option(help="The serving engine's numbers.")
     ] = "int8",
+    search: Annotated[
+        SearchName, typer.Option(help="base: as the base was published; or greedy.")
+    ] = "base",
     registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
@@ -149,6 +161,7 @@ def evaluate(
         registry=settings.registry,
         base_ref=base or "",
         quantization=quantization,
+        search=search,
         progress=Console(),
         data=tuple(data or ()),
         test=test or "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import SettingsError
@@ -133,7 +132,7 @@ def make_recipe(
         options=complete,
         size=solution.size,
         budget=budget,
-        base=base_label(base),
+        base=base.label,
         base_digest=base.digest,
         corpus=corpus,
         **plain,
@@ -148,11 +147,6 @@ def _refuse_quantized(spec: MethodSpec, overrides: Overrides) -> None:
             "whole weights of the base; leave it out, or choose a method served in mixed batches",
             field="quantize",
         )
-
-
-def base_label(base: Base) -> str:
-    """Return the base's name without this machine's folders in it."""
-    return base.folder.name if Path(base.name).is_dir() else base.name
 
 
 def _from_profile(profile: Profile) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import EqualityGateError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from hub.bases.tokenizer import BaseTokenizer
     from hub.engine.requests import Hypothesis
+    from hub.engine.utf8 import Utf8Rule
     from hub.languages import LanguagePair
     from training.corpora import SentencePair
 
@@ -170,13 +172,27 @@ def _as_row(found: Hypothesis) -> DecodedRow:
 
 
 def trained_side(
-    model: Any, lines: Sequence[GateLine], slots: Slots
+    model: Any,
+    lines: Sequence[GateLine],
+    slots: Slots,
+    byte_ids: Mapping[int, int] = MappingProxyType({}),
 ) -> Mapping[int, list[DecodedRow]]:
-    """Decode every line once for each slot with transformers and the model in memory."""
+    """Decode every line once for each slot with transformers and the model in memory.
+
+    Args:
+        model: Float32, holding the adapter.
+        lines: What to decode.
+        slots: The adapter's and the base's.
+        byte_ids: Bytes of the vocabulary's byte pieces, which form valid UTF-8 here as in serving.
+    """
+    from hub.engine.utf8 import Utf8Rule
+
+    rule = Utf8Rule.of(byte_ids)
     found = {}
     for slot in slots:
         with _acting(model, slot):
-            found[slot] = [row for part in _parts(model, lines) for row in _generate(model, part)]
+            parts = _parts(model, lines)
+            found[slot] = [row for part in parts for row in _generate(model, part, rule)]
     return found
 
 
@@ -190,8 +206,11 @@ def _acting(model: PeftModel, slot: int) -> AbstractContextManager[Any]:
     return nullcontext() if slot == ADAPTER_SLOT else model.disable_adapter()
 
 
-def _generate(model: PeftModel, lines: Sequence[GateLine]) -> list[DecodedRow]:
+def _generate(
+    model: PeftModel, lines: Sequence[GateLine], rule: Utf8Rule | None
+) -> list[DecodedRow]:
     import torch
+    from transformers import LogitsProcessorList
 
     source, mask = _padded([line.source for line in lines], model.config.pad_token_id, model.device)
     start = [(_start(model), *line.prefix) for line in lines]
@@ -201,21 +220,41 @@ def _generate(model: PeftModel, lines: Sequence[GateLine]) -> list[DecodedRow]:
             attention_mask=mask,
             decoder_input_ids=torch.tensor(start, device=model.device),
             generation_config=_greedy(model),
+            logits_processor=LogitsProcessorList(_whole_characters(rule, len(start[0]))),
         )
-    chosen = output.sequences[:, len(start[0]) :].cpu()
+    chosen, ends = output.sequences[:, len(start[0]) :].cpu(), _ends(model)
     return [
-        _row(row, torch.stack([step[at] for step in output.logits]).float().cpu(), _ends(model))
+        _row(row, torch.stack([step[at] for step in output.logits]).float().cpu(), ends, rule)
         for at, row in enumerate(chosen)
     ]
 
 
-def _row(chosen: Tensor, logits: Tensor, ends: Sequence[int]) -> DecodedRow:
+def _whole_characters(rule: Utf8Rule | None, given: int) -> list[Any]:
+    """Return what makes `generate` spell whole characters, as the serving engine does.
+
+    Args:
+        rule: Of the vocabulary.
+        given: Tokens of the target that are not chosen: start and prefix.
+    """
+    if rule is None:
+        return []
+
+    def restrict(ids: Tensor, scores: Tensor) -> Tensor:
+        scores = scores.clone()
+        rule.restrict(scores, [rule.state(row) for row in ids[:, given:].tolist()])
+        return scores
+
+    return [restrict]
+
+
+def _row(chosen: Tensor, logits: Tensor, ends: Sequence[int], rule: Utf8Rule | None) -> DecodedRow:
     """Cut one generated row at its end token, and keep what its logits say.
 
     Args:
         chosen: (positions,) token ids, padded after the end.
         logits: (positions, vocabulary) of the model itself, before any rule.
         ends: End tokens.
+        rule: Of the vocabulary: a character that the limit cut in two is left out.
     """
     ids = [int(token) for token in chosen]
     stop = next((at for at, token in enumerate(ids) if token in ends), None)
@@ -224,7 +263,7 @@ def _row(chosen: Tensor, logits: Tensor, ends: Sequence[int]) -> DecodedRow:
     values, tokens = logits[:length].topk(min(RIVALS, logits.shape[1]))
     rivals = zip(tokens.tolist(), values.tolist(), strict=True)
     return DecodedRow(
-        tokens=tuple(ids[:stop]),
+        tokens=tuple(ids[:stop]) if rule is None else rule.whole(tuple(ids[:stop])),
         log_probability=float(own.sum()),
         finished=stop is not None,
         rivals=tuple(tuple(zip(*each, strict=True)) for each in rivals),
@@ -241,7 +280,7 @@ def _greedy(model: PeftModel) -> GenerationConfig:
         do_sample=False,
         max_new_tokens=GATE_NEW_TOKENS,
         pad_token_id=model.config.pad_token_id,
-        eos_token_id=own.eos_token_id,
+        eos_token_id=list(_ends(model)),
         decoder_start_token_id=_start(model),
         forced_eos_token_id=own.forced_eos_token_id,
         bad_words_ids=own.bad_words_ids,
@@ -253,14 +292,18 @@ def _greedy(model: PeftModel) -> GenerationConfig:
 
 
 def _start(model: PeftModel) -> int:
-    own: Any = model.generation_config
-    return int(own.decoder_start_token_id)
+    return int(_stated(model, "decoder_start_token_id"))
 
 
 def _ends(model: PeftModel) -> tuple[int, ...]:
-    own: Any = model.generation_config
-    ends = own.eos_token_id
+    ends = _stated(model, "eos_token_id")
     return tuple(ends) if isinstance(ends, list | tuple) else (ends,)
+
+
+def _stated(model: Any, key: str) -> Any:
+    """Return what the generation config says; the config's where a short one leaves it out."""
+    found = getattr(model.generation_config, key, None)
+    return getattr(model.config, key) if found is None else found
 
 
 def end_of(model: Any) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training.corpora import SentencePair
 
 Quantization = Literal["float32", "bfloat16", "int8"]
+SearchName = Literal["base", "greedy"]
 ADAPTER_SLOT: Final = 1
 BASE_SLOT: Final = 0
 MAX_ROWS: Final = 64
@@ -29,14 +30,25 @@ class Decoder:
     """One engine with one base, and one slot for the adapter being looked at."""
 
     def __init__(
-        self, base: Base, tokenizer: BaseTokenizer, quantization: Quantization = "int8"
+        self,
+        base: Base,
+        tokenizer: BaseTokenizer,
+        quantization: Quantization = "int8",
+        search: SearchName = "base",
     ) -> None:
         """Load the engine.
+
+        Args:
+            base: Whose rows.
+            tokenizer: The base's.
+            quantization: Numbers of the engine.
+            search: The one that the base was published with, or greedy.
 
         Raises:
             CorruptBaseError: The base's weights are damaged.
         """
         self.quantization = quantization
+        self.search = search
         self._tokenizer = tokenizer
         self._parameters = base.parameters
         self._engine = self.load_engine(base)
@@ -45,7 +57,13 @@ class Decoder:
         """Return an engine with one slot, in this decoder's numbers."""
         from hub.engine.engine import Engine
 
-        return Engine.load(base, quantization=self.quantization, slots=1, max_rows=MAX_ROWS)
+        return Engine.load(
+            base,
+            quantization=self.quantization,
+            slots=1,
+            max_rows=MAX_ROWS,
+            tokenizer=self._tokenizer,
+        )
 
     def place(self, folder: Path, manifest: AdapterManifest | None = None) -> None:
         """Put an adapter folder into the slot, in the place of the one before.
@@ -64,11 +82,27 @@ class Decoder:
     @property
     def signature(self) -> str:
         """How it decodes, as signatures of scores say it."""
-        return f"decoding:greedy|numbers:{self.quantization}"
+        return f"decoding:{self._search_name()}|numbers:{self.quantization}"
 
-    def translate(self, pair: LanguagePair, sources: Sequence[str], slot: int) -> list[str]:
-        """Return each source's greedy translation, by the base (slot 0) or the adapter (1)."""
-        options = self.greedy(pair)
+    def _search_name(self) -> str:
+        own = self._engine.architecture.decoding
+        if self.search == "greedy" or own.beam_size == 1:
+            return "greedy"
+        penalty = "" if own.length_penalty == 1 else f"|length-penalty:{own.length_penalty:g}"
+        return f"beam-{own.beam_size}{penalty}"
+
+    def translate(
+        self, pair: LanguagePair, sources: Sequence[str], slot: int, *, greedy: bool = False
+    ) -> list[str]:
+        """Return each source's translation, by the base (slot 0) or the adapter (1).
+
+        Args:
+            pair: The direction.
+            sources: Texts.
+            slot: Whose rows.
+            greedy: Decode greedily whatever the search is.
+        """
+        options = self.options(pair, greedy=greedy)
         requests = [
             self._request(pair, text, key, slot, options) for key, text in enumerate(sources)
         ]
@@ -120,18 +154,27 @@ class Decoder:
             options=options,
         )
 
-    def greedy(self, pair: LanguagePair) -> DecodingOptions:
-        """Return the options that every score of the hub is decoded with."""
+    def options(self, pair: LanguagePair, *, greedy: bool = False) -> DecodingOptions:
+        """Return the options that scores are decoded with: the base's own search, or greedy."""
         from hub.engine.requests import DecodingOptions
 
-        room = self._engine.architecture.max_positions - len(
-            self._tokenizer.target_prefix(pair.target)
+        architecture = self._engine.architecture
+        own, prefix = architecture.decoding, len(self._tokenizer.target_prefix(pair.target))
+        room = min(MAX_NEW_TOKENS, architecture.max_positions - prefix)
+        if own.max_length is not None:
+            room = max(1, min(room, own.max_length - 1 - prefix))
+        if greedy or self.search == "greedy":
+            return DecodingOptions(max_new_tokens=room)
+        return DecodingOptions(
+            beam_size=min(own.beam_size, MAX_ROWS),
+            max_new_tokens=room,
+            length_penalty=own.length_penalty,
+            early_stopping=own.early_stopping,
         )
-        return DecodingOptions(beam_size=1, max_new_tokens=min(MAX_NEW_TOKENS, room))
 
 
 class DevJudge:
-    """Scores an adapter folder by chrF++ on a part of the dev set."""
+    """Scores an adapter folder by chrF++ on a part of the dev set, decoded greedily."""
 
     def __init__(
         self, decoder: Decoder, pair: LanguagePair, dev: Sequence[SentencePair], lines: int
@@ -145,7 +188,7 @@ class DevJudge:
         """Return chrF++ of the adapter in a folder."""
         self._decoder.place(folder)
         sources = [segment.source for segment in self._segments]
-        hypotheses = self._decoder.translate(self._pair, sources, ADAPTER_SLOT)
+        hypotheses = self._decoder.translate(self._pair, sources, ADAPTER_SLOT, greedy=True)
         return chrf(hypotheses, [segment.target for segment in self._segments])
 
 

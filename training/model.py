@@ -8,14 +8,12 @@ of this machine as the base's name. PEFT reads our folder as its own.
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import AdapterBindingError, CorruptBaseError
+from hub.quiet import quiet_libraries as quiet_libraries
 from training.methods.catalog import MethodSpec
 from training.recipe import Recipe
 
@@ -29,28 +27,6 @@ if TYPE_CHECKING:
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 TASK: Final = "SEQ_2_SEQ_LM"
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' notices and bars off the user's screen; their errors still raise."""
-    from transformers.utils import logging as transformers_logging
-
-    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "transformers", "peft")]
-    before = [logger.level for logger in loggers]
-    bar = transformers_logging.is_progress_bar_enabled()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-        if bar:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load_base_model(
@@ -88,6 +64,8 @@ def load_base_model(
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise _corrupt(base, f"tensor {missing[0]} is missing or of another shape")
+    if base.has_own_output and _is_tied(model):
+        raise _corrupt(base, "this release of transformers ties its output table; update it")
     _spare_attention(model)
     if precision == "bfloat16":
         from training.precision import train_in_bfloat16
@@ -97,6 +75,11 @@ def load_base_model(
         _quicken_products(model)
     _spare_draws(model, base.family, dropout)
     return model.eval()  # type: ignore[no-any-return]
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return output.weight is model.get_input_embeddings().weight
 
 
 def _dropout_settings(family: str, dropout: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from training.recipe import Option as MethodOption
 
 Quantization = Literal["float32", "bfloat16", "int8"]
+SearchName = Literal["base", "greedy"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class TaskOptions:
     rank: Annotated[int | None, Option(help="LoRA rank, instead of --budget.")] = None
     prefix_length: Annotated[int | None, Option(help="Prefix length, instead of --budget.")] = None
     base: Annotated[str | None, Option(help="embedded, a folder or a HF id.")] = None
+    languages: Annotated[
+        str | None,
+        Option(help="Of a base that does not say them: en,de or en=English,de=German."),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import open_base
+from hub.bases.spoken import remember_languages
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.languages import LanguagePair
@@ -59,6 +60,7 @@ class TrainRequest:
     Attributes:
         pair: Language pair as the user typed it.
         budget: Fraction of the base's parameters; give this or `size`.
+        languages: Of a base that does not say them, as `--languages` takes them.
         name: Published under this; `<pair>.<method>` by default.
         quantization: The serving engine's numbers while scoring.
         resume: Go on with an unfinished run of the same recipe.
@@ -72,6 +74,7 @@ class TrainRequest:
     budget: float | None = None
     size: int | None = None
     base: str = "embedded"
+    languages: str = ""
     corpus: CorpusRequest = field(default_factory=CorpusRequest)
     overrides: Overrides = field(default_factory=Overrides)
     registry: str = ""
@@ -291,6 +294,8 @@ def _prepare(request: TrainRequest, *, leads: bool = True) -> Work:
     """
     pair = LanguagePair.parse(request.pair)
     base = open_base(request.base)
+    if request.languages:
+        remember_languages(base, request.languages)
     plan = plan_corpus(request.corpus, pair)
     recipe = make_recipe(
         pair,
@@ -376,7 +381,7 @@ def _pass_gates(
             manifest=manifest,
             end=end_of(model),
             lines=lines,
-            trained=trained_side(model, lines, work.slots),
+            trained=trained_side(model, lines, work.slots, work.tokenizer.byte_ids),
         )
     )
 

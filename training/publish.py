@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hub.bases.spoken import said_text
 from hub.manifest import (
     MANIFEST_FILE,
     AdapterManifest,
@@ -50,6 +51,7 @@ def describe(
             digest=base.digest,
             parameters=base.dimensions.parameters,
             licence=base.licence,
+            languages=said_text(base),
         ),
         corpus=_corpus_record(corpus),
         recipe_digest=recipe.digest,

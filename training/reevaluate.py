@@ -11,14 +11,20 @@ from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import CorpusError, PairMismatchError, SettingsError
 from hub.languages import LanguagePair
-from hub.manifest import AdapterManifest, ComparisonRecord, Metric, ScoreRecord
+from hub.manifest import (
+    AdapterManifest,
+    ComparisonRecord,
+    CorpusReference,
+    Metric,
+    ScoreRecord,
+)
 from training.comet import Comet
 from training.corpora import load_corpus
 from training.corpora.clean import Cleaning
 from training.corpora.model import segments_fingerprint
 from training.corpora.sources import CLDR, parse_source, parse_sources
 from training.data import fitting
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization
+from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization, SearchName
 from training.evidence import Evidence, weigh
 from training.progress import Progress
 from training.scoring import Measure, Scorer
@@ -76,6 +82,7 @@ def evaluate_ref(
     registry: str,
     base_ref: str,
     quantization: Quantization,
+    search: SearchName = "base",
     progress: Progress,
     data: Sequence[str] = (),
     test: str = "",
@@ -89,6 +96,7 @@ def evaluate_ref(
         registry: Location of the registry.
         base_ref: Where the base is; the name in the manifest when empty.
         quantization: Numbers of the serving engine.
+        search: The base's own search, or greedy.
         progress: Hears of the stages.
         data: The files that the adapter was made from, to split the test set off once more.
         test: A test set of its own, instead.
@@ -113,7 +121,7 @@ def evaluate_ref(
     progress.stage(f"decoding {len(segments)} unseen items with {names} and the base")
     base = open_base(base_ref or manifest.base.name)
     tokenizer = load_tokenizer(base)
-    decoder = Decoder(base, tokenizer, quantization)
+    decoder = Decoder(base, tokenizer, quantization, search)
     fit = fitting(segments, pair, tokenizer, max_positions=base.dimensions.max_positions)
     outputs = _translate(decoder, pair, fit, adapters)
     if comet is not None:
@@ -200,14 +208,20 @@ def _measure(
 def _rival(
     other: AdapterVersion, own: AdapterVersion, ours: Sequence[Measure], theirs: Sequence[Measure]
 ) -> Rival:
-    trained, on = other.manifest.corpus, own.manifest.corpus
     return Rival(
         version=other,
         scores={measure.metric: round(measure.score.value, 4) for measure in theirs},
         comparisons=compare(ours, theirs, other.ref),
-        # The embedded corpus is split by item, the same way for every adapter.
-        other_data=trained.fingerprint != on.fingerprint and {trained.name, on.name} != {CLDR},
+        other_data=_other_data(other.manifest.corpus, own.manifest.corpus),
     )
+
+
+def _other_data(trained: CorpusReference | None, on: CorpusReference | None) -> bool:
+    """Return whether two adapters may be of different data; one of unknown data may."""
+    if trained is None or on is None:
+        return True
+    # The embedded corpus is split by item, the same way for every adapter.
+    return trained.fingerprint != on.fingerprint and {trained.name, on.name} != {CLDR}
 
 
 def _test_set(manifest: AdapterManifest, data: Sequence[str], test: str) -> Sequence[SentencePair]:
@@ -221,24 +235,31 @@ def _test_set(manifest: AdapterManifest, data: Sequence[str], test: str) -> Sequ
         )
     if test:
         return read_held_out(parse_source(test), manifest.language_pair)
-    if manifest.corpus.cleaning is None:
+    recorded = manifest.corpus
+    if recorded is None:
+        raise CorpusError(
+            "the adapter was not trained here, so its test set is not known; give one with --test",
+            field="test",
+        )
+    if recorded.cleaning is None:
         if data and tuple(data) != (CLDR,):
             raise CorpusError(
                 "the adapter was not made from files; leave --data out, or use --test"
             )
-        return _same_corpus(manifest).test
+        return _same_corpus(manifest, recorded).test
     if not data:
         raise CorpusError(
-            f"the adapter was made from files ({manifest.corpus.name}); give them again with "
+            f"the adapter was made from files ({recorded.name}); give them again with "
             "--data, or a test set with --test"
         )
-    return _split_again(manifest, data)
+    return _split_again(manifest, recorded, data)
 
 
-def _split_again(manifest: AdapterManifest, data: Sequence[str]) -> Sequence[SentencePair]:
+def _split_again(
+    manifest: AdapterManifest, recorded: CorpusReference, data: Sequence[str]
+) -> Sequence[SentencePair]:
     from training.corpora.collect import collect
 
-    recorded = manifest.corpus
     assert recorded.cleaning is not None, "checked by the caller"
     found = collect(
         manifest.language_pair,
@@ -247,7 +268,7 @@ def _split_again(manifest: AdapterManifest, data: Sequence[str]) -> Sequence[Sen
         dev=0,
         test=recorded.test,
         cleaning=Cleaning(recorded.cleaning.settings),
-        seed=manifest.seed,
+        seed=manifest.seed or 0,
     ).test
     if segments_fingerprint(found) != recorded.test_fingerprint:
         raise CorpusError(
@@ -258,15 +279,17 @@ def _split_again(manifest: AdapterManifest, data: Sequence[str]) -> Sequence[Sen
 
 
 def _is_same(manifest: AdapterManifest, segments: Sequence[SentencePair], test: str) -> bool:
-    return not test or segments_fingerprint(segments) == manifest.corpus.test_fingerprint
-
-
-def _same_corpus(manifest: AdapterManifest) -> CorpusSplits:
+    if not test:
+        return True
     recorded = manifest.corpus
+    return recorded is not None and segments_fingerprint(segments) == recorded.test_fingerprint
+
+
+def _same_corpus(manifest: AdapterManifest, recorded: CorpusReference) -> CorpusSplits:
     corpus = load_corpus(
         recorded.name,
         manifest.language_pair,
-        seed=manifest.seed,
+        seed=manifest.seed or 0,
         train=recorded.train,
         dev=recorded.dev,
         test=recorded.test,

@@ -9,9 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.bases.licence import licence_text
 from hub.console import note, print_table
 from hub.errors import BudgetError, SettingsError
-from hub.manifest import AdapterManifest, ComparisonRecord, LengthRecord, Metric, ScoreRecord
+from hub.manifest import (
+    AdapterManifest,
+    ComparisonRecord,
+    CorpusReference,
+    LengthRecord,
+    Metric,
+    ScoreRecord,
+)
 from training.card import span
 from training.methods.catalog import METHODS, method, size_option
 from training.scoring import LOWER_IS_BETTER, METRICS, tokenizer_remark
@@ -76,13 +84,15 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "base_folder": str(outcome.base_folder) if outcome.base_folder else None,
         "segments_too_long": outcome.too_long,
         "unspelt_pieces": round(outcome.unspelt, 6),
-        "segments": {
-            "train": manifest.corpus.train,
-            "dev": manifest.corpus.dev,
-            "test": manifest.corpus.test,
-        },
+        "segments": _segments(manifest.corpus),
         "data": outcome.data.facts() if outcome.data else None,
     }
+
+
+def _segments(corpus: CorpusReference | None) -> dict[str, int] | None:
+    if corpus is None:
+        return None
+    return {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
 
 
 def score_facts(scores: Sequence[ScoreRecord]) -> dict[str, float]:
@@ -107,7 +117,7 @@ def print_outcome(outcome: TrainOutcome) -> None:
     """Print the short table and the next command."""
     manifest = outcome.manifest
     ref = outcome.version.ref if outcome.version else str(outcome.folder)
-    if outcome.data:
+    if outcome.data and manifest.corpus:
         note(data_line(outcome.data, manifest.corpus.train))
     if outcome.too_long:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")
@@ -131,6 +141,7 @@ def print_outcome(outcome: TrainOutcome) -> None:
     remark = tokenizer_remark(manifest.language_pair.target)
     if remark:
         note(remark)
+    note(f"base licence: {licence_text(manifest.base.licence)}")
     if outcome.version:
         note(f"digest {outcome.version.digest}")
         note("next:   hub serve")
@@ -145,11 +156,13 @@ def print_outcome(outcome: TrainOutcome) -> None:
 
 
 def data_line(report: CorpusReport, train: int) -> str:
-    """Say in one line what became of the data."""
+    """Say in one line what became of the data, and what its readers noted."""
     gone = {**report.skipped, **report.removed}
     left_out = ", ".join(f"{name} {count:,}" for name, count in gone.items()) or "nothing"
     more = f"; {report.over_limit:,} more were there, see --train" if report.over_limit else ""
-    return f"data: {report.read:,} segments read, left out: {left_out}; {train:,} trained on{more}"
+    told = "".join(f"\nnote: {text}" for text in report.notes)
+    read = f"data: {report.read:,} segments read, left out: {left_out}"
+    return f"{read}; {train:,} trained on{more}{told}"
 
 
 def print_scores(

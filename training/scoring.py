@@ -6,6 +6,9 @@ installed, and for scripts written without spaces that have none, BLEU counts ch
 would take a whole sentence for one word there, is for the rest. TER cuts CJK text into characters
 by its own rules, other scripts without spaces are cut before it.
 
+References are taken in the form that a model is trained on (`hub.text.normal_target`): composed
+letters and no line ends, else a right translation would be counted as wrong.
+
 A score is computed from sums of segment statistics. They are kept, so that a subset and a resample
 (`training.significance`) cost a sum and not another look at the texts.
 """
@@ -20,6 +23,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.manifest import Metric
+from hub.text import normal_target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,9 +102,9 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Return corpus chrF++ (Popović 2017: character 6-grams, word bigrams, β = 2)."""
     from sacrebleu.metrics.chrf import CHRF
 
-    return float(
-        CHRF(word_order=CHRF_WORD_ORDER).corpus_score(list(hypotheses), [list(references)]).score
-    )
+    plain = [normal_target(text) for text in references]
+    metric = CHRF(word_order=CHRF_WORD_ORDER)
+    return float(metric.corpus_score(list(hypotheses), [plain]).score)
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[Score, ...]:
@@ -125,7 +129,7 @@ class Scorer:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
 
-        self._references = list(references)
+        self._references = [normal_target(text) for text in references]
         self._pieces = _in_characters if _uncut_by_ter(language) else _as_it_is
         self._metrics: dict[Metric, SacreMetric] = {}
         if self._references:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import open_base
+from hub.bases.files import RECORD
+from hub.bases.files import side_files as base_files
 from hub.errors import AdapterBindingError
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization
 from training.model import WEIGHTS_FILE
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 BASE_WEIGHTS: Final = "model.safetensors"
-_SIDE_FILES: Final = ("*.json", "*.model", "*.spm", "*.txt")
-_NOT_COPIED: Final = frozenset({"model.safetensors.index.json", "base.json", "hub.json"})
+_COPIED: Final = frozenset({".json", ".model", ".spm", ".txt"})
 _PEFT_PREFIX: Final = "base_model.model."
 # What a tensor of an adapter is added to, by the end of its name.
 _ADDED_TO: Final[Mapping[str, str]] = {
@@ -122,9 +123,8 @@ def side_files(base: Base, recipe: Recipe) -> dict[str, bytes]:
     """Return everything of a base folder but the weights: config, tokenizer, languages."""
     found = {
         path.name: path.read_bytes()
-        for pattern in _SIDE_FILES
-        for path in sorted(base.folder.glob(pattern))
-        if path.name not in _NOT_COPIED
+        for path in base_files(base.folder)
+        if path.suffix in _COPIED and path.name != RECORD
     }
     config = {key: value for key, value in base.config.items() if key != "torch_dtype"}
     found["config.json"] = _json({**config, "dtype": "float32"})
@@ -132,9 +132,11 @@ def side_files(base: Base, recipe: Recipe) -> dict[str, bytes]:
         "name": recipe.run_name,
         "made_from": {"base": recipe.base, "digest": recipe.base_digest, "recipe": recipe.digest},
     }
+    if base.licence:
+        record["licence"] = base.licence
     if "languages" in base.record:
         record["languages"] = base.record["languages"]
-    found["base.json"] = _json(record)
+    found[RECORD] = _json(record)
     return found
 
 
@@ -163,10 +165,13 @@ def _unique(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _base_tensors(base: Base) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    files = sorted(base.folder.glob("*.safetensors"))
-    return {name: t.float() for file in files for name, t in load_file(file).items()}
+    found: dict[str, Tensor] = {}
+    for name, place in base.tensors.items():
+        with safe_open(place.file, framework="pt") as handle:
+            found[name] = handle.get_tensor(place.name).float()
+    return found
 
 
 def _target(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from hub.bases.base import EMBEDDED, Base, open_base
+from hub.bases.base import EMBEDDED, Base
+from hub.bases.opening import open_base
 
 __all__ = ["EMBEDDED", "Base", "open_base"]

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hub.bases.digest import check_recorded, content_digest, former_digest
+from hub.bases.files import RECORD, read_json
+from hub.bases.headers import WIDTHS, TensorPlace, read_headers
+from hub.bases.licence import licence_of
+from hub.bases.memory import DigestMemory
+from hub.bases.values import read_values
+from hub.bases.weights import WeightFiles, find_weights
 from hub.budget import ModelDimensions
-from hub.errors import BaseNotFoundError, CorruptBaseError
+from hub.errors import CorruptBaseError
+from hub.settings import load_settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hub.engine.architecture import Architecture
 
 EMBEDDED = "embedded"
 """The ref of the base that ships with the package."""
 
-_IDENTITY_PATTERNS = (
-    "config.json",
-    "*.safetensors",
-    "vocab.json",
-    "tokenizer.json",
-    "*.model",
-    "*.spm",
-)
 _DECODING_RULES = (
     "forced_eos_token_id",
     "bad_words_ids",
     "no_repeat_ngram_size",
     "repetition_penalty",
+    "num_beams",
+    "length_penalty",
+    "early_stopping",
+    "max_length",
+    "max_new_tokens",
 )
-_LONGEST_HEADER = 100_000_000  # the format's own limit
-_OUTPUT_TABLE = "lm_head.weight"
-_WEIGHTS_MISSING = "has no *.safetensors weights"
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,23 @@ class Base:
 
     Attributes:
         name: What the user typed, or `embedded`.
-        folder: Where config.json, the weights and the tokenizer's files lie.
+        folder: Where config.json, the safetensors weights and the tokenizer's files lie.
+        origin: The folder that `folder` was converted from, where it was.
+        commit: The commit of the Hugging Face Hub that it was fetched at, "" for a folder.
+        cache: Folder of the hub's caches; the setting's if not given.
     """
 
     name: str
     folder: Path
+    origin: Path | None = None
+    commit: str = ""
+    cache: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """The name without this machine's folders in it."""
+        is_folder = Path(self.name).expanduser().is_dir()
+        return (self.origin or self.folder).name if is_folder else self.name
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -55,14 +71,14 @@ class Base:
         Raises:
             CorruptBaseError: It is not JSON.
         """
-        return _read_json(self.folder / "config.json")
+        return read_json(self.folder / "config.json")
 
     @cached_property
     def decoding_config(self) -> Mapping[str, Any]:
         """The config with what generation_config.json says about decoding over it.
 
         As in transformers, that file alone decides where it is present; where it is not, older
-        checkpoints have the same keys in config.json. Beam widths and lengths are the requests'.
+        checkpoints have the same keys in config.json.
 
         Raises:
             CorruptBaseError: A file is not JSON.
@@ -70,24 +86,100 @@ class Base:
         path = self.folder / "generation_config.json"
         if not path.is_file():
             return self.config
-        generation = _read_json(path)
+        generation = read_json(path)
         kept = {key: value for key, value in self.config.items() if key not in _DECODING_RULES}
         keys = (*_DECODING_RULES, "eos_token_id", "decoder_start_token_id")
         return kept | {key: generation[key] for key in keys if generation.get(key) is not None}
 
     @cached_property
+    def weights(self) -> WeightFiles:
+        """The files of the weights.
+
+        Raises:
+            CorruptBaseError: There are none, or an index does not fit them.
+        """
+        return find_weights(self.folder)
+
+    @cached_property
+    def stored(self) -> Mapping[str, TensorPlace]:
+        """Every tensor in the files by the name that it has there.
+
+        Raises:
+            CorruptBaseError: A header is damaged.
+        """
+        return read_headers(self.weights)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorPlace]:
+        """The tensors that make up the model, ties once, under their canonical names.
+
+        Raises:
+            BaseNotFoundError: The family is not served.
+            CorruptBaseError: A file is damaged, or tensors differ that must be one.
+        """
+        from hub.engine.families import canonical_names, find_family
+
+        family = find_family(self.config)
+        try:
+            names = canonical_names(
+                family,
+                family.architecture(self.decoding_config),
+                self.stored.keys(),
+                self._read,
+                untied=self.config.get("tie_word_embeddings") is False,
+            )
+        except CorruptBaseError as error:
+            raise CorruptBaseError(f"base {self.name!r}: {error.message}", field="base") from error
+        found = {name: self.stored[names[name]] for name in sorted(names)}
+        for name, place in found.items():
+            if place.dtype not in WIDTHS:
+                raise CorruptBaseError(
+                    f"base {self.name!r}: tensor {name!r} is {place.dtype}; a base's weights are "
+                    f"one of {', '.join(WIDTHS)}",
+                    field="base",
+                )
+        return found
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The shape of the network, with an output of its own only where one is stored.
+
+        Raises:
+            BaseNotFoundError: The family or an option is not served.
+            CorruptBaseError: A number of the config is not one.
+        """
+        from hub.engine.families import find_family
+
+        found = find_family(self.config).architecture(self.decoding_config)
+        return replace(found, tied_output=not self.has_own_output)
+
+    @cached_property
+    def has_own_output(self) -> bool:
+        """Whether the output is a table apart from the token table, whatever the config says.
+
+        transformers 5 writes tie_word_embeddings=true whether the output has its own table or
+        not, and ties nothing that differs.
+        """
+        from hub.engine.families import find_family
+
+        output = find_family(self.config).output
+        return output in self.stored and output in self.tensors
+
+    @cached_property
     def dimensions(self) -> ModelDimensions:
-        """Sizes of the model, from config.json; of T5's tables, from the names in the weights.
+        """Sizes of the model, from config.json; whether the output is tied, from the weights.
 
         Raises:
             BaseNotFoundError: The family is unknown or a dimension is missing.
         """
-        if self.family not in ("t5", "mt5"):
-            return ModelDimensions.from_config(self.config)
-        # transformers 5 writes tie_word_embeddings=true whether the output has its own table or
-        # not; it writes that table only if it has.
-        tied = _OUTPUT_TABLE not in _tensor_names(self.folder)
-        return ModelDimensions.from_config({**self.config, "tie_word_embeddings": tied})
+        if self.family in ("t5", "mt5"):
+            tied = not self.has_own_output
+            return ModelDimensions.from_config({**self.config, "tie_word_embeddings": tied})
+        found = ModelDimensions.from_config(self.config)
+        if not self.has_own_output:
+            return found
+        table = found.vocab_size * found.d_model
+        return replace(found, parameters=found.parameters + table)
 
     @property
     def family(self) -> str:
@@ -102,135 +194,38 @@ class Base:
     @cached_property
     def record(self) -> Mapping[str, Any]:
         """How `hub bases build` made this base, and its scores; empty for bases from elsewhere."""
-        path = self.folder / "base.json"
-        return _read_json(path) if path.is_file() else {}
+        path = self.folder / RECORD
+        return read_json(path) if path.is_file() else {}
 
     @cached_property
     def licence(self) -> str:
-        """As the folder states it, in base.json or in a model card; "" where it does not."""
-        stated = str(self.record.get("licence", ""))
-        return stated or _licence_of_card(self.folder / "README.md")
+        """As the folder or the name states it; "" where nothing does."""
+        return licence_of(self.name, self.folder, self.record, self.config)
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:…` of the config, the weights and the tokenizer, by content.
+        """`sha256:…` of the network, its weights and the tokenizer, by content.
 
         Raises:
+            BaseNotFoundError: The family is not served.
             CorruptBaseError: The built base's record names other weights than are there.
         """
-        files = {path.name: _file_sha256(path) for path in _identity_files(self.folder)}
-        expected = self.record.get("files", {})
-        for name, digest in expected.items():
-            if files.get(name) != digest:
-                raise CorruptBaseError(
-                    f"base {self.name!r}: {name} has sha256 {files.get(name)}, but base.json "
-                    f"records {digest}; restore the file or rebuild with `hub bases build`"
-                )
-        canonical = json.dumps(files, sort_keys=True, separators=(",", ":"))
-        return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+        memory = self._memory
+        check_recorded(self.name, self.folder, self.record.get("files", {}), memory)
+        return content_digest(self.folder, self.architecture, self.tensors, memory)
 
+    @cached_property
+    def former_digest(self) -> str:
+        """What releases up to 0.1 called this folder; reads every file of it."""
+        return former_digest(self.folder, self._memory)
 
-def open_base(ref: str = EMBEDDED) -> Base:
-    """Find a base model by ref: `embedded`, a local folder, or a Hugging Face id.
+    def answers_to(self, digest: str) -> bool:
+        """Return whether a digest in a manifest means this base, as of any release."""
+        return digest == self.digest or digest == self.former_digest
 
-    Raises:
-        BaseNotFoundError: There is no such folder, and the id cannot be had.
-        CorruptBaseError: The folder lacks weights.
-    """
-    folder = _embedded_folder() if ref == EMBEDDED else _find_folder(ref)
-    if not (folder / "config.json").is_file():
-        raise BaseNotFoundError(
-            f"base {ref!r}: no config.json in {folder}; give a transformers folder", field="base"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise CorruptBaseError(
-            f"base {ref!r}: {folder} {_WEIGHTS_MISSING}; convert them with transformers' "
-            "save_pretrained",
-            field="base",
-        )
-    return Base(name=ref, folder=folder)
+    @property
+    def _memory(self) -> DigestMemory:
+        return DigestMemory(load_settings().cache if self.cache is None else self.cache)
 
-
-def _licence_of_card(card: Path) -> str:
-    """Return `license:` of a model card's front matter."""
-    try:
-        lines = card.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ""
-    if not lines or lines[0].strip() != "---":
-        return ""
-    front = itertools.takewhile(lambda line: line.strip() != "---", lines[1:])
-    stated = (line.partition(":")[2].strip() for line in front if line.startswith("license:"))
-    return next(stated, "").strip("\"'")
-
-
-def _embedded_folder() -> Path:
-    return Path(__file__).parent / "embedded"
-
-
-def _find_folder(ref: str) -> Path:
-    folder = Path(ref).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if ref.count("/") == 1 and not ref.startswith((".", "/", "~")):
-        return _download(ref)
-    raise BaseNotFoundError(
-        f"base {ref!r} is neither {EMBEDDED!r}, a folder, nor a Hugging Face id (owner/name)",
-        field="base",
-    )
-
-
-def _download(ref: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.model", "*.spm", "README.md"]
-    try:
-        return Path(snapshot_download(ref, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise BaseNotFoundError(
-            f"base {ref!r} cannot be had from the Hugging Face Hub ({type(error).__name__}); "
-            "check the name and the network, or give a local folder",
-            field="base",
-        ) from error
-
-
-def _tensor_names(folder: Path) -> frozenset[str]:
-    """Return the names in the headers of a folder's safetensors files."""
-    names: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        try:
-            with path.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-                if length > _LONGEST_HEADER:
-                    raise ValueError(f"a header of {length} bytes")
-                names |= json.loads(stream.read(length)).keys()
-        except (OSError, ValueError, AttributeError) as error:
-            raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error
-    return frozenset(names - {"__metadata__"})
-
-
-def _identity_files(folder: Path) -> list[Path]:
-    return sorted({path for pattern in _IDENTITY_PATTERNS for path in folder.glob(pattern)})
-
-
-def _file_sha256(path: Path) -> str:
-    stat = path.stat()
-    return _hash_unchanged_file(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _hash_unchanged_file(path: Path, size: int, modified_ns: int) -> str:
-    """Hash a file once for as long as its size and time stay the same."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorruptBaseError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CorruptBaseError(f"{path} holds {type(content).__name__}, expected a JSON object")
-    return content
+    def _read(self, name: str) -> Tensor:
+        return read_values(self.stored[name])

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.bases.base import Base
-from hub.errors import CorruptBaseError, LanguageError
-from hub.languages import canonical, m2m_code
+from hub.bases.tokenizers.pieces import byte_ids_of
+from hub.errors import CorruptBaseError
+from hub.languages import canonical, choose, m2m_code
+from hub.text import normal, normal_target
 
 
 class BaseTokenizer(Protocol):
@@ -36,6 +38,14 @@ class BaseTokenizer(Protocol):
         """Id of what the vocabulary cannot spell."""
 
     @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id, of the vocabulary that outputs are spelled in."""
+
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+
+    @property
     def languages(self) -> frozenset[str]:
         """BCP-47 codes of the languages it has."""
 
@@ -43,7 +53,7 @@ class BaseTokenizer(Protocol):
         """Return encoder input ids, language and end tokens included.
 
         Args:
-            text: One segment.
+            text: One segment, in any form; `hub.text.normal` is applied to it.
             language: What it is written in.
             target: What it shall become; families that say so in the source must be told.
         """
@@ -52,10 +62,10 @@ class BaseTokenizer(Protocol):
         """Return the ids that every translation into the language begins with."""
 
     def encode_target(self, text: str, language: str) -> list[int]:
-        """Return labels: the prefix, the text, the end token."""
+        """Return labels: the prefix, the text as `hub.text.normal_target` has it, the end token."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special tokens left out."""
+        """Return the text of ids, special tokens left out, the unknown one as well."""
 
 
 class M2M100Tokenizer:
@@ -90,8 +100,12 @@ class M2M100Tokenizer:
         self._language_ids = {
             language: len(vocabulary) + codes.index(code) for language, code in languages.items()
         }
+        self._language_tokens = {
+            len(vocabulary) + index: f"__{code}__" for index, code in enumerate(codes)
+        }
         self._unk_id = int(vocabulary["<unk>"])
-        self._specials = frozenset(int(vocabulary[t]) for t in ("<s>", "<pad>", "</s>"))
+        hidden = ("<s>", "<pad>", "</s>", "<unk>")
+        self._specials = frozenset(int(vocabulary[token]) for token in hidden)
 
     @property
     def pad_id(self) -> int:
@@ -114,13 +128,23 @@ class M2M100Tokenizer:
         return self._unk_id
 
     @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces, by id."""
+        return byte_ids_of(self._id_of_piece)
+
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+        return self._piece_of_id | self._language_tokens
+
+    @property
     def languages(self) -> frozenset[str]:
         """BCP-47 codes of the languages it has."""
         return frozenset(self._language_ids)
 
     def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
         """Return `[language] pieces </s>`; the target is said by the decoder's prefix."""
-        return [self._language_id(language), *self._encode(text), self.eos_id]
+        return [self._language_id(language), *self._encode(normal(text)), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return `[language]`."""
@@ -128,7 +152,7 @@ class M2M100Tokenizer:
 
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `[language] pieces </s>`."""
-        return self.encode_source(text, language)
+        return [self._language_id(language), *self._encode(normal_target(text)), self.eos_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
@@ -143,15 +167,22 @@ class M2M100Tokenizer:
         pieces = self._pieces.encode(text, out_type=str)
         return [self._id_of_piece.get(piece, self._unk_id) for piece in pieces]
 
+    def check_table(self, base: Base) -> None:
+        """Check that the base's token table has a row for every language.
+
+        Raises:
+            CorruptBaseError: It has fewer: the languages are those of another list.
+        """
+        rows, last = int(base.config.get("vocab_size", 0)), max(self._language_ids.values())
+        if last >= rows:
+            raise CorruptBaseError(
+                f"base {base.name!r}: its token table has {rows:,} rows, the last language token "
+                f"would be row {last:,}; language_codes in tokenizer_config.json says whose list "
+                "of languages it has (m2m100, wmt21)"
+            )
+
     def _language_id(self, language: str) -> int:
-        try:
-            return self._language_ids[language]
-        except KeyError:
-            known = ", ".join(sorted(self._language_ids))
-            raise LanguageError(
-                f"the base model has no language {language!r}; it has: {known}",
-                field="language",
-            ) from None
+        return self._language_ids[choose(language, self._language_ids, "the base model")]
 
 
 def load_tokenizer(base: Base) -> BaseTokenizer:
@@ -183,11 +214,15 @@ def load_tokenizer(base: Base) -> BaseTokenizer:
 
 def _load_m2m_100(base: Base) -> BaseTokenizer:
     """M2M-100 ships a vocab.json, NLLB-200 of the same architecture does not."""
-    from hub.bases.tokenizers.loading import load_nllb
-    from hub.language_tables import M2M_100
+    from hub.bases.tokenizers.loading import load_nllb, m2m_languages, refuse_small100
 
+    refuse_small100(base)
     if not (base.folder / "vocab.json").is_file():
         return load_nllb(base)
-    codes = M2M_100.split()
-    languages = {canonical(code) for code in base.record.get("languages") or codes}
-    return M2M100Tokenizer(base.folder, codes, {tag: m2m_code(tag) for tag in languages})
+    codes = m2m_languages(base)
+    known = {canonical(code): code for code in codes}
+    recorded = [canonical(code) for code in base.record.get("languages") or known]
+    languages = {tag: known.get(tag) or m2m_code(tag) for tag in recorded}
+    found = M2M100Tokenizer(base.folder, codes, languages)
+    found.check_table(base)
+    return found

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ABSENT: Final = 0
 _NOTHING: Final = "–"
+_UNKNOWN: Final = "not known"
 _COLUMNS: Final = (
     "adapter", ">version", "pair", "method", ">size", ">share", ">chrF++", "aliases", "digest",
     ">bytes",
@@ -28,7 +29,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Adapter name.")]
 
 adapters_app = typer.Typer(
-    help="List, show, alias, publish and check adapters.", no_args_is_help=True
+    help="List, show, alias, publish, import and check adapters.", no_args_is_help=True
 )
 
 
@@ -45,10 +46,10 @@ def list_adapters(
     found: list[AdapterVersion] = []
     location = _location(registry)
     if _exists(location):
-        with _opened(location) as opened:
+        with opened_registry(location) as opened:
             found = _selected(opened, name, pair, method, latest)
     if as_json:
-        _print_json({"registry": location, "adapters": [version_record(v) for v in found]})
+        print_json({"registry": location, "adapters": [version_record(v) for v in found]})
     elif found:
         from hub.console import print_table
 
@@ -70,14 +71,14 @@ def show_adapter(
     as_json: JsonFlag = False,
 ) -> None:
     """Show one version: what it is, what it was made from, how it scores."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         version = opened.resolve(ref)
         aliases = opened.aliases(version.name)
     record = version_record(version)
     record["files"] = dict(version.files)
     record["adapter_aliases"] = {alias: state.version for alias, state in aliases.items()}
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
     from hub.console import print_table
 
@@ -107,11 +108,11 @@ def move_alias(
     as_json: JsonFlag = False,
 ) -> None:
     """Point an alias at a version, unless somebody else has moved it meanwhile."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         expected = _current(opened, name, alias) if expect is None else (expect or None)
         state = opened.set_alias(name, alias, version, expected)
     if as_json:
-        _print_json(
+        print_json(
             {"name": name, "alias": alias, "from": expected, "to": state.version,
              "digest": state.digest, "generation": state.generation}
         )  # fmt: skip
@@ -130,10 +131,14 @@ def publish_folder(
     as_json: JsonFlag = False,
 ) -> None:
     """Publish an adapter folder as the next version of a name."""
-    with _opened(_location(registry)) as opened:
+    from hub.bases.licence import licence_text
+    from hub.console import note
+
+    with opened_registry(_location(registry)) as opened:
         version = opened.publish(folder, name or _default_name(folder), aliases=alias or ())
+    note(f"base licence: {licence_text(version.manifest.base.licence)}")
     if as_json:
-        _print_json(version_record(version))
+        print_json(version_record(version))
     else:
         print(f"{version.ref} {version.digest}")
 
@@ -148,10 +153,10 @@ def check_registry(
     as_json: JsonFlag = False,
 ) -> None:
     """Re-hash everything. Exit 0: clean, 1: repaired, 4: damage is left."""
-    with _existing(registry) as opened:
+    with existing_registry(registry) as opened:
         report = opened.fsck(repair=repair)
     if as_json:
-        _print_json(_report_record(report))
+        print_json(_report_record(report))
     else:
         _print_report(report)
     raise typer.Exit(report.exit_code)
@@ -171,9 +176,10 @@ def version_record(version: AdapterVersion) -> dict[str, Any]:
         "realised_fraction": manifest.realised_fraction,
         "trainable_parameters": manifest.trainable_parameters,
         "base": manifest.base.model_dump(mode="json"),
-        "corpus": manifest.corpus.model_dump(mode="json"),
+        "corpus": manifest.corpus.model_dump(mode="json") if manifest.corpus else None,
         "recipe_digest": manifest.recipe_digest,
         "seed": manifest.seed,
+        "origin": manifest.origin.model_dump(mode="json") if manifest.origin else None,
         "scores": [score.model_dump(mode="json") for score in manifest.scores],
         "bytes": version.bytes,
         "created_at": version.created_at.isoformat(),
@@ -220,33 +226,59 @@ def _lift(manifest: AdapterManifest, metric: Literal["chrf++", "bleu", "exact"])
 
 
 def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tuple[str, str]]:
+    from hub.bases.licence import licence_text
+
     manifest = version.manifest
-    corpus = manifest.corpus
-    asked = "by size" if manifest.budget is None else f"{100 * manifest.budget:.3g} %"
+    share = f"{100 * (manifest.budget or 0):.3g} % of the base's parameters"
+    unasked = _UNKNOWN if manifest.origin else "by size of the base's parameters"
+    asked = unasked if manifest.budget is None else share
     return [
         ("adapter", version.ref),
         ("digest", version.digest),
         ("pair", manifest.pair),
         ("method", f"{manifest.method}, size {manifest.size}"),
-        ("budget", f"{asked} of the base's parameters"),
+        ("budget", asked),
         (
             "realised",
             f"{manifest.trainable_parameters:,} of {manifest.base.parameters:,} parameters, "
             f"{100 * manifest.realised_fraction:.4g} %",
         ),
         ("base", f"{manifest.base.name} {manifest.base.digest}"),
-        (
-            "corpus",
-            f"{corpus.name} ({corpus.licence}), {corpus.train:,} train, {corpus.dev:,} dev, "
-            f"{corpus.test:,} test",
-        ),
-        ("recipe", f"{manifest.recipe_digest}, seed {manifest.seed}"),
+        ("base licence", licence_text(manifest.base.licence)),
+        *_making(manifest),
         ("published", version.created_at.isoformat(timespec="seconds")),
         ("bytes", f"{version.bytes:,}"),
         ("aliases here", ", ".join(version.aliases) or _NOTHING),
         ("all aliases", ", ".join(f"{alias} → {s.version}" for alias, s in aliases.items())),
         *((f"file {name}", f"sha256:{sha256}") for name, sha256 in version.files.items()),
     ]
+
+
+def _making(manifest: AdapterManifest) -> list[tuple[str, str]]:
+    """Return what the adapter was made from, each part "not known" where it is not."""
+    corpus, origin = manifest.corpus, manifest.origin
+    seed = _UNKNOWN if manifest.seed is None else str(manifest.seed)
+    facts = [
+        (
+            "corpus",
+            f"{corpus.name} ({corpus.licence}), {corpus.train:,} train, {corpus.dev:,} dev, "
+            f"{corpus.test:,} test"
+            if corpus
+            else _UNKNOWN,
+        ),
+        ("recipe", f"{manifest.recipe_digest or _UNKNOWN}, seed {seed}"),
+    ]
+    if origin:
+        was = f", was {origin.method}" if origin.method else ""
+        named = f" from {origin.source}" if origin.source else ""
+        facts.append(("origin", f"{origin.kind}{named}{was}"))
+        if origin.digest:
+            facts.append(("original files", origin.digest))
+        facts += [
+            (f"parent {each.ref}", f"weight {each.weight:g}, {each.digest}")
+            for each in origin.parents
+        ]
+    return facts
 
 
 def _report_record(report: FsckReport) -> dict[str, Any]:
@@ -291,6 +323,12 @@ def _default_name(folder: Path) -> str:
 
     try:
         manifest = AdapterManifest.from_json((folder / MANIFEST_FILE).read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"cannot read {folder / MANIFEST_FILE} ({error.strerror}); give the folder of an "
+            "adapter. One from elsewhere is taken in with `hub adapters import`",
+            field="folder",
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read {folder / MANIFEST_FILE} ({error}); give the folder of an adapter",
@@ -312,7 +350,8 @@ def _exists(location: str) -> bool:
 
 
 @contextmanager
-def _opened(location: str) -> Iterator[Registry]:
+def opened_registry(location: str) -> Iterator[Registry]:
+    """Open a registry for the block, made if missing."""
     from hub.registry import Registry
 
     with Registry.open(location) as registry:
@@ -320,7 +359,7 @@ def _opened(location: str) -> Iterator[Registry]:
 
 
 @contextmanager
-def _existing(flag: str | None) -> Iterator[Registry]:
+def existing_registry(flag: str | None) -> Iterator[Registry]:
     """Open a registry to look at; unlike publishing, looking creates none."""
     from hub.errors import AdapterNotFoundError
 
@@ -331,9 +370,10 @@ def _existing(flag: str | None) -> Iterator[Registry]:
             "with --registry or HUB_REGISTRY",
             field="registry",
         )
-    with _opened(location) as registry:
+    with opened_registry(location) as registry:
         yield registry
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a value as JSON for a script to read."""
     print(json.dumps(value, ensure_ascii=False, indent=2))

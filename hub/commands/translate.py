@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hub.client import ItemReply, TranslateReply
+    from hub.commands.texts import InputText
     from hub.errors import HubError
+    from hub.languages import LanguagePair
 
 TEXTS_PER_CALL: Final = 64
 
@@ -45,10 +47,12 @@ def translate(
 ) -> None:
     """Translate texts with a running server.
 
-    One translation per line, in the order of the texts. Warnings and failed texts are told on
-    standard error; when a text failed, the exit code is that of the first failure.
+    One translation per line, in the order of the texts; input and output are UTF-8. Warnings and
+    failed texts are told on standard error; a text that failed gives an empty line, and the exit
+    code is that of the first failure.
     """
     from hub.client import Decoding, HubClient
+    from hub.commands.texts import read_words
     from hub.errors import LanguageError
     from hub.languages import LanguagePair
 
@@ -56,13 +60,16 @@ def translate(
         raise LanguageError("--pair is missing; give a language pair such as en-ko")
     languages = LanguagePair.parse(pair)
     decoding = Decoding(beam_size=beam, max_output_tokens=max_output_tokens)
-    output = _Output(as_json=as_json)
+    output = _Output(languages, as_json=as_json)
+
+    def ask(client: HubClient, contents: list[str]) -> TranslateReply:
+        source, target = languages.source, languages.target
+        return client.translate(contents, source, target, adapter=adapter, decoding=decoding)
+
     with HubClient(server or _default_server(), timeout=timeout) as client:
-        for batch in _batches(texts or _lines_of_stdin()):
-            reply = client.translate(
-                batch, languages.source, languages.target, adapter=adapter, decoding=decoding
-            )
-            output.show(batch, reply)
+        for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
+            sent = [one.text for one in batch if one.error is None]
+            output.show(batch, ask(client, sent) if sent else None)
     if output.failure is not None:
         raise output.failure
 
@@ -74,15 +81,19 @@ def _default_server() -> str:
     return f"{settings.host}:{settings.port}"
 
 
-def _lines_of_stdin() -> Iterator[str]:
+def _lines_of_stdin() -> Iterator[InputText]:
     import sys
 
-    for line in sys.stdin:
-        yield line.rstrip("\r\n")
+    from hub.commands.texts import read_lines
+    from hub.errors import InputError
+
+    if sys.stdin is None:
+        raise InputError("standard input is closed; give texts as arguments")
+    return read_lines(sys.stdin.buffer)
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
+def _batches(texts: Iterable[InputText]) -> Iterator[list[InputText]]:
+    batch: list[InputText] = []
     for text in texts:
         batch.append(text)
         if len(batch) == TEXTS_PER_CALL:
@@ -95,28 +106,55 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 class _Output:
     """Prints replies as they come, and remembers the first failure."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, asked: LanguagePair, *, as_json: bool) -> None:
         self.failure: HubError | None = None
+        self._asked = asked
         self._as_json = as_json
+        self._told_languages = False
 
-    def show(self, texts: Sequence[str], reply: TranslateReply) -> None:
-        """Print one line for every text."""
-        for text, item in zip(texts, reply.items, strict=True):
-            print(_json_line(text, item, reply) if self._as_json else item.text, flush=True)
+    def show(self, texts: Sequence[InputText], reply: TranslateReply | None) -> None:
+        """Print one line for every text.
+
+        Args:
+            texts: In order.
+            reply: To those without an error of their own; None where there is none.
+        """
+        from hub.commands.texts import one_line
+        from hub.splitting import failed_item
+
+        if reply is not None:
+            self._tell_languages(reply)
+        replies = iter(reply.items if reply is not None else ())
+        for text in texts:
+            item = failed_item(text.error) if text.error is not None else next(replies)
+            line = _json_line(text.text, item, reply) if self._as_json else one_line(item.text)
+            print(line, flush=True)
             self._tell(text, item)
 
-    def _tell(self, text: str, item: ItemReply) -> None:
+    def _tell(self, text: InputText, item: ItemReply) -> None:
         from hub.console import note
 
-        shown = text if len(text) <= 40 else text[:39] + "…"
         if item.error is not None:
-            note(f"{shown!r}: {item.error.message}")
+            note(f"{text}: {item.error.message}")
             self.failure = self.failure or item.error
         elif item.warnings:
-            note(f"{shown!r}: {', '.join(item.warnings)}")
+            unknown = f" ({' '.join(item.unknown_characters)})" if item.unknown_characters else ""
+            note(f"{text}: {', '.join(item.warnings)}{unknown}")
+
+    def _tell_languages(self, reply: TranslateReply) -> None:
+        """Say once where a language was asked for that is served as a broader one."""
+        from hub.console import note
+
+        asked, served = self._asked, (reply.source, reply.target)
+        if self._told_languages or not all(served):
+            return
+        self._told_languages = True
+        for wanted, found in zip((asked.source, asked.target), served, strict=True):
+            if wanted != found:
+                note(f"{wanted!r} is served as {found!r}")
 
 
-def _json_line(text: str, item: ItemReply, reply: TranslateReply) -> str:
+def _json_line(text: str, item: ItemReply, reply: TranslateReply | None) -> str:
     import dataclasses
     import json
 
@@ -125,10 +163,11 @@ def _json_line(text: str, item: ItemReply, reply: TranslateReply) -> str:
         "target": item.text,
         "adapter": item.adapter_version,
         "digest": item.adapter_digest,
-        "base_digest": reply.base_digest,
+        "base_digest": "" if reply is None else reply.base_digest,
         "ms": round(item.timings.total_ms, 3),
         "quality": dataclasses.asdict(item.quality),
         "warnings": list(item.warnings),
+        "unknown_characters": list(item.unknown_characters),
         "timings": dataclasses.asdict(item.timings),
         "alternatives": [dataclasses.asdict(other) for other in item.alternatives],
     }

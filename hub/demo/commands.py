@@ -42,9 +42,9 @@ def unseen_segments(pair: str, count: int) -> list[dict[str, str]]:
         CommandFailedError: `hub corpus sample` did not exit with 0.
     """
     words = ["corpus", "sample", "--pair", pair, "--split", "test", "--lines", str(count), "--json"]
-    done = subprocess.run([*_HUB, *words], check=False, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([*_HUB, *words], check=False, stdout=subprocess.PIPE, encoding="utf-8")
     _check(words, done.returncode)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n") if line]
 
 
 def in_folder(folder: Path) -> list[str]:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import OpenerDirector, ProxyHandler, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.errors import ServerUnreachableError
+from hub.loopback import is_loopback
 
 _TIMEOUT = 10.0
 
@@ -83,10 +84,15 @@ def scrape(address: str) -> Scrape:
     """
     url = f"http://{address}/metrics"
     try:
-        with urlopen(url, timeout=_TIMEOUT) as reply:
+        with _opener(address).open(url, timeout=_TIMEOUT) as reply:
             return Scrape(reply.read().decode())
     except (URLError, OSError) as error:
         raise ServerUnreachableError(f"no metrics at {url}: {error}") from None
+
+
+def _opener(address: str) -> OpenerDirector:
+    """Return what opens URLs there; a proxy, should one be set, cannot reach this machine."""
+    return build_opener(ProxyHandler({})) if is_loopback(address) else build_opener()
 
 
 def _interpolate(share: float, cumulative: list[tuple[float, float]]) -> float:

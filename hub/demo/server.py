@@ -28,7 +28,7 @@ def running_server(command: Sequence[str]) -> Iterator[Addresses]:
     Raises:
         CommandFailedError: It ended before it was ready.
     """
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             yield _await_ready(process)
         finally:

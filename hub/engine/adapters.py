@@ -26,6 +26,7 @@ from hub.engine.readers.files import HOW_TO_SERVE_WHOLE_WEIGHTS, MAX_MAGNITUDE, 
 from hub.engine.readers.ia3 import read_ia3
 from hub.engine.readers.lora import read_lora
 from hub.engine.readers.norms import read_ln_tuning, read_norms
+from hub.engine.readers.options import refuse_unknown
 from hub.engine.readers.prefix import read_kv_prefix, read_prefix_tuning
 from hub.engine.readers.target import Contents, Target
 from hub.engine.vectors import VectorPart
@@ -77,7 +78,11 @@ class HostAdapter:
 
 
 class AdapterReader:
-    """Reads adapter folders for one base; has no mutable state, so threads may share it."""
+    """Reads adapter folders for one base; has no mutable state, so threads may share it.
+
+    Attributes:
+        target: The base as adapters see it.
+    """
 
     def __init__(
         self,
@@ -100,7 +105,7 @@ class AdapterReader:
             dtype: Of the caches.
         """
         self._digest = base_digest
-        self._target = Target.of(family, architecture, deltas, weights, dtype)
+        self.target = Target.of(family, architecture, deltas, weights, dtype)
 
     def read(self, folder: Path) -> HostAdapter:
         """Read, check and convert one adapter.
@@ -114,9 +119,10 @@ class AdapterReader:
         reader = _READERS.get(files.kind)
         if reader is None:
             raise _not_served(files.kind)
+        refuse_unknown(files.config)
         if not files.tensors:
             raise AdapterBindingError(f"{folder.name} holds no tensors: it would not act")
-        contents = reader(files, self._target)
+        contents = reader(files, self.target)
         return HostAdapter(
             kind=files.kind.lower(),
             digest=self._digest,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hub.engine.requests import EarlyStopping
+
 Stack = Literal["encoder", "decoder"]
 NormPlacement = Literal["pre", "post"]
 NormKind = Literal["layer", "rms"]
@@ -54,12 +56,21 @@ class DecodingDefaults:
         bad_words: Single tokens that are never generated.
         no_repeat_ngram_size: Length of the n-grams that may not repeat; 0 for no limit.
         repetition_penalty: Divisor of the logits of tokens already in the target; 1 for none.
+        beam_size: Beam width that the base was published with; 1 is greedy.
+        length_penalty: Exponent of the length that divides a sum of log-probabilities.
+        early_stopping: When a beam search is over, as in `DecodingOptions`.
+        max_length: Longest target, start token and forced prefix included; None for the base's
+            positions.
     """
 
     forced_eos_id: int | None = None
     bad_words: tuple[int, ...] = ()
     no_repeat_ngram_size: int = 0
     repetition_penalty: float = 1.0
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
+    max_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hub.bases import Base
+from hub.bases.spoken import said_text
+from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
@@ -25,10 +27,12 @@ from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
+from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
     AdapterBindingError,
     DecodingError,
     EngineError,
+    HubError,
     SlotsBusyError,
     TextError,
     WrongBaseError,
@@ -48,22 +52,24 @@ class Engine:
         model: Model,
         banks: Banks,
         reader: AdapterReader,
-        digest: str,
+        base: Base,
         max_rows: int,
         device: torch.device = CPU,
         capture: Capture | None = None,
+        utf8: Utf8Rule | None = None,
     ) -> None:
         """Assemble; `Engine.load` is the way in."""
         self._model = model
         self._banks = banks
         self._reader = reader
-        self._digest = digest
+        self._base = base
         self._max_rows = max_rows
         self._deltas = find_deltas(model.precision)
         self._sources = SourceQueue(self._begin_pass)
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
-        self._rows = Rows(model.architecture, model.precision, device)
+        self._utf8 = utf8
+        self._rows = Rows(model.architecture, model.precision, device, utf8)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @classmethod
@@ -77,6 +83,7 @@ class Engine:
         threads: int | None = None,
         device: str = "cpu",
         capture: Capture | None = None,
+        tokenizer: BaseTokenizer | None = None,
     ) -> Engine:
         """Read and pack a base.
 
@@ -89,6 +96,8 @@ class Engine:
             device: "auto", "cpu", "cuda" or "cuda:n".
             capture: How decode steps are recorded; by default CUDA graphs on a GPU, and nothing
                 on a CPU. Only for precisions that keep adapters in floats.
+            tokenizer: The base's, where the caller has loaded it: its byte pieces must form valid
+                UTF-8. Without it the base's own is loaded, if it has one.
 
         Raises:
             BaseNotFoundError: The family is not served.
@@ -101,9 +110,9 @@ class Engine:
         place = find_device(device)
         precision = find_precision(quantization, place)
         family = find_family(base.config)
-        architecture = family.architecture(base.decoding_config)
+        architecture = base.architecture
         with torch.inference_mode():
-            model = build_model(Checkpoint(base.folder, family, architecture), precision, place)
+            model = build_model(Checkpoint(base, family), precision, place)
         return_freed_memory()
         deltas = find_deltas(precision)
         reader = AdapterReader(
@@ -111,12 +120,13 @@ class Engine:
             architecture,
             deltas,
             base.digest,
-            weights=lambda: Checkpoint(base.folder, family, architecture),
+            weights=lambda: Checkpoint(base, family),
             dtype=precision.cache_dtype,
         )
         banks = Banks(architecture, slots, deltas.merge_macs, place)
         capture = capture or find_capture(precision, place)
-        return cls(model, banks, reader, base.digest, max_rows, place, capture)
+        utf8 = Utf8Rule.of(_byte_pieces(base) if tokenizer is None else tokenizer.byte_ids)
+        return cls(model, banks, reader, base, max_rows, place, capture, utf8)
 
     def twin(self, slots: int) -> Engine:
         """Return another engine over the same weights, with slots and rows of its own.
@@ -124,7 +134,10 @@ class Engine:
         Its steps run eagerly; nothing is recorded for it on a GPU.
         """
         banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
-        return Engine(self._model, banks, self._reader, self._digest, self._max_rows, self._device)
+        return Engine(
+            self._model, banks, self._reader, self._base, self._max_rows, self._device,
+            utf8=self._utf8,
+        )  # fmt: skip
 
     @property
     def architecture(self) -> Architecture:
@@ -177,11 +190,13 @@ class Engine:
             IncompatibleAdapterError: The kind of adapter is not served.
             CorruptBlobError: A file cannot be read.
         """
-        if manifest is not None and manifest.base.digest != self._digest:
+        if manifest is not None and not self._base.answers_to(manifest.base.digest):
             raise WrongBaseError(
                 f"the adapter was trained on base {manifest.base.name!r} "
-                f"({manifest.base.digest}), this engine serves {self._digest}"
+                f"({manifest.base.digest}), this engine serves {self._base.digest}"
             )
+        if manifest is not None and manifest.base.languages:
+            self._check_languages(manifest.base.languages)
         adapter = self._reader.read(folder)
         if manifest is not None and manifest.trainable_parameters != adapter.parameters:
             raise AdapterBindingError(
@@ -189,6 +204,19 @@ class Engine:
                 f"{manifest.trainable_parameters:,}"
             )
         return adapter
+
+    def _check_languages(self, said: str) -> None:
+        """Check that the base is asked for languages as it was when an adapter was made.
+
+        Raises:
+            WrongBaseError: Other languages, or other words for them, were said of it here.
+        """
+        here = said_text(self._base)
+        if here != said:
+            raise WrongBaseError(
+                f"the adapter was made for {said!r} as the base's languages, here they are "
+                f"{here!r}; start with --languages {said}"
+            )
 
     @torch.inference_mode()
     def place(self, slot: int, adapter: HostAdapter) -> None:
@@ -199,9 +227,10 @@ class Engine:
             WrongBaseError: The adapter was read for another base.
         """
         self._check_free(slot)
-        if adapter.digest != self._digest:
+        own = self._base.digest
+        if adapter.digest != own:
             raise WrongBaseError(
-                f"the adapter was read for base {adapter.digest}, this engine serves {self._digest}"
+                f"the adapter was read for base {adapter.digest}, this engine serves {own}"
             )
         self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes)
 
@@ -366,3 +395,14 @@ class Engine:
         if self._plan is None or self._plan[0] != key:
             self._plan = (key, self._banks.plan(self._rows.slot_of_row()))
         return self._plan[1]
+
+
+def _byte_pieces(base: Base) -> Mapping[int, int]:
+    """Return the byte pieces of a base's vocabulary; none where it has no tokenizer that loads.
+
+    The engine itself runs on ids, and serves bases that no text can be given to.
+    """
+    try:
+        return load_tokenizer(base).byte_ids
+    except HubError:
+        return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hub.errors import DecodingError, HubError
 
@@ -14,6 +15,8 @@ MAX_NEW_TOKENS = 4096
 """Longest target the options accept; the base's own positions may allow less."""
 
 MAX_REPETITION_PENALTY = 100.0
+
+EarlyStopping = bool | Literal["never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,11 @@ class DecodingOptions:
         repetition_penalty: Above 1 makes tokens that the target has already less likely.
         bad_words: Tokens that are never generated.
         forced_eos: Whether a target of full length must end with the end token.
+        early_stopping: When a beam search is over that has `beam_size` hypotheses: True at once,
+            False when the best open beam at its present length scores no better than the worst of
+            them, "never" when not even at its greatest length.
 
-    The last four are the base's own where they are None (its generation_config.json).
+    Those that are None are the base's own (its generation_config.json).
     """
 
     beam_size: int = 1
@@ -43,6 +49,7 @@ class DecodingOptions:
     repetition_penalty: float | None = None
     bad_words: tuple[int, ...] | None = None
     forced_eos: bool | None = None
+    early_stopping: EarlyStopping = False
 
     def validate(self) -> DecodingOptions:
         """Check every option against its range and return the options.
@@ -53,6 +60,11 @@ class DecodingOptions:
         _within("beam_size", self.beam_size, 1, MAX_BEAM)
         _within("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
         _within("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
+        if self.early_stopping not in (True, False, "never"):
+            raise DecodingError(
+                f"early_stopping is {self.early_stopping!r}, give true, false or 'never'",
+                field="early_stopping",
+            )
         _within("num_hypotheses", self.num_hypotheses, 1, self.beam_size)
         if not math.isfinite(self.length_penalty) or abs(self.length_penalty) > 10:
             raise DecodingError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,12 +15,15 @@ from hub.engine.devices import CPU, upload
 from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Place
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
-from hub.engine.requests import DecodeRequest, Finished
+from hub.engine.requests import DecodeRequest, Finished, Hypothesis
 from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
+from hub.engine.utf8 import CharacterRows, Utf8Rule
 from hub.errors import HubError, NonFiniteRowError
 
-Likeliest = Callable[[Tensor, int, EarlyRows, Sequence[RuledRow]], tuple[Tensor, Tensor]]
+Likeliest = Callable[
+    [Tensor, int, EarlyRows, Sequence[RuledRow], CharacterRows | None], tuple[Tensor, Tensor]
+]
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Running:
         tokens: The token each of its rows reads next.
         prefixes: What its adapter puts in front of its caches.
         rules: What restricts its tokens; None for nothing.
+        utf8: What its byte pieces must form; None for a vocabulary without.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
     """
@@ -44,6 +48,7 @@ class Running:
     search: GreedySearch | BeamSearch
     prefixes: SlotPrefixes = NO_PREFIXES
     rules: Rules | None = None
+    utf8: Utf8Rule | None = None
     position: int = 0
     steps: int = 0
     encode_seconds: float = 0.0
@@ -89,24 +94,37 @@ class Running:
         """Return the request's end."""
         return Finished(
             key=self.request.key,
-            hypotheses=() if self.error else self.search.hypotheses(),
+            hypotheses=() if self.error else self._hypotheses(),
             error=self.error,
             encode_seconds=self.encode_seconds,
             decode_seconds=self.decode_seconds,
             steps=self.steps,
         )
 
+    def _hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Return what was found, without characters that the length limit cut in two."""
+        found = self.search.hypotheses()
+        if self.utf8 is None:
+            return found
+        possible = [one for one in found if one.log_probability > -math.inf] or list(found[:1])
+        return tuple(replace(one, token_ids=self.utf8.whole(one.token_ids)) for one in possible)
+
 
 class Rows:
     """All running requests, in lanes by beam width."""
 
     def __init__(
-        self, architecture: Architecture, precision: Precision, device: torch.device = CPU
+        self,
+        architecture: Architecture,
+        precision: Precision,
+        device: torch.device = CPU,
+        utf8: Utf8Rule | None = None,
     ) -> None:
         """Start without rows."""
         self._architecture = architecture
         self._precision = precision
         self._device = device
+        self._utf8 = utf8
         self._lanes: dict[int, tuple[Lane, list[Running]]] = {}
         self.version = 0
 
@@ -153,6 +171,7 @@ class Rows:
             search=kind(request, self._architecture.eos_ids),
             prefixes=prefixes,
             rules=Rules.of(request.options, self._architecture),
+            utf8=self._utf8,
         )
         if prefixes.decoder_self:
             first = running.index * width
@@ -210,7 +229,7 @@ class Rows:
                 rows = _rows_of(own, free, len(members))
                 keep = 1 if lane.width == 1 else 2 * lane.width
                 early = _early(free, self._architecture.eos_ids)
-                found = likeliest(rows, keep, early, self._ruled(free))
+                found = likeliest(rows, keep, early, self._ruled(free), self._characters(free))
                 chosen += len(rows)
                 ended += (_choose_greedy if lane.width == 1 else _choose_beams)(found, free)
                 if lane.width > 1:
@@ -232,6 +251,16 @@ class Rows:
             for beam in range(len(one.tokens))
         )
         return [row for row in rows if row.acts]
+
+    def _characters(self, free: Sequence[Running]) -> CharacterRows | None:
+        """Return where the rows that choose a token stand in a character."""
+        rule = self._utf8
+        if rule is None:
+            return None
+        states = [
+            rule.state(one.search.chosen(beam)) for one in free for beam in range(len(one.tokens))
+        ]
+        return CharacterRows(rule, states)
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -314,8 +343,8 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
 
 
 def _is_sound(one: Running, log_probability: float) -> bool:
-    """Return whether a sum of log-probabilities is a number; rules may make it minus infinity."""
-    if one.rules is not None and log_probability == -math.inf:
+    """Return whether a sum of log-probabilities is a number; what is barred has minus infinity."""
+    if (one.rules or one.utf8) is not None and log_probability == -math.inf:
         return True
     return math.isfinite(log_probability)
 

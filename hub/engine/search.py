@@ -14,6 +14,7 @@ from torch.nn import functional
 from hub.engine.devices import upload
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
 from hub.engine.rules import RuledRow, apply_rules
+from hub.engine.utf8 import CharacterRows
 
 _CHUNK_BYTES = 1 << 20
 """Logits that stay in the cache between the passes over them."""
@@ -57,7 +58,11 @@ NO_EARLY_ROWS = EarlyRows((), ())
 
 
 def likeliest(
-    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+    logits: Tensor,
+    keep: int,
+    early: EarlyRows,
+    ruled: Sequence[RuledRow] = (),
+    characters: CharacterRows | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and tokens of each row's likeliest tokens, best first.
 
@@ -69,37 +74,49 @@ def likeliest(
         keep: How many; 1 is greedy.
         early: Rows that may not end yet.
         ruled: Rows with rules.
+        characters: Where each row stands in a character; None without byte pieces.
 
     Returns:
         `(rows, keep)` each, fewer where the vocabulary is smaller.
     """
     if logits.device.type != "cpu":
-        return likeliest_at_once(logits, keep, early, ruled)
+        return likeliest_at_once(logits, keep, early, ruled, characters)
     values, tokens = [], []
     for start, chunk in _chunks(logits):
-        found, chosen = rank_tokens(chunk, start, keep, early, ruled)
+        found, chosen = rank_tokens(chunk, start, keep, early, ruled, characters)
         values.append(found)
         tokens.append(chosen)
     return torch.cat(values), torch.cat(tokens)
 
 
 def likeliest_at_once(
-    logits: Tensor, keep: int, early: EarlyRows, ruled: Sequence[RuledRow] = ()
+    logits: Tensor,
+    keep: int,
+    early: EarlyRows,
+    ruled: Sequence[RuledRow] = (),
+    characters: CharacterRows | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what `likeliest` does, reading back once: for logits that are not on the host."""
-    values, tokens = rank_tokens(logits, 0, keep, early, ruled)
+    values, tokens = rank_tokens(logits, 0, keep, early, ruled, characters)
     # Tokens are exact in float64, and so are float32 values: both travel in one copy.
     read = torch.stack([values.double(), tokens.double()]).cpu()
     return read[0].float(), read[1].long()
 
 
 def rank_tokens(
-    chunk: Tensor, start: int, keep: int, early: EarlyRows, ruled: Sequence[RuledRow]
+    chunk: Tensor,
+    start: int,
+    keep: int,
+    early: EarlyRows,
+    ruled: Sequence[RuledRow],
+    characters: CharacterRows | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Do what `likeliest` does for rows `start` and on, where they are."""
     log_probabilities = functional.log_softmax(chunk, dim=-1)
     restricted = chunk if keep == 1 else log_probabilities
     early.block(restricted, start)
+    if characters is not None:
+        characters.restrict(restricted, start)
     apply_rules(restricted, start, ruled)
     if keep == 1:
         chosen = _largest(restricted).unsqueeze(1)
@@ -215,11 +232,11 @@ class GreedySearch:
 
 
 class BeamSearch:
-    """Beam search with transformers' rules for `early_stopping=False`.
+    """Beam search with transformers' rules.
 
     A hypothesis ends only from among the first `width` candidates. The search is over when
-    `width` hypotheses have ended and the best open beam, at its present length, scores no
-    better than the worst of them.
+    `width` hypotheses have ended and, as `early_stopping` says, the best open beam cannot improve
+    on the worst of them.
     """
 
     def __init__(self, request: DecodeRequest, eos_ids: Sequence[int]) -> None:
@@ -274,8 +291,12 @@ class BeamSearch:
     def _can_improve(self) -> bool:
         if len(self._ended) < self._options.beam_size:
             return True
-        length = self._prefix + self.generated
-        return _score(self.scores[0], length, self._options) > self._ended[-1].score
+        options = self._options
+        if options.early_stopping is True:
+            return False
+        at_its_end = options.early_stopping == "never" and options.length_penalty > 0
+        length = self._prefix + (options.max_new_tokens if at_its_end else self.generated)
+        return _score(self.scores[0], length, options) > self._ended[-1].score
 
 
 def _score(total: float, length: int, options: DecodingOptions) -> float:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from hub.errors import SettingsError
@@ -25,15 +25,15 @@ _WRITES: Final = "hub_writes"
 _SCHEMA_KEY: Final = "schema_version"
 
 
-def sqlite_url(path: Path) -> str:
-    """Return the catalog URL of a SQLite file."""
-    return f"sqlite:///{path}"
+def sqlite_url(path: Path) -> URL:
+    """Return the catalog URL of a SQLite file; any character may be in its path."""
+    return URL.create("sqlite", database=str(path))
 
 
 class Database:
     """A catalog's database at its URL; safe to share between threads."""
 
-    def __init__(self, url: str, busy_seconds: float) -> None:
+    def __init__(self, url: str | URL, busy_seconds: float) -> None:
         """Create the schema where there is none.
 
         Args:
@@ -47,7 +47,7 @@ class Database:
             CorruptError: It is damaged.
         """
         self._engine = _engine(url, busy_seconds)
-        self.where = self._engine.url.render_as_string(hide_password=True)
+        self.where = _shown(self._engine.url)
         try:
             self._prepare()
         except BaseException:
@@ -113,6 +113,13 @@ class Database:
                 raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
 
 
+def _shown(url: URL) -> str:
+    """Return a URL for messages: of SQLite's the path as the user wrote it, not percent-encoded."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return f"sqlite:///{url.database}"
+    return url.render_as_string(hide_password=True)
+
+
 def _schema_version(connection: Connection) -> int | None:
     if not inspect(connection).has_table(schema.meta.name):
         return None
@@ -121,7 +128,7 @@ def _schema_version(connection: Connection) -> int | None:
     return None if value is None else int(value)
 
 
-def _engine(url: str, busy_seconds: float) -> Engine:
+def _engine(url: str | URL, busy_seconds: float) -> Engine:
     try:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
         arguments: dict[str, Any] = {"timeout": busy_seconds} if is_sqlite else {}

@@ -75,6 +75,12 @@ def _listed(source: Path) -> list[str]:
         ) from None
     for name in sorted(names):
         if name not in ALLOWED_FILES:
+            if MANIFEST_FILE not in names:
+                raise IncompatibleAdapterError(
+                    f"{source} lacks {MANIFEST_FILE} and holds {name}, nothing published; take in "
+                    "an adapter from elsewhere with `hub adapters import`",
+                    field=name,
+                )
             raise IncompatibleAdapterError(
                 f"{source / name} has no place in an adapter folder, nothing published; only "
                 f"{_spelled(ALLOWED_FILES)} are allowed, remove it and publish again",
@@ -109,6 +115,12 @@ def _unreadable(path: Path, why: str) -> IncompatibleAdapterError:
 
 def _require_all(files: Mapping[str, StagedFile], source: Path) -> None:
     missing = REQUIRED_FILES - files.keys()
+    if missing == {MANIFEST_FILE}:
+        raise IncompatibleAdapterError(
+            f"{source} lacks {MANIFEST_FILE}, nothing published; take in an adapter from elsewhere "
+            "with `hub adapters import`",
+            field=MANIFEST_FILE,
+        )
     if missing:
         raise IncompatibleAdapterError(
             f"{source} lacks {_spelled(missing)}, nothing published; an adapter folder holds "

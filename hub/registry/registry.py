@@ -8,12 +8,16 @@ that no version refers to.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import unquote_to_bytes
+
+from sqlalchemy import URL
 
 from hub.errors import CorruptError, RefError, SettingsError
 from hub.manifest import AdapterManifest
@@ -32,6 +36,7 @@ from hub.registry.schema import adapters, versions
 
 CATALOG_FILE: Final = "catalog.sqlite3"
 BUSY_SECONDS: Final = 30.0
+_FILE_URI: Final = re.compile(r"file:(?://(?:localhost(?=/))?|(?=/))", re.IGNORECASE)
 
 
 def _utc_now() -> datetime:
@@ -46,7 +51,7 @@ class Registry:
     """
 
     def __init__(
-        self, root: Path, catalog_url: str, busy_seconds: float, clock: Callable[[], datetime]
+        self, root: Path, catalog_url: str | URL, busy_seconds: float, clock: Callable[[], datetime]
     ) -> None:
         """Create what is missing under `root`; prefer `Registry.open`."""
         self.root = root
@@ -267,12 +272,18 @@ def local_root(location: str | os.PathLike[str]) -> Path:
     Raises:
         SettingsError: It is empty, or the URL of something else than a local folder.
     """
-    text = os.fspath(location).removeprefix("file://")
+    text = _path_of(os.fspath(location))
     if not text or "\0" in text or "://" in text:
         raise SettingsError(
             f"{text!r} is not a registry: give the path of a local folder", field="registry"
         )
     return Path(text).expanduser().absolute()
+
+
+def _path_of(location: str) -> str:
+    """Return a location without the "file:" of a URI, whose path is percent-encoded (RFC 8089)."""
+    uri = _FILE_URI.match(location)
+    return os.fsdecode(unquote_to_bytes(location[uri.end() :])) if uri else location
 
 
 def _check_movable(alias: str) -> None:

@@ -37,7 +37,12 @@ def base_memory(folder: Path, quantization: str, device: str = "cpu") -> dict[st
     command = [sys.executable, "-m", "server.bench.memory", str(folder), quantization, device]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(

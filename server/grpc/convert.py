@@ -22,6 +22,8 @@ _WARNINGS = {
     Flag.TRUNCATED: translation_pb.WARNING_TRUNCATED,
     Flag.REPETITION: translation_pb.WARNING_REPETITION,
     Flag.LENGTH_RATIO: translation_pb.WARNING_LENGTH_RATIO,
+    Flag.UNKNOWN_CHARACTERS: translation_pb.WARNING_UNKNOWN_CHARACTERS,
+    Flag.UNKNOWN_TOKEN: translation_pb.WARNING_UNKNOWN_TOKEN,
 }
 
 
@@ -100,6 +102,7 @@ def _translation(
     message.quality.length_ratio = item.signals.length_ratio
     message.quality.repetition = item.signals.repetition
     message.warnings.extend(_WARNINGS[flag] for flag in item.flags)
+    message.unknown_characters.extend(item.unknown_characters)
     for other in item.alternatives:
         message.alternatives.add(
             translated_text=other.text,

@@ -208,6 +208,8 @@ def _print_check(corpus: CorpusSplits, seconds: float) -> None:
     ]
     print_table(("source", "format", ">weight", ">read", ">kept"), sources)
     print_table(("left out by", ">segments", ">share", "for example"), _removal_rows(report))
+    for text in report.notes:
+        note(text)
     for name in report.not_judged:
         note(f"filter {name} cannot judge {corpus.pair}; it was passed over")
     splits = [(name, f"{len(getattr(corpus, name)):,}") for name in ("train", "dev", "test")]
@@ -227,8 +229,9 @@ def _removal_rows(report: CorpusReport) -> list[tuple[str, ...]]:
 
     order = [*report.skipped, EMPTY, *(each.name for each in FILTERS)]
     gone = {**report.skipped, **report.removed}
+    seen = report.read + sum(report.skipped.values())
     return [
-        (name, f"{gone[name]:,}", _share(gone[name], report.read), example)
+        (name, f"{gone[name]:,}", _share(gone[name], seen), example)
         for name in order
         if gone.get(name)
         for example in report.examples(name)[:1] or [""]

@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from training.corpora.csv_table import read_csv
 from training.corpora.hf import read_hf
 from training.corpora.moses import read_moses
 from training.corpora.po import read_po
-from training.corpora.segments import Reader, Segment, Skipped
+from training.corpora.segments import Reader, Segment, Skipped, one_line
 from training.corpora.sources import DataSource
 from training.corpora.tables import read_jsonl, read_tsv
 from training.corpora.tmx import read_tmx
@@ -19,6 +21,7 @@ from training.corpora.xliff import read_xliff
 
 READERS: Final[Mapping[str, Reader]] = {
     "tsv": read_tsv,
+    "csv": read_csv,
     "jsonl": read_jsonl,
     "moses": read_moses,
     "tmx": read_tmx,
@@ -42,4 +45,18 @@ def read_segments(source: DataSource, pair: LanguagePair, skipped: Skipped) -> I
     """
     if source.format == "moses" and Path(source.path).is_dir():
         source = replace(source, format="hf")
-    return READERS[source.format](source, pair, skipped)
+    read = False
+    for segment in READERS[source.format](source, pair, skipped):
+        read = True
+        yield Segment(segment.line, one_line(segment.source), one_line(segment.target))
+    if not read:
+        raise _nothing_read(source, pair, skipped)
+
+
+def _nothing_read(source: DataSource, pair: LanguagePair, skipped: Skipped) -> CorpusError:
+    reasons = [f"{count:,} {reason}" for reason, count in skipped.items() if count]
+    why = f"all its entries were left out: {', '.join(reasons)}" if reasons else "it has no entries"
+    return CorpusError(
+        f"{source.path}: there is no segment for {pair} in it; {why}. Correct it or leave it out",
+        field="data",
+    )

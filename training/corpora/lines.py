@@ -64,7 +64,7 @@ def read_lines(path: Path, *, limit: int = LINE_LIMIT, block: int = BLOCK) -> It
     number = 0  # of lines yielded
     blocks = read_blocks(path, block)
     first = next(blocks, b"")
-    _refuse_binary(path, first)
+    refuse_binary(path, first)
     for data in _chain(first.removeprefix(_BOM), blocks):
         whole, end, tail = data.rpartition(b"\n")
         if not end:
@@ -127,7 +127,12 @@ def _refuse_long_lines(path: Path, before: int, data: bytes, limit: int) -> None
         _refuse_long(path, number, line, limit)
 
 
-def _refuse_binary(path: Path, first: bytes) -> None:
+def refuse_binary(path: Path, first: bytes) -> None:
+    """Refuse a file whose first bytes are those of a known format that is no text.
+
+    Raises:
+        CorpusError: Names the format and what to do.
+    """
     for magic, what in _MAGIC:
         if first.startswith(magic):
             raise CorpusError(f"{path}:1: the file holds {what}", field="data")

@@ -15,6 +15,11 @@ from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import DataSource, without_compression
 from training.corpora.tags import best, direction, is_language
 
+_MERE_NAMES: Final = frozenset(
+    {("src", "tgt"), ("src", "trg"), ("source", "target"), ("src", "ref")}
+)
+"""What pairs of files are called whatever their languages, though src and tgt are codes of some."""
+
 _BRACES: Final = re.compile(r"(.*)\{([^{},/]+),([^{},/]+)\}(.*)", re.DOTALL)
 
 
@@ -54,6 +59,8 @@ def moses_files(source: DataSource, pair: LanguagePair) -> tuple[Path, Path]:
     found = _BRACES.fullmatch(source.path)
     if found:
         before, first, second, after = found.groups()
+        if (first, second) in _MERE_NAMES:
+            return Path(before + first + after), Path(before + second + after)
         order = direction(first, second, pair)
         if not order and (is_language(first) or is_language(second)):
             raise CorpusError(

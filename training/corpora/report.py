@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from training.corpora.clean import Cleaning
-from training.corpora.segments import Segment
+from training.corpora.segments import Segment, Skipped
 
 EXAMPLES: Final = 2
 _SHOWN: Final = 80
@@ -31,7 +31,7 @@ class SourceReport:
     read: int = 0
     kept: int = 0
     digest: str = ""
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: Skipped = field(default_factory=Skipped)
     removed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -55,6 +55,7 @@ class SourceReport:
             "skipped": {name: count for name, count in sorted(self.skipped.items()) if count},
             "removed": dict(sorted(self.removed.items())),
             "examples": self.examples,
+            "notes": self.skipped.notes,
         }
 
 
@@ -93,6 +94,11 @@ class CorpusReport:
     def skipped(self) -> Mapping[str, int]:
         """Return how many entries the formats themselves marked as no translation."""
         return dict(sum((source.skipped for source in self.sources), Counter[str]()))
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what the readers have to say of their sources."""
+        return [note for source in self.sources for note in source.skipped.notes]
 
     def examples(self, filter_name: str) -> list[str]:
         """Return the first few segments that a filter removed."""

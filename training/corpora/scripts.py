@@ -103,3 +103,15 @@ class LetterTable(dict[int, str | None]):
         """Return the share of a text's letters that are in the scripts; 1 where it has none."""
         marks = text.translate(self)
         return marks.count("+") / len(marks) if marks else 1.0
+
+
+_WITHOUT_SPACES: Final = frozenset(
+    {"HIRAGANA", "KATAKANA", "CJK", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI"}
+)
+
+
+def writes_no_spaces(character: str) -> bool:
+    """Return whether a character is of a script that puts no spaces between words."""
+    if unicodedata.category(character).startswith("P"):
+        return unicodedata.east_asian_width(character) in ("W", "F")
+    return script_of(character) in _WITHOUT_SPACES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
@@ -12,7 +13,10 @@ from hub.languages import LanguagePair
 from training.corpora.lines import LINE_LIMIT
 from training.corpora.sources import DataSource
 
-_BREAKS: Final = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
+_BREAKS: Final = re.compile(r" *[\t-\r\x85\u2028\u2029][ \t-\r\x85\u2028\u2029]*")
+"""Line ends of any kind and tabs, with the blanks around them."""
+
+_BOM: Final = "\ufeff"
 
 
 class Segment(NamedTuple):
@@ -27,17 +31,31 @@ class Segment(NamedTuple):
     target: str
 
 
-Skipped = Counter[str]
-"""Entries that a format itself says are no translation, by reason."""
+class Skipped(Counter[str]):
+    """Entries that a format itself says are no translation, by reason.
+
+    Attributes:
+        notes: What else the user should hear of the source, a sentence each.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing skipped."""
+        super().__init__()
+        self.notes: list[str] = []
+
 
 Reader = Callable[[DataSource, LanguagePair, Skipped], Iterator[Segment]]
 
 
 def one_line(text: str) -> str:
-    """Return a text with its line ends and tabs, and the blanks around them, as single spaces."""
-    if "\n" in text or "\t" in text or "\r" in text:
-        text = _BREAKS.sub(" ", text)
-    return text.strip(" ")
+    """Return a text as a segment has it: in NFC and on one line.
+
+    Line ends and tabs, with the blanks around them, become single spaces; byte order marks inside
+    the text are removed.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.replace(_BOM, ""))
+    return _BREAKS.sub(" ", text).strip(" ")
 
 
 def refuse_long(place: str, text: str) -> None:

@@ -27,15 +27,17 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "tsv": ("columns", "header"),
     "jsonl": ("source", "target"),
     "moses": (),
-    "tmx": (),
-    "xliff": (),
-    "po": (),
+    "csv": ("columns", "header", "delimiter"),
+    "tmx": ("source", "target"),
+    "xliff": ("source", "target"),
+    "po": ("language",),
     "hf": ("source", "target", "config", "split"),
 }
 FORMATS: Final = tuple(OPTIONS)
 _SUFFIXES: Final[Mapping[str, str]] = {
     ".tsv": "tsv",
     ".tab": "tsv",
+    ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".tmx": "tmx",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
 from training.corpora.lines import read_lines
-from training.corpora.segments import Segment, Skipped, one_line
+from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import DataSource
 from training.corpora.tags import best
 
@@ -27,9 +27,9 @@ def read_tsv(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterat
         CorpusError: A line has another number of columns.
     """
     path = Path(source.path)
-    columns = _columns(source)
+    columns = chosen_columns(source)
     first, second = columns or (0, 1)
-    header = _header(source)
+    header = has_header(source)
     for number, line in enumerate(read_lines(path), start=1):
         cells = line.split("\t")
         if (len(cells) != 2) if columns is None else (len(cells) <= max(columns)):
@@ -38,7 +38,12 @@ def read_tsv(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterat
             yield Segment(number, cells[first], cells[second])
 
 
-def _columns(source: DataSource) -> tuple[int, int] | None:
+def chosen_columns(source: DataSource) -> tuple[int, int] | None:
+    """Return the two columns that `#columns=1,3` names, counted from 0; None without it.
+
+    Raises:
+        CorpusError: They are not two numbers from 1.
+    """
     text = source.options.get("columns")
     if text is None:
         return None
@@ -52,7 +57,12 @@ def _columns(source: DataSource) -> tuple[int, int] | None:
     return int(parts[0]) - 1, int(parts[1]) - 1
 
 
-def _header(source: DataSource) -> bool:
+def has_header(source: DataSource) -> bool:
+    """Return whether `#header=1` says that the first row is a header.
+
+    Raises:
+        CorpusError: The value is neither 0 nor 1.
+    """
     text = source.options.get("header", "0").lower()
     if text not in _YES + _NO:
         raise CorpusError(f"--data {source.typed}: header={text} must be 0 or 1", field="data")
@@ -107,8 +117,8 @@ def side_taker(source: DataSource, pair: LanguagePair) -> Taker:
     """Return what takes both sides out of a record, for JSONL and datasets alike.
 
     The keys are those of the options `source` and `target`, with "." for a key inside a key; else
-    "source" and "target"; else the pair's languages in any spelling, in the record or in its
-    "translation".
+    the pair's languages in any spelling, in the record or in its "translation"; else "source" and
+    "target", which may well be names of a web site or a translator beside the text.
     """
     chosen: dict[tuple[str, ...], tuple[str, str]] = {}
 
@@ -128,9 +138,12 @@ def _keys(
     source: DataSource, pair: LanguagePair, shape: tuple[str, ...], place: str
 ) -> tuple[str, str]:
     defaults = ("source", "target")
-    if source.options.keys() & set(defaults) or set(defaults) <= set(shape):
+    if source.options.keys() & set(defaults):
         first, second = (source.options.get(key, key) for key in defaults)
         return first, second
+    own = [best(shape, language) for language in (pair.source, pair.target)]
+    if set(defaults) <= set(shape) and not all(own):
+        return defaults
     found = [_language_key(shape, language, place) for language in (pair.source, pair.target)]
     return found[0], found[1]
 
@@ -157,4 +170,4 @@ def _value(record: Mapping[str, Any], key: str, place: str) -> str:
         raise CorpusError(
             f"{place}: {key!r} is {type(value).__name__}, where a string must be", field="data"
         )
-    return one_line(value)
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -14,19 +14,42 @@ VARIANT: Final = 1
 OTHER: Final = 0
 
 
+_SCRIPTS: Final[Mapping[str, str]] = {"latin": "Latn", "cyrillic": "Cyrl", "arabic": "Arab"}
+_NORWEGIAN: Final = ("no", "nb")
+"""Norwegian and its usual written form, Bokmål: texts in either are labelled as the other."""
+
+
+def plain_tag(locale: str) -> str:
+    """Return a POSIX locale as a language tag.
+
+    A codeset ("de_DE.UTF-8") is dropped; a modifier is a script where it names one ("sr@latin") and
+    dropped otherwise ("ca@valencia", "de_AT@euro").
+    """
+    rest, _, modifier = locale.strip().partition("@")
+    tag = rest.partition(".")[0]
+    script = _SCRIPTS.get(modifier.partition(".")[0].lower())
+    if script is None or "-" in tag.replace("_", "-").partition("-")[2]:
+        return tag
+    language, _, region = tag.replace("_", "-").partition("-")
+    return "-".join(part for part in (language, script, region) if part)
+
+
 @lru_cache(maxsize=4096)
 def match(tag: str, language: str) -> int:
     """Return EXACT for the same language, VARIANT for a regional form of it, else OTHER.
 
     Both are compared in canonical spelling, so "en", "eng_Latn" and "en-US" are all exactly "en",
     and "en-GB" is a variant of it. A language asked for with its region or script has no variants.
+    Bokmål is a variant of Norwegian and the other way round; Nynorsk is not.
     """
     try:
-        found = canonical(tag)
+        found = canonical(plain_tag(tag))
     except LanguageError:
         return OTHER
     if found == language:
         return EXACT
+    if found in _NORWEGIAN and language in _NORWEGIAN:
+        return VARIANT
     return VARIANT if "-" not in language and found.partition("-")[0] == language else OTHER
 
 
@@ -40,7 +63,7 @@ def best(tags: Iterable[str], language: str) -> Sequence[str]:
 def is_language(tag: str) -> bool:
     """Return whether a text names a language at all."""
     try:
-        canonical(tag)
+        canonical(plain_tag(tag))
     except LanguageError:
         return False
     return True

@@ -2,50 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from training.corpora.inline import FlatText
 from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import DataSource
 from training.corpora.tags import best
-from training.corpora.xml_stream import XML_LANG, FlatText, parse
+from training.corpora.xml_stream import XML_LANG, parse
 
 OTHER_LANGUAGES: Final = "without both languages"
+SEVERAL_VARIANTS: Final = "with several variants of one language"
 _SHOWN: Final = 12
+_LANGUAGES_KEPT: Final = 1000
+"""Tags remembered for messages: a hostile file could have a new one in every unit."""
 
 
 def read_tmx(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
     """Yield the units that have both languages of the pair, each unit's line being its `<tu>`'s.
 
+    The variants are those whose language matches the pair best, or those with exactly the tags that
+    `#source=TAG&target=TAG` names. A unit with several that match equally well is left out and
+    counted.
+
     Raises:
-        CorpusError: Not TMX, no unit has both languages, or a unit has several variants that
-            match one language equally well.
+        CorpusError: Not TMX, or no unit has both languages.
     """
     path = Path(source.path)
-    handler = _Units(path, pair, skipped)
+    handler = _Units(path, pair, source.options, skipped)
     found = False
     for segment in parse(path, handler):
         found = True
         yield segment
     if not handler.is_tmx:
         raise CorpusError(f"{path}:1: not TMX: there is no <tmx> element", field="data")
-    if not found and handler.languages:
+    if not handler.units:
+        raise CorpusError(
+            f"{path}: there is no unit in it: no <tu> element, in small letters", field="data"
+        )
+    if not found and not skipped[SEVERAL_VARIANTS] and handler.languages:
         shown = ", ".join(sorted(handler.languages)[:_SHOWN])
-        raise CorpusError(f"{path}: no unit has both languages of {pair}; it has {shown}")
+        raise CorpusError(
+            f"{path}: no unit has both languages of {pair}; it has {shown}; name two of them with "
+            "#source=TAG&target=TAG",
+            field="data",
+        )
 
 
 class _Units:
     """Collects variants until their unit ends."""
 
-    def __init__(self, path: Path, pair: LanguagePair, skipped: Skipped) -> None:
+    def __init__(
+        self, path: Path, pair: LanguagePair, tags: Mapping[str, str], skipped: Skipped
+    ) -> None:
         self.ready: list[Segment] = []
         self.languages: set[str] = set()
         self.is_tmx = False
+        self.units = 0
         self._path = path
-        self._pair = pair
+        self._sides = (("source", pair.source), ("target", pair.target))
+        self._tags = tags
         self._skipped = skipped
         self._line = 0
         self._tag = ""
@@ -54,10 +73,11 @@ class _Units:
 
     def start(self, name: str, attributes: dict[str, str], line: int) -> None:
         if self._flat is not None:
-            self._flat.start(name)
+            self._flat.start(name, attributes)
         elif name == "tmx":
             self.is_tmx = True
         elif name == "tu":
+            self.units += 1
             self._line, self._variants = line, []
         elif name == "tuv":
             self._tag = attributes.get(XML_LANG) or attributes.get("lang", "")
@@ -78,20 +98,18 @@ class _Units:
             self._flat.text(data)
 
     def _finish(self) -> None:
-        if len(self.languages) < 1000:  # a hostile file could have a new one in every unit
+        if len(self.languages) < _LANGUAGES_KEPT:
             self.languages.update(tag for tag, _ in self._variants)
-        source, target = self._side(self._pair.source), self._side(self._pair.target)
-        if source is None or target is None:
+        source, target = (self._side(*side) for side in self._sides)
+        if not source or not target:
             self._skipped[OTHER_LANGUAGES] += 1
+        elif len(source) > 1 or len(target) > 1:
+            self._skipped[SEVERAL_VARIANTS] += 1
         else:
-            self.ready.append(Segment(self._line, source, target))
+            self.ready.append(Segment(self._line, source[0], target[0]))
 
-    def _side(self, language: str) -> str | None:
-        tags = best([tag for tag, _ in self._variants], language)
-        if len(tags) > 1:
-            raise CorpusError(
-                f"{self._path}:{self._line}: the unit's variants {', '.join(tags)} are all "
-                f"{language!r}; ask for one of them in --pair",
-                field="data",
-            )
-        return next((text for tag, text in self._variants if tag in tags), None)
+    def _side(self, option: str, language: str) -> list[str]:
+        """Return the texts of the variants of one side; those that say the same count once."""
+        wanted = self._tags.get(option)
+        tags = {wanted} if wanted else set(best([tag for tag, _ in self._variants], language))
+        return list(dict.fromkeys(text for tag, text in self._variants if tag in tags))

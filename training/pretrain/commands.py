@@ -1,8 +1,7 @@
-"""`hub bases`: build a small base model, and show what one is."""
+"""`hub bases build`: pre-train a small base model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hub.commands.bases import BASES_HELP, show
+from hub.commands.groups import command_group
+
 if TYPE_CHECKING:
     from training.pretrain.recipe import BaseRecipe
     from training.pretrain.texts import FileText
 
-bases_app = typer.Typer(help="Build and inspect base models.", no_args_is_help=True)
+
+def register_pretraining(app: typer.Typer) -> None:
+    """Mount `hub bases build` beside the hub's own commands of that group."""
+    command_group(app, "bases", BASES_HELP).command("build")(build)
 
 
-@bases_app.command("build")
 def build(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the base is built.")],
     data: Annotated[
@@ -76,42 +80,6 @@ def build(
         _refuse_without_data({"--text": text, "--clean": clean, "--licence": licence})
         build_base(recipe, CldrText(recipe), folder, CLDR_LICENCE)
     show(str(folder), as_json=False)
-
-
-@bases_app.command("show")
-def show(
-    ref: Annotated[str, typer.Argument(metavar="BASE", help="embedded, a folder, or an id.")] = (
-        "embedded"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show a base: identity, size, languages, and its scores where it was built here."""
-    from hub.bases import open_base
-    from hub.console import print_table
-
-    base = open_base(ref)
-    facts = {
-        "base": base.name,
-        "digest": base.digest,
-        "family": base.family,
-        "parameters": base.parameters,
-        "languages": list(base.record.get("languages", [])),
-        "weak": dict(base.record.get("recipe", {}).get("weak", {})),
-        "licence": base.record.get("licence", "unknown"),
-    }
-    scores = base.record.get("scores", [])
-    if as_json:
-        typer.echo(json.dumps(facts | {"scores": scores}, ensure_ascii=False, indent=2))
-        return
-    print_table(("field", "value"), [(name, _text(value)) for name, value in facts.items()])
-    if scores:
-        print_table(
-            ("pair", "metric", ">value", ">items", "signature"),
-            [
-                (s["pair"], s["metric"], f"{s['value']:.2f}", str(s["items"]), s["signature"])
-                for s in scores
-            ],
-        )
 
 
 @dataclass(frozen=True)
@@ -231,13 +199,3 @@ def _share(text: str) -> tuple[str, float]:
     if not 0 < share <= 1:
         raise SettingsError(f"--weak {text!r}: write LANGUAGE=SHARE with a share in (0, 1]")
     return canonical(language), share
-
-
-def _text(value: object) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return " ".join(value)
-    if isinstance(value, dict):
-        return " ".join(f"{name}={share}" for name, share in value.items())
-    return str(value)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from hub.errors import LanguageError
-from hub.languages import canonical
+from hub.languages import canonical, choose
 
 
 def languages_of(codes: Iterable[str]) -> Mapping[str, str]:
@@ -44,19 +44,4 @@ def find_code(language: str, table: Mapping[str, str], name: str) -> str:
     Raises:
         LanguageError: There is none, or there are several.
     """
-    tag = canonical(language)
-    found = table.get(tag) or table.get(tag.partition("-")[0])
-    if found is not None:
-        return found
-    choices = sorted(known for known in table if known.partition("-")[0] == tag)
-    if len(choices) == 1:
-        return table[choices[0]]
-    if choices:
-        raise LanguageError(
-            f"language {tag!r} is ambiguous here; choose one of {', '.join(choices)}",
-            field="language",
-        )
-    raise LanguageError(
-        f"the base model {name} has no language {tag!r}; it has: {', '.join(sorted(table))}",
-        field="language",
-    )
+    return table[choose(language, table, f"the base model {name}")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hub.bases.tokenizers.codes import find_code
-from hub.bases.tokenizers.pieces import Pieces
+from hub.bases.tokenizers.pieces import Pieces, byte_ids_of
 from hub.errors import LanguageError
+from hub.text import normal, normal_target
 
 
 class _Layout:
@@ -55,9 +56,26 @@ class _Layout:
         """Id of what the vocabulary cannot spell."""
         return self._target.ids["<unk>"]
 
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """The token of every id that has one, languages included."""
+        return {index: token for token, index in self._target.ids.items()}
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the target vocabulary's byte pieces, by id."""
+        return byte_ids_of(self._target.ids)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
         return self._target.decode([index for index in ids if index not in self._hidden])
+
+    def _source_ids(self, text: str, words: str = "") -> list[int]:
+        """Return the pieces of a source text, behind the words that a family puts before it."""
+        return self._source.encode(words + normal(text))
+
+    def _target_ids(self, text: str) -> list[int]:
+        return self._target.encode(normal_target(text))
 
 
 class PrefixedTokenizer(_Layout):
@@ -99,7 +117,7 @@ class PrefixedTokenizer(_Layout):
 
     def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
         """Return `[language] pieces </s>`."""
-        return [self._language_id(language), *self._source.encode(text), self.eos_id]
+        return [self._language_id(language), *self._source_ids(text), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return `[language]`."""
@@ -107,7 +125,7 @@ class PrefixedTokenizer(_Layout):
 
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `[language] pieces </s>`."""
-        return [self._language_id(language), *self._target.encode(text), self.eos_id]
+        return [self._language_id(language), *self._target_ids(text), self.eos_id]
 
     def _language_id(self, language: str) -> int:
         return self._source.ids[find_code(language, self._codes, self.name)]
@@ -124,7 +142,7 @@ class MBartTokenizer(PrefixedTokenizer):
         """Return `pieces </s> [language]`."""
         if target:
             self._check_target(target)
-        return [*self._source.encode(text), self.eos_id, self._language_id(language)]
+        return [*self._source_ids(text), self.eos_id, self._language_id(language)]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the language is the decoder's first token."""
@@ -134,7 +152,7 @@ class MBartTokenizer(PrefixedTokenizer):
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `pieces </s>`."""
         self._check_target(language)
-        return [*self._target.encode(text), self.eos_id]
+        return [*self._target_ids(text), self.eos_id]
 
     def _check_target(self, language: str) -> None:
         if self._language_id(language) != self.decoder_start_id:
@@ -197,7 +215,7 @@ class MarianTokenizer(_Layout):
         find_code(language, dict.fromkeys(self._sources, language), self.name)
         code = self._target_code(target)
         prefix = [self._source.ids[code]] if code else []
-        return [*prefix, *self._source.encode(text), self.eos_id]
+        return [*prefix, *self._source_ids(text), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the target is said in the source."""
@@ -206,7 +224,7 @@ class MarianTokenizer(_Layout):
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `pieces </s>`."""
         self._target_code(language)
-        return [*self._target.encode(text), self.eos_id]
+        return [*self._target_ids(text), self.eos_id]
 
     def _target_code(self, language: str) -> str:
         if not language:
@@ -268,9 +286,10 @@ class T5Tokenizer(_Layout):
         wanted = find_code(target, tags, self.name)
         code = self._targets[wanted]
         prefix = [self._source.ids[code]] if code else []
+        words = ""
         if self._words:
-            text = f"translate {self._words[source]} to {self._words[wanted]}: {text}"
-        return [*prefix, *self._source.encode(text), self.eos_id]
+            words = f"translate {self._words[source]} to {self._words[wanted]}: "
+        return [*prefix, *self._source_ids(text, words), self.eos_id]
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the target is said in the source."""
@@ -279,4 +298,4 @@ class T5Tokenizer(_Layout):
     def encode_target(self, text: str, language: str) -> list[int]:
         """Return `pieces </s>`."""
         find_code(language, {tag: tag for tag in self._targets}, self.name)
-        return [*self._target.encode(text), self.eos_id]
+        return [*self._target_ids(text), self.eos_id]

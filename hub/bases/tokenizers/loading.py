@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hub.bases.base import Base
+from hub.bases.spoken import said_languages
 from hub.bases.tokenizers.codes import languages_of, tag_of
 from hub.bases.tokenizers.layouts import (
     MarianTokenizer,
@@ -16,15 +17,25 @@ from hub.bases.tokenizers.layouts import (
     T5Tokenizer,
 )
 from hub.bases.tokenizers.pieces import (
+    BytePieces,
     JsonPieces,
     Pieces,
     SentencePieces,
+    WithLanguages,
     cut,
     load_sentencepiece,
     read_object,
 )
-from hub.errors import CorruptBaseError
-from hub.language_tables import MBART_25, MBART_50, MBART_50_ADDED, MC4
+from hub.errors import BaseNotFoundError, CorruptBaseError
+from hub.language_tables import (
+    FLORES_200,
+    M2M_100,
+    MBART_25,
+    MBART_50,
+    MBART_50_ADDED,
+    MC4,
+    WMT_21,
+)
 
 _FAIRSEQ: Final = ("<s>", "<pad>", "</s>", "<unk>")
 _NLLB_CODE: Final = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
@@ -34,16 +45,29 @@ _MADLAD_CODE: Final = re.compile(r"<2([a-z]{2,3}(?:_[A-Za-z]+)*)>")
 _T5_PAIR: Final = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 _T5_WORDS: Final = re.compile(r"translate (\w+) to (\w+): ?")
 _MADLAD_LEAST: Final = 2
+_SMALL100: Final = re.compile(r"small[-_]?100", re.IGNORECASE)
+_OPUS_NAME: Final = re.compile(
+    r"opus-mt-(?:tc-\w+-)?(?P<source_lang>[A-Za-z_]+)-(?P<target_lang>[A-Za-z_]+)$"
+)
+_LONGEST_CODE: Final = 8
+"""Groups have longer names than languages, and some would pass for one ("ROMANCE")."""
 
 
 def load_nllb(base: Base) -> PrefixedTokenizer:
     """Return NLLB-200's tokenizer.
 
+    Files that transformers wrote from SentencePiece alone list no language: their tokens then have
+    the ids behind all pieces, in NLLB-200's order, as in the published checkpoints.
+
     Raises:
         CorruptBaseError: Files are missing or cannot be read.
     """
-    pieces = _fairseq_pieces(base, _listed_codes(base, _NLLB_CODE))
+    pieces = _fairseq_pieces(base, _listed_codes(base, _NLLB_CODE) or FLORES_200.split())
     tokens = [token for token in pieces.ids if _NLLB_CODE.fullmatch(token)]
+    if not tokens:
+        pieces = WithLanguages(pieces, FLORES_200.split())
+        tokens = FLORES_200.split()
+    _check_rows(base, pieces, tokens)
     return PrefixedTokenizer(
         base.name,
         pieces,
@@ -59,7 +83,7 @@ def load_mbart(base: Base) -> PrefixedTokenizer:
     Raises:
         CorruptBaseError: Files are missing or cannot be read.
     """
-    fifty = "MBart50" in str(_settings(base).get("tokenizer_class", ""))
+    fifty = _is_fifty(base)
     order = MBART_25.split() + (MBART_50_ADDED.split() if fifty else [])
     pieces = _fairseq_pieces(base, order)
     known = set(MBART_50.split())
@@ -76,17 +100,83 @@ def load_mbart(base: Base) -> PrefixedTokenizer:
     )
 
 
+def _is_fifty(base: Base) -> bool:
+    """Return whether a base is mBART-50: by the rows of its table, or by its tokenizer's class.
+
+    Folders name either class, or none; only mBART-50's table has rows for all its languages.
+    """
+    path = base.folder / "sentencepiece.bpe.model"
+    rows = int(base.config.get("vocab_size") or 0)
+    if rows and path.is_file():
+        pieces = int(load_sentencepiece(path).get_piece_size())
+        return rows > pieces + len(MBART_50.split())
+    return "MBart50" in str(_settings(base).get("tokenizer_class", ""))
+
+
+def _check_rows(base: Base, pieces: Pieces, tokens: Sequence[str]) -> None:
+    """Check that a base's table has a row for every language token."""
+    rows = int(base.config.get("vocab_size") or 0)
+    last = max((pieces.ids[token] for token in tokens), default=-1)
+    if rows and last >= rows:
+        raise CorruptBaseError(
+            f"base {base.name!r}: its token table has {rows:,} rows, but its tokenizer's language "
+            f"tokens go up to id {last:,}; take tokenizer and weights from the same model"
+        )
+
+
+def m2m_languages(base: Base) -> list[str]:
+    """Return the codes of an M2M-100 vocabulary in the order of their ids.
+
+    Raises:
+        CorruptBaseError: tokenizer_config.json names a list that is not known.
+    """
+    named = str(_settings(base).get("language_codes") or "m2m100")
+    lists = {"m2m100": M2M_100, "wmt21": WMT_21}
+    if named not in lists:
+        raise CorruptBaseError(
+            f"base {base.name!r}: tokenizer_config.json names the list of languages {named!r}; "
+            f"known are {', '.join(lists)}"
+        )
+    return lists[named].split()
+
+
+def refuse_small100(base: Base) -> None:
+    """Refuse SMaLL-100, which has M2M-100's files and another layout: the target in the source.
+
+    Raises:
+        BaseNotFoundError: A file or the name says that it is SMaLL-100.
+    """
+    settings = _settings(base)
+    signs = (
+        str(settings.get("tokenizer_class", "")), str(settings.get("auto_map", "")),
+        str(base.config.get("_name_or_path", "")), base.name.rpartition("/")[2],
+    )  # fmt: skip
+    script = base.folder / "tokenization_small100.py"
+    if script.is_file() or any(_SMALL100.search(sign) for sign in signs):
+        raise BaseNotFoundError(
+            f"base {base.name!r} is SMaLL-100, which is not served: it is told the target language "
+            "in the source, which M2M-100's tokenizer does not do; take facebook/m2m100_418M",
+            field="base",
+        )
+
+
 def load_marian(base: Base) -> MarianTokenizer:
     """Return a Marian tokenizer.
 
-    Its source and target languages are those of tokenizer_config.json; a base.json with
-    "languages" says them where that names a group ("ROMANCE") or nothing.
+    Its source and target languages are those of tokenizer_config.json, else those in the name
+    (`opus-mt-en-de`). Where these name a group ("ROMANCE") or nothing, `--languages` or the
+    "languages" of a base.json say them.
 
     Raises:
         CorruptBaseError: Files are missing or cannot be read, or a language is not known.
     """
     settings = _settings(base)
     ids: Mapping[str, int] = read_object(base.folder / "vocab.json")
+    if settings.get("separate_vocabs"):
+        raise CorruptBaseError(
+            f"base {base.name!r}: tokenizer_config.json says separate_vocabs; vocabularies that "
+            "differ between source and target are not served"
+        )
     if not {"<unk>", "<pad>", "</s>"} <= ids.keys():
         raise CorruptBaseError(f"base {base.name!r}: vocab.json lacks <unk>, <pad> or </s>")
     tokens = {match[1]: token for token in ids if (match := _MARIAN_CODE.fullmatch(token))}
@@ -107,17 +197,21 @@ def load_t5(base: Base) -> T5Tokenizer:
     """Return the tokenizer of a T5, mT5 or MADLAD-400 base.
 
     T5's languages and words are those of its config's translation tasks. mT5 asks for nothing
-    in words, and has the languages of its training data.
+    in words, and has the languages of its training data. `--languages` says those of a fine-tune,
+    and the words or tokens that ask for each.
 
     Raises:
         CorruptBaseError: Files are missing or cannot be read.
     """
     pieces = _t5_pieces(base)
+    said = said_languages(base)
     tokens = {match[1]: token for token in pieces.ids if (match := _MADLAD_CODE.fullmatch(token))}
     words = _task_words(base.config)
     if len(tokens) >= _MADLAD_LEAST:
         targets = {tag: tokens[code] for tag, code in languages_of(tokens).items()}
         words = {}
+    elif said:
+        targets, words = _said_of_t5(base, pieces, said)
     elif words:
         targets = dict.fromkeys(words, "")
     else:
@@ -132,6 +226,18 @@ def load_t5(base: Base) -> T5Tokenizer:
         decoder_start_id=_start_id(base, pieces.ids["<pad>"]),
         hidden=_hidden(pieces, ("<unk>", *extra)),
     )
+
+
+def _said_of_t5(
+    base: Base, pieces: Pieces, said: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return targets with their tokens, and words, from what was said of a fine-tune."""
+    if all(word in pieces.ids for word in said.values()):
+        return dict(said), {}
+    if any(word.startswith("<") for word in said.values()):
+        missing = next(word for word in said.values() if word not in pieces.ids)
+        raise CorruptBaseError(f"base {base.name!r}: its vocabulary has no token {missing!r}")
+    return dict.fromkeys(said, ""), {tag: word for tag, word in said.items() if word}
 
 
 class _VocabularyPieces:
@@ -169,6 +275,8 @@ def _fairseq_pieces(base: Base, codes: Sequence[str]) -> Pieces:
 
 def _t5_pieces(base: Base) -> Pieces:
     needed = ("<pad>", "</s>", "<unk>")
+    if "ByT5" in str(_settings(base).get("tokenizer_class", "")):
+        return BytePieces()
     if (base.folder / "tokenizer.json").is_file():
         return _checked(base, JsonPieces(base.folder / "tokenizer.json"), needed)
     path = base.folder / "spiece.model"
@@ -209,17 +317,23 @@ def _listed_codes(base: Base, code: re.Pattern[str]) -> list[str]:
 
 def _named(base: Base, settings: Mapping[str, Any], key: str) -> list[str]:
     """Return the languages that a Marian base names for one side."""
-    tag = tag_of(str(settings.get(key) or ""))
+    stated = str(settings.get(key) or _in_name(base, key))
+    tag = tag_of(stated) if len(stated) <= _LONGEST_CODE else None
     if tag is not None:
         return [tag]
-    recorded = [tag_of(str(code)) for code in base.record.get("languages", ())]
-    found = [one for one in recorded if one is not None]
+    found = list(said_languages(base))
     if not found:
         raise CorruptBaseError(
             f"base {base.name!r}: {key} of tokenizer_config.json is {settings.get(key)!r}, which "
-            'names no language; put a base.json with {"languages": ["en", "fr"]} beside it'
+            "names no language; say them once with --languages en,fr"
         )
     return found
+
+
+def _in_name(base: Base, key: str) -> str:
+    """Return the language of one side that a name such as opus-mt-en-de says."""
+    found = _OPUS_NAME.search(base.name.partition("@")[0].rstrip("/"))
+    return found[key] if found else ""
 
 
 def _task_words(config: Mapping[str, Any]) -> dict[str, str]:
@@ -239,7 +353,11 @@ def _task_words(config: Mapping[str, Any]) -> dict[str, str]:
 def _some(base: Base, codes: Mapping[str, str]) -> Mapping[str, str]:
     """Keep the languages that a base's record names, all where it names none."""
     if not codes:
-        raise CorruptBaseError(f"base {base.name!r}: its vocabulary has no language tokens")
+        raise CorruptBaseError(
+            f"base {base.name!r}: its vocabulary has no language tokens, so it is no model for "
+            "translation between several languages; take its tokenizer files from where it was "
+            "published"
+        )
     named = {tag_of(str(code)) for code in base.record.get("languages", ())}
     return {tag: code for tag, code in codes.items() if tag in named} if named else codes
 

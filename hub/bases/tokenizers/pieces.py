@@ -10,13 +10,28 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hub.errors import CorruptBaseError
 
 _SPACE = "▁"
+_BYTES: Final = 256
 _CONTROL = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<> ]+>")
 """What control tokens look like in a vocabulary; <0x0A> and the like are bytes."""
+
+
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def byte_ids_of(ids: Mapping[str, int]) -> Mapping[int, int]:
+    """Return the byte of each byte piece (`<0x0A>`) of a vocabulary, by id.
+
+    Vocabularies without byte fallback have none. A few such names alone are no byte fallback.
+    """
+    found = {index: match[1] for piece, index in ids.items() if (match := _BYTE.fullmatch(piece))}
+    if len(found) < _BYTES:
+        return {}
+    return {index: int(digits, 16) for index, digits in found.items()}
 
 
 class Pieces(Protocol):
@@ -201,3 +216,58 @@ def _plain(model: Any, piece: str) -> list[str]:
         found += [first.removeprefix(_SPACE)] if first != _SPACE else []
         found += others
     return found
+
+
+class WithLanguages:
+    """A vocabulary that lists no languages, with their tokens behind its last piece."""
+
+    def __init__(self, pieces: Pieces, codes: Sequence[str]) -> None:
+        """Take the codes in the order of their ids.
+
+        `<mask>`, which transformers puts in the first of these places, is left out: it stands
+        behind the languages in the checkpoints.
+        """
+        self._pieces = pieces
+        own = {token: index for token, index in pieces.ids.items() if token != "<mask>"}
+        behind = max(own.values()) + 1
+        self._ids = own | {code: behind + index for index, code in enumerate(codes)}
+        self._own = frozenset(own.values())
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Every token with its id."""
+        return self._ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return self._pieces.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return self._pieces.decode([index for index in ids if index in self._own])
+
+
+class BytePieces:
+    """ByT5 (arXiv 2105.13626): three special tokens, then one piece for each byte."""
+
+    _FIRST: Final = 3
+
+    def __init__(self) -> None:
+        """Number the bytes."""
+        specials = {"<pad>": 0, "</s>": 1, "<unk>": 2}
+        found = {f"<0x{byte:02X}>": self._FIRST + byte for byte in range(_BYTES)}
+        self._ids = specials | found
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Every token with its id."""
+        return self._ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text's UTF-8 bytes."""
+        return [self._FIRST + byte for byte in text.encode()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; what is no byte is left out."""
+        found = [index - self._FIRST for index in ids]
+        return bytes(byte for byte in found if 0 <= byte < _BYTES).decode(errors="replace")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hub.engine.families.bart_like import BART, MBART
+from hub.engine.families.canonical import canonical_names
 from hub.engine.families.checkpoint import Checkpoint
 from hub.engine.families.family import Family
 from hub.engine.families.m2m import M2M_100
@@ -14,7 +15,7 @@ from hub.engine.families.marian import MARIAN
 from hub.engine.families.t5 import T5, T5_GATED, is_gated
 from hub.errors import BaseNotFoundError
 
-__all__ = ["Checkpoint", "Family", "find_family"]
+__all__ = ["Checkpoint", "Family", "canonical_names", "find_family"]
 
 _FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {"m2m_100": M2M_100, "mbart": MBART, "bart": BART, "marian": MARIAN, "t5": T5, "mt5": T5}

@@ -52,10 +52,13 @@ MODULES: Final[Mapping[Stack, Mapping[str, str]]] = MappingProxyType(
 LAYER_PREFIX: Final = "model.{stack}.layers.{layer}"
 EMBEDDINGS: Final = (
     "model.shared.weight",
-    "lm_head.weight",
     "model.encoder.embed_tokens.weight",
     "model.decoder.embed_tokens.weight",
+    "lm_head.weight",
 )
+OUTPUT: Final = "lm_head.weight"
+UNUSED: Final = ("encoder.version", "decoder.version", "embed_positions._float_tensor")
+"""Left behind by fairseq."""
 OUTPUT_BIAS: Final = "final_logits_bias"
 _DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -145,6 +148,8 @@ BART: Final = Family(
     layer_prefix=LAYER_PREFIX,
     final_norm="",
     embeddings=EMBEDDINGS,
+    output=OUTPUT,
+    unused=UNUSED,
     embedding_norm="model.{stack}.layernorm_embedding",
     positions="model.{stack}.embed_positions.weight",
     output_bias=OUTPUT_BIAS,
@@ -155,6 +160,8 @@ MBART: Final = Family(
     layer_prefix=LAYER_PREFIX,
     final_norm="model.{stack}.layer_norm",
     embeddings=EMBEDDINGS,
+    output=OUTPUT,
+    unused=UNUSED,
     embedding_norm="model.{stack}.layernorm_embedding",
     positions="model.{stack}.embed_positions.weight",
     output_bias=OUTPUT_BIAS,

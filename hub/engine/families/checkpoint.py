@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hub.engine.architecture import Architecture, Stack
+from hub.bases.values import read_values
+from hub.engine.architecture import Stack
 from hub.engine.families.family import Family
 from hub.errors import CorruptBaseError
+
+if TYPE_CHECKING:
+    from hub.bases import Base
 
 
 class Checkpoint:
@@ -20,20 +22,18 @@ class Checkpoint:
     Reading by our names keeps the peak of a quantizing load near one tensor.
     """
 
-    def __init__(self, folder: Path, family: Family, architecture: Architecture) -> None:
-        """Index the folder's safetensors files without reading the weights.
+    def __init__(self, base: Base, family: Family) -> None:
+        """Take the base's tensors; no weights are read yet.
 
-        Raises:
-            CorruptBaseError: A file cannot be read.
+        Args:
+            base: Whose weights.
+            family: How it names them.
         """
-        self.folder = folder
+        self.folder = base.folder
         self.family = family
-        self.architecture = architecture
-        self._handles: dict[str, Any] = {}
-        for path in sorted(folder.glob("*.safetensors")):
-            handle = _open(path)
-            self._handles.update(dict.fromkeys(handle.keys(), handle))
-        self._unread = {name for name in self._handles if not name.endswith(family.ignored)}
+        self.architecture = base.architecture
+        self._tensors = base.tensors
+        self._unread = set(self._tensors)
 
     def linear(self, stack: Stack, layer: int, name: str) -> tuple[Tensor, Tensor | None]:
         """Return `(weight (out, in), bias (out,))` of a linear, float32."""
@@ -70,16 +70,12 @@ class Checkpoint:
 
     def embedding(self) -> Tensor:
         """Return the token table `(vocab_size, d_model)`, float32."""
-        found = [name for name in self.family.embeddings if name in self._handles]
-        if not found:
-            raise CorruptBaseError(f"{self.folder} lacks {self.family.embeddings[0]}")
-        self._unread.difference_update(found)
         shape = (self.architecture.vocab_size, self.architecture.d_model)
-        return self._read(found[0], shape)
+        return self._read(self.family.embeddings[0], shape)
 
     def output(self) -> Tensor | None:
         """Return an output table `(vocab_size, d_model)` of its own, None where it is tied."""
-        if self.family.output not in self._handles:
+        if self.family.output not in self._tensors:
             return None
         return self._read(
             self.family.output, (self.architecture.vocab_size, self.architecture.d_model)
@@ -88,10 +84,9 @@ class Checkpoint:
     def output_bias(self) -> Tensor | None:
         """Return the bias of the logits `(vocab_size,)`, None where it is nothing."""
         name = self.family.output_bias
-        if name not in self._handles:
+        if name not in self._tensors:
             return None
-        bias = self._read(name, (1, self.architecture.vocab_size)).squeeze(0)
-        return bias if bool(bias.any()) else None
+        return self._read(name, (1, self.architecture.vocab_size)).squeeze(0)
 
     def finish(self) -> None:
         """Check that every tensor of the checkpoint was used.
@@ -113,23 +108,15 @@ class Checkpoint:
         return weight, self._read(f"{module}.bias", shape)
 
     def _read(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        handle = self._handles.get(name)
-        if handle is None:
+        place = self._tensors.get(name)
+        if place is None:
             raise CorruptBaseError(f"{self.folder} lacks the tensor {name!r}")
         self._unread.discard(name)
-        # A copy: a view would keep the whole file mapped, and its pages in memory.
-        tensor: Tensor = handle.get_tensor(name).to(torch.float32, copy=True)
-        if tuple(tensor.shape) != shape:
+        if place.shape != shape:
             raise CorruptBaseError(
-                f"{self.folder}: {name!r} has shape {tuple(tensor.shape)}, config.json says {shape}"
+                f"{self.folder}: {name!r} has shape {place.shape}, config.json says {shape}"
             )
+        tensor = read_values(place).float()
         if not bool(torch.isfinite(tensor).all()):
             raise CorruptBaseError(f"{self.folder}: {name!r} holds values that are not finite")
         return tensor
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise CorruptBaseError(f"{path} cannot be read as safetensors: {error}") from error

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hub.engine.architecture import STACKS, Architecture, DecodingDefaults, RelativeBias
+from hub.engine.requests import MAX_BEAM, EarlyStopping
 from hub.errors import BaseNotFoundError, CorruptBaseError
 
 ACTIVATIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -109,7 +110,7 @@ def eos_ids(config: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def decoding_defaults(config: Mapping[str, Any]) -> DecodingDefaults:
-    """Return what the generation config asks for; beams and lengths are the request's own.
+    """Return what the generation config asks for.
 
     Raises:
         BaseNotFoundError: It forbids a sequence of tokens, which is not served.
@@ -122,7 +123,47 @@ def decoding_defaults(config: Mapping[str, Any]) -> DecodingDefaults:
         bad_words=tuple(word for word in _bad_words(config) if word not in ended),
         no_repeat_ngram_size=whole(config, "no_repeat_ngram_size", 0),
         repetition_penalty=positive(config, "repetition_penalty", 1.0),
+        beam_size=_beam_size(config),
+        length_penalty=_length_penalty(config),
+        early_stopping=_early_stopping(config),
+        max_length=_max_length(config),
     )
+
+
+def _beam_size(config: Mapping[str, Any]) -> int:
+    value = whole({"num_beams": _or(config, "num_beams", 1)}, "num_beams")
+    if not 1 <= value <= MAX_BEAM:
+        raise _wrong("num_beams", value, f"1 to {MAX_BEAM}")
+    return value
+
+
+def _length_penalty(config: Mapping[str, Any]) -> float:
+    value = _or(config, "length_penalty", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 10:
+        raise _wrong("length_penalty", value, "a number from -10 to 10")
+    return float(value)
+
+
+def _early_stopping(config: Mapping[str, Any]) -> EarlyStopping:
+    value = _or(config, "early_stopping", False)
+    if value is True or value is False or value == "never":
+        return "never" if value == "never" else bool(value)
+    raise _wrong("early_stopping", value, "true, false or 'never'")
+
+
+def _max_length(config: Mapping[str, Any]) -> int | None:
+    """Return the longest target; the limit in new tokens wins, which leaves out the start token."""
+    new = _or(config, "max_new_tokens", None)
+    if new is not None:
+        return 1 + size({"max_new_tokens": new}, "max_new_tokens")
+    longest = _or(config, "max_length", None)
+    return None if longest is None else size({"max_length": longest}, "max_length")
+
+
+def _or(config: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return a value, the default for a key that is missing or null."""
+    value = config.get(name)
+    return default if value is None else value
 
 
 def _bad_words(config: Mapping[str, Any]) -> list[int]:

@@ -30,8 +30,10 @@ class Family:
         layer_prefix: Checkpoint path of a layer, with `{stack}` and `{layer}`.
         final_norm: Checkpoint path of a stack's last norm, with `{stack}`.
         embeddings: Names that the (tied) embedding table may have, best first.
-        ignored: Endings of tensors that are recomputed, not read.
-        output: Name of an output table of its own, where a checkpoint may have one.
+        output: Name of the output table, which a checkpoint may have of its own.
+        unused: Endings of tensors that the model has no use for, whatever their values.
+        computed: Endings of position tables that are computed; stored ones must equal them.
+        zeros: Endings of tensors that the family has no place for unless they are zero.
         embedding_norm: Checkpoint path of the norm behind the embeddings, with `{stack}`.
         positions: Checkpoint path of learned positions, with `{stack}`.
         relative_bias: Checkpoint path of the relative position values, with `{stack}`.
@@ -43,8 +45,10 @@ class Family:
     layer_prefix: str
     final_norm: str
     embeddings: tuple[str, ...]
-    ignored: tuple[str, ...] = ()
-    output: str = ""
+    output: str
+    unused: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
+    zeros: tuple[str, ...] = ()
     embedding_norm: str = ""
     positions: str = ""
     relative_bias: str = ""

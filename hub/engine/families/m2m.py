@@ -12,7 +12,9 @@ from hub.engine.families.bart_like import (
     EMBEDDINGS,
     LAYER_PREFIX,
     MODULES,
+    OUTPUT,
     OUTPUT_BIAS,
+    UNUSED,
     bart_like,
 )
 from hub.engine.families.family import Family
@@ -46,5 +48,8 @@ M2M_100: Final = Family(
     layer_prefix=LAYER_PREFIX,
     final_norm="model.{stack}.layer_norm",
     embeddings=EMBEDDINGS,
-    ignored=("embed_positions.weights", OUTPUT_BIAS),
+    output=OUTPUT,
+    unused=UNUSED,
+    computed=("embed_positions.weight", "embed_positions.weights"),
+    zeros=(OUTPUT_BIAS,),
 )

@@ -12,7 +12,9 @@ from hub.engine.families.bart_like import (
     EMBEDDINGS,
     LAYER_PREFIX,
     MODULES,
+    OUTPUT,
     OUTPUT_BIAS,
+    UNUSED,
     bart_like,
 )
 from hub.engine.families.config import refuse_unless
@@ -48,6 +50,8 @@ MARIAN: Final = Family(
     layer_prefix=LAYER_PREFIX,
     final_norm="",
     embeddings=EMBEDDINGS,
-    ignored=("embed_positions.weight",),
+    output=OUTPUT,
+    unused=UNUSED,
+    computed=("embed_positions.weight",),
     output_bias=OUTPUT_BIAS,
 )

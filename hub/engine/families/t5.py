@@ -156,8 +156,8 @@ def _family(gated: bool) -> Family:
             "encoder.embed_tokens.weight",
             "decoder.embed_tokens.weight",
         ),
-        ignored=("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",),
         output="lm_head.weight",
+        unused=("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",),
         relative_bias="{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
     )
 

@@ -11,7 +11,7 @@ of `linear.py`, `deltas.py` and `layers.py` take over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -332,7 +332,14 @@ def attend(
 class Ranking:
     """The likeliest tokens of each row, found while the logits pass by in parts."""
 
-    def __init__(self, rows: int, keep: int, blocked_rows: Tensor, blocked: Tensor) -> None:
+    def __init__(
+        self,
+        rows: int,
+        keep: int,
+        blocked_rows: Tensor,
+        blocked: Tensor,
+        barred: Sequence[int] = (),
+    ) -> None:
         """Start without logits.
 
         Args:
@@ -340,13 +347,16 @@ class Ranking:
             keep: How many tokens to keep of each, at most `MOST_KEPT`.
             blocked_rows: `(rows,)` bool, rows that may not take the blocked tokens.
             blocked: `(n,)` int64, token ids.
+            barred: Tokens that no row may take.
         """
         assert 1 <= keep <= MOST_KEPT
         self._values = torch.full((rows, keep), -torch.inf)
         self._tokens = torch.zeros((rows, keep), dtype=torch.int64)
         self._state = torch.tensor([-torch.inf, 0.0, 0.0]).repeat(rows, 1)
         self._blocked_rows = blocked_rows
-        self._blocked = blocked
+        # Those of every row come first: a row that is not blocked reads no further.
+        self._blocked = torch.cat([torch.tensor(list(barred), dtype=torch.int64), blocked])
+        self._barred = len(barred)
 
     def update(self, logits: Tensor, first: int) -> None:
         """Take in the logits of the tokens from `first` on.
@@ -361,7 +371,7 @@ class Ranking:
         assert rows == len(self._values) == len(self._blocked_rows)
         _kernels.rank_tokens(
             logits.data_ptr(), rows, width, first, self._blocked_rows.data_ptr(),
-            self._blocked.data_ptr(), len(self._blocked), self._values.shape[1],
+            self._blocked.data_ptr(), self._barred, len(self._blocked), self._values.shape[1],
             self._values.data_ptr(), self._tokens.data_ptr(), self._state.data_ptr(),
             torch.get_num_threads(),
         )  # fmt: skip

@@ -76,6 +76,7 @@ def rank_tokens(
     first: int,
     blocked_rows: int,
     blocked: int,
+    barred: int,
     blocks: int,
     keep: int,
     values: int,

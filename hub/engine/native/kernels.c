@@ -185,10 +185,10 @@ static PyObject *py_attend(PyObject *self, PyObject *args)
 static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
 {
     unsigned long long logits, blocked_rows, blocked, values, tokens, state;
-    long long count, width, first, keep, blocks;
+    long long count, width, first, keep, barred, blocks;
     int threads;
-    if (!PyArg_ParseTuple(args, "KLLLKKLLKKKi", &logits, &count, &width, &first, &blocked_rows,
-                          &blocked, &blocks, &keep, &values, &tokens, &state, &threads))
+    if (!PyArg_ParseTuple(args, "KLLLKKLLLKKKi", &logits, &count, &width, &first, &blocked_rows,
+                          &blocked, &barred, &blocks, &keep, &values, &tokens, &state, &threads))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) schedule(static) if (count > 1)
@@ -200,7 +200,7 @@ static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
                               keep,
                               POINTER(float, values) + i * keep,
                               POINTER(int64_t, tokens) + i * keep};
-        int64_t own_blocks = POINTER(const uint8_t, blocked_rows)[i] ? blocks : 0;
+        int64_t own_blocks = POINTER(const uint8_t, blocked_rows)[i] ? blocks : barred;
         rows->rank_tokens(POINTER(const float, logits) + i * width, width, first, &row,
                          POINTER(const int64_t, blocked), own_blocks);
         own[0] = row.largest;

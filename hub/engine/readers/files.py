@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +15,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hub.engine.readers.modules import ModuleRules
+from hub.engine.readers.spelling import PREFIX, canonical_name
 from hub.errors import AdapterBindingError, CorruptBlobError, IncompatibleAdapterError
 
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
+MAX_CONFIG_BYTES: Final = 1 << 20
 MAX_MAGNITUDE: Final = 1e4
 """Largest weight accepted: far above any trained one, and far below overflow."""
 
-PREFIX: Final = "base_model.model."
 HOW_TO_SERVE_WHOLE_WEIGHTS: Final = (
     "merge it into a copy of its base (a transformers folder) and serve that folder as a base of "
     "its own, or export it as a model of its own"
@@ -51,6 +54,11 @@ class AdapterFiles:
             CorruptBlobError: A file cannot be read.
         """
         return cls(folder.name, _read_config(folder), _read_tensors(folder))
+
+    @cached_property
+    def rules(self) -> ModuleRules:
+        """The config's rules for which modules it means."""
+        return ModuleRules(self.config)
 
     @property
     def kind(self) -> str:
@@ -112,9 +120,12 @@ class AdapterFiles:
 
 def unbound(key: str) -> AdapterBindingError:
     """Return the error for a tensor that has no place in the base."""
-    return AdapterBindingError(
-        f"tensor {key!r} binds to no site of the base; nothing of an adapter is ignored"
+    spelled = (
+        "its name is not as PEFT saves it; `hub adapters import` reads such names"
+        if canonical_name(key) not in (key, PREFIX + key)
+        else "nothing of an adapter is ignored"
     )
+    return AdapterBindingError(f"tensor {key!r} binds to no site of the base; {spelled}")
 
 
 def missing(key: str) -> AdapterBindingError:
@@ -149,8 +160,10 @@ def check_matrix(name: str, tensor: Tensor) -> None:
 def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG_FILE
     try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"it has over {MAX_CONFIG_BYTES:,} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptBlobError(f"{path.name} of {folder.name} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise CorruptBlobError(f"{path.name} of {folder.name} is not a JSON object")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from torch import Tensor
@@ -31,7 +31,9 @@ def read_ia3(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save", "fan_in_fan_out"), "(IA)³")
     vectors: list[VectorPart] = []
     inputs: dict[Site, Tensor] = {}
-    for module, parts in files.by_module(_KEY, target.linears).items():
+    modules = files.by_module(_KEY, target.linears)
+    files.rules.check(modules, target.linears, "ia3_l")
+    for module, parts in modules.items():
         name, values = f"{module}.ia3_l", parts["ia3_l"]
         site = target.linears[module]
         out, width = target.linear_shape(site)
@@ -46,14 +48,10 @@ def read_ia3(files: AdapterFiles, target: Target) -> Contents:
 
 
 def _scales_input(files: AdapterFiles, module: str, values: Tensor) -> bool:
-    """Return whether PEFT scales the input of a module, by its list of names.
-
-    An expression in place of a list is not run: the vector's own shape tells the same.
-    """
-    modules = files.config.get("feedforward_modules")
-    if isinstance(modules, Sequence) and not isinstance(modules, str):
-        return any(module.endswith(str(name)) for name in modules)
-    return values.shape[0] == 1
+    """Return whether PEFT scales the input of a module; without the option, by the vector."""
+    if files.config.get("feedforward_modules") is None:
+        return values.shape[0] == 1
+    return files.rules.fits("feedforward_modules", module)
 
 
 def _scale_inputs(inputs: Mapping[Site, Tensor], target: Target) -> list[VectorPart]:
@@ -62,17 +60,21 @@ def _scale_inputs(inputs: Mapping[Site, Tensor], target: Target) -> list[VectorP
     shared: dict[Site, Tensor] = {}
     for site, values in inputs.items():
         if site.name in _SHARED:
-            readers = [other for other in target.linears.values() if _input(other) == _input(site)]
+            readers = [
+                other
+                for other in target.linears.values()
+                if shared_input(other) == shared_input(site)
+            ]
             for other in readers:
                 if other not in inputs or not bool((inputs[other] == values).all()):
                     raise _refused(site, other)
-            shared[_input(site)] = values
+            shared[shared_input(site)] = values
         else:
             vectors.append(vector(site, "input", values))
     return [*vectors, *(vector(site, "input", values) for site, values in shared.items())]
 
 
-def _input(site: Site) -> Site:
+def shared_input(site: Site) -> Site:
     """Return the address of what a linear reads; the encoder's output is one for all layers."""
     name = _SHARED.get(site.name, site.name)
     return Site(site.stack, 0 if name == CROSS_INPUT else site.layer, name)

@@ -45,10 +45,12 @@ def read_ln_tuning(files: AdapterFiles, target: Target) -> Contents:
     files.refuse(("modules_to_save",), "LN tuning")
     weights = target.weights()
     vectors: list[VectorPart] = []
-    for module, parts in files.by_module(_PEFT_KEY, target.norms).items():
+    modules = files.by_module(_PEFT_KEY, target.norms)
+    files.rules.check(modules, target.norms, "ln_tuning_layers.weight")
+    for module, parts in modules.items():
         names = ("weight",) if target.architecture.norm_kind == "rms" else ("weight", "bias")
         site = _bind(target, module, parts, names, "ln_tuning_layers.")
-        weight, bias = _norm(weights, site)
+        weight, bias = weights_of_norm(weights, site)
         vectors.append(vector(site, "gain", parts["weight"].double() - weight.double()))
         if bias is not None:
             vectors.append(vector(site, "add", parts["bias"].double() - bias.double()))
@@ -68,7 +70,8 @@ def _bind(
     return target.norms[module]
 
 
-def _norm(weights: Checkpoint, site: Site) -> tuple[Tensor, Tensor | None]:
+def weights_of_norm(weights: Checkpoint, site: Site) -> tuple[Tensor, Tensor | None]:
+    """Return a norm's own weight and bias."""
     if site.name == EMBEDDING_NORM:
         return weights.embedding_norm(site.stack)
     return weights.norm(site.stack, None if site.layer == NO_LAYER else site.layer, site.name)

@@ -103,7 +103,7 @@ class Publisher:
             "task_type": "SEQ_2_SEQ_LM",
             "r": 4,
             "lora_alpha": 8,
-            "target_modules": ["q_proj", "v_proj"],
+            "target_modules": ["self_attn.q_proj", "self_attn.v_proj"],
             "bias": "none",
         }
         return self.publish(name, pair, "lora", 4, config, weights)

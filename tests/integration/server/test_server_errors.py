@@ -21,7 +21,6 @@ from hub.errors import (
     HubError,
     InputError,
     LanguageError,
-    OverloadedError,
     PairMismatchError,
     RefError,
     ServerUnreachableError,
@@ -29,6 +28,7 @@ from hub.errors import (
     WrongBaseError,
 )
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from hub.wire_errors import from_status
 
 METHOD = "/adapterhub.v1.TranslationService/TranslateText"
 SHORT = Decoding(max_output_tokens=4)
@@ -49,7 +49,6 @@ def raw(house: Any, method: str, payload: bytes) -> grpc.RpcError:
     ("call", "kind", "told"),
     [
         ({"contents": []}, InputError, "contents is empty"),
-        ({"contents": ["a"] * 10_000}, InputError, "10000 texts in one request; at most 256"),
         ({"source": ""}, LanguageError, "source_language_code is empty"),
         ({"source": "xx"}, LanguageError, "'xx'"),
         ({"target": "klingon"}, LanguageError, "klingon"),
@@ -151,9 +150,33 @@ def test_an_unknown_health_service_is_not_found(house: Any) -> None:
 
 
 def test_a_message_over_the_limit_is_refused(house: Any) -> None:
-    text = "x" * (17 * 2**20)
-    with pytest.raises(OverloadedError, match="larger than max"):
-        house.client.translate([text], "en", "ko")
+    payload = pb.TranslateTextRequest(contents=["x" * (17 * 2**20)]).SerializeToString()
+    error = raw(house, METHOD, payload)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in str(error.details())
+
+
+def test_a_text_that_no_message_can_carry_fails_alone(house: Any) -> None:
+    contents = ["Monday", "x" * (17 * 2**20), "euro", "Seoul"]
+    reply = house.client.translate(contents, "en", "ko", decoding=SHORT)
+    assert [item.error is None for item in reply.items] == [True, False, True, True]
+    error = reply.items[1].error
+    assert isinstance(error, TextError)
+    assert f"{17 * 2**20} bytes; a message may have {16 * 2**20}" in error.message
+    assert error.field == "contents[1]"
+    alone = house.client.translate(contents[2:], "en", "ko", decoding=SHORT)
+    assert tuple(item.text for item in reply.items[2:]) == alone.texts
+
+
+def test_a_call_with_too_many_texts_says_how_many_may_come(house: Any) -> None:
+    request = pb.TranslateTextRequest(
+        contents=["a"] * 10_000, source_language_code="en", target_language_code="ko"
+    )
+    error = raw(house, METHOD, request.SerializeToString())
+    found = from_status(rpc_status.from_call(error))
+    assert isinstance(found, InputError)
+    assert found.message.startswith("10000 texts in one request; at most 256")
+    assert found.metadata["max_contents"] == "256"
 
 
 def test_an_adapter_of_another_pair(house: Any) -> None:

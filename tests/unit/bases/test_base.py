@@ -48,8 +48,11 @@ def test_a_copy_has_the_same_digest_and_a_changed_weight_another(copy: Path):
 def test_a_file_that_differs_from_the_record_is_named(copy: Path):
     record = json.loads((copy / "base.json").read_text(encoding="utf-8"))
     assert "model.safetensors" in record["files"]
-    with (copy / "model.safetensors").open("ab") as weights:
-        weights.write(b"\0")
+    with (copy / "model.safetensors").open("r+b") as weights:
+        weights.seek(-1, 2)
+        last = weights.read(1)[0]
+        weights.seek(-1, 2)
+        weights.write(bytes([last ^ 1]))
     with pytest.raises(CorruptBaseError, match=r"model\.safetensors has sha256"):
         _ = open_base(str(copy)).digest
 

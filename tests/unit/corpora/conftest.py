@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from hub.languages import LanguagePair
 from training.corpora.formats import read_segments
-from training.corpora.segments import Segment
+from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import parse_source
 
 Put = Callable[[str, str | bytes], Path]
@@ -34,9 +33,9 @@ def read() -> Read:
     """Return what reads a source; what the format leaves out is counted in `skipped`."""
 
     def segments(
-        spec: object, pair: str = "en-ko", skipped: Counter[str] | None = None
+        spec: object, pair: str = "en-ko", skipped: Skipped | None = None
     ) -> list[Segment]:
-        counts = Counter[str]() if skipped is None else skipped
+        counts = Skipped() if skipped is None else skipped
         return list(read_segments(parse_source(str(spec)), LanguagePair.parse(pair), counts))
 
     return segments

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
 from xml.sax.saxutils import escape
 
 import pytest
@@ -13,6 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
 from hub.errors import CorpusError, CorpusNotFoundError
+from training.corpora.segments import Skipped
 
 PAIRS = [
     ("Hello & <goodbye>", "안녕 & <잘 가>"),
@@ -20,6 +20,8 @@ PAIRS = [
     ("one\u2028two\u0085three", "하나\u2028둘\u0085셋"),
     ("a 🙂", "나 🙂"),
 ]
+# What a reader makes of them: a segment is one line.
+READ = [*PAIRS[:2], ("one two three", "하나 둘 셋"), PAIRS[3]]
 
 
 def texts(segments) -> list[tuple[str, str]]:
@@ -90,13 +92,13 @@ CONTENTS = {
 def test_a_round_trip(put, read, name: str, suffix: str) -> None:
     data = CONTENTS[name].encode()
     pack = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}.get(suffix, bytes)
-    assert texts(read(put(name + suffix, pack(data)))) == PAIRS
+    assert texts(read(put(name + suffix, pack(data)))) == READ
 
 
 @pytest.mark.parametrize("name", ["a.tmx", "a.xlf", "b.xliff"])
 def test_the_same_file_serves_the_opposite_direction(put, read, name: str) -> None:
     found = texts(read(put(name, CONTENTS[name]), "ko-en"))
-    assert found == [(target, source) for source, target in PAIRS]
+    assert found == [(target, source) for source, target in READ]
 
 
 def test_segments_say_where_they_stand(put, read) -> None:
@@ -153,7 +155,7 @@ def test_moses_files_are_told_by_language(put, read, tmp_path, names, spec: str)
         put(name, "".join(pair[side] + "\n" for pair in PAIRS))
     place = spec.replace("{}", f"{tmp_path}/c").replace("{{", "{").replace("}}", "}")
     found = read(place if "moses:" in place else f"{tmp_path}/{place}")
-    assert texts(found) == PAIRS
+    assert texts(found) == READ
 
 
 def test_moses_files_may_be_compressed_each_in_its_way(put, read, tmp_path) -> None:
@@ -179,14 +181,14 @@ def test_a_line_separator_does_not_put_moses_files_out_of_step(put, read, tmp_pa
     put("c.en", "a\u2028b\nc\n")
     put("c.ko", "가\n나\n")
     assert len("a\u2028b\nc\n".splitlines()) == 3
-    assert texts(read(tmp_path / "c")) == [("a\u2028b", "가"), ("c", "나")]
+    assert texts(read(tmp_path / "c")) == [("a b", "가"), ("c", "나")]
 
 
 # TMX
 
 
 def test_the_pair_is_picked_out_of_many_languages(put, read) -> None:
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     units = [
         [("de", "eins"), ("ko-KR", "하나"), ("en", "one")],
         [("de", "zwei"), ("en", "two")],
@@ -197,14 +199,20 @@ def test_the_pair_is_picked_out_of_many_languages(put, read) -> None:
     assert skipped == {"without both languages": 1}
 
 
-def test_the_nearest_variant_is_taken_and_equals_are_refused(put, read) -> None:
+def test_the_nearest_variant_is_taken_and_equals_are_left_out(put, read) -> None:
     exact = [[("en-GB", "colour"), ("en-US", "color"), ("ko", "색")]]
     assert texts(read(put("a.tmx", tmx(exact)))) == [("color", "색")]
     assert texts(read(put("a.tmx", tmx(exact)), "en_GB-ko")) == [("colour", "색")]
     for tags in (("en-GB", "en-AU"), ("en", "en-US")):
-        units = [[(tags[0], "a"), (tags[1], "b"), ("ko", "색")]]
-        with pytest.raises(CorpusError, match=r"a\.tmx:3: the unit's variants .* are all 'en'"):
-            read(put("a.tmx", tmx(units)))
+        skipped = Skipped()
+        several = [(tags[0], "a"), (tags[1], "b"), ("ko", "색")]
+        found = read(put("a.tmx", tmx([several, [("en", "one"), ("ko", "하나")]])), skipped=skipped)
+        assert texts(found) == [("one", "하나")]
+        assert skipped == {"with several variants of one language": 1}
+        with pytest.raises(CorpusError, match="1 with several variants of one language"):
+            read(put("a.tmx", tmx([several])))
+        chosen = read(put("a.tmx", tmx([several])).as_posix() + f"#source={tags[1]}")
+        assert texts(chosen) == [("b", "색")]
 
 
 def test_a_file_without_the_pair_says_what_it_has(put, read) -> None:
@@ -223,14 +231,14 @@ def test_inline_tags_are_flattened(put, read) -> None:
 
 def test_utf_16_is_fine_in_xml(put, read) -> None:
     text = plain_tmx().replace('version="1.0"', 'version="1.0" encoding="UTF-16"')
-    assert texts(read(put("a.tmx", text.encode("utf-16")))) == PAIRS
+    assert texts(read(put("a.tmx", text.encode("utf-16")))) == READ
 
 
 # XLIFF
 
 
 def test_xliff_inline_tags_and_open_units(put, read) -> None:
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     units = (
         "<trans-unit id='1'><source>A <g id='1'>bold</g> <x id='2'/>move<ph>&lt;br/&gt;</ph>"
         "</source><target>대담한 <mrk mtype='seg'>수</mrk></target></trans-unit>"
@@ -240,9 +248,10 @@ def test_xliff_inline_tags_and_open_units(put, read) -> None:
     )
     text = xliff12(()).replace("<body>", f"<body>{units}")
     assert texts(read(put("a.xlf", text), skipped=skipped)) == [("A bold move", "대담한 수")]
-    assert skipped == {"untranslated": 2}
+    assert skipped == {"untranslated": 1, "in a state that needs work": 1}
     two = xliff20([("a", "가")]).replace("<segment>", "<segment state='initial'>", 1)
-    assert texts(read(put("b.xlf", two), skipped=skipped)) == []
+    with pytest.raises(CorpusError, match="1 in a state that needs work"):
+        read(put("b.xlf", two))
     pc = xliff20([("a", "가")]).replace("<source>a<", "<source>a <pc id='1'>b</pc><ph id='2'/><")
     assert texts(read(put("b.xlf", pc))) == [("a b", "가")]
 
@@ -271,13 +280,13 @@ def test_po_messages(put, read) -> None:
     made = catalogue()
     for source, target in PAIRS:
         made.add(source, target, context="menu" if source == "a 🙂" else None)
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     made.add("fuzzy one", "흐림", flags=("fuzzy",))
     made.add("open", "")
     made.add("long\nline", "긴\n줄")
     data = po(made) + b'\n#~ msgid "gone"\n#~ msgstr "\xea\xb0\x80"\n'
     found = read(put("ko.po", data), skipped=skipped)
-    assert texts(found) == [*PAIRS, ("long line", "긴 줄")]
+    assert texts(found) == [*READ, ("long line", "긴 줄")]
     assert skipped == {"fuzzy": 1, "untranslated": 1, "obsolete": 1}
     lines = data.decode().split("\n")
     assert [lines[segment.line - 1][:5] for segment in found if segment.source == '"quoted"'] == [
@@ -319,10 +328,10 @@ def test_saved_datasets(read, rows, tmp_path) -> None:
     datasets.DatasetDict({"dev": made}).save_to_disk(tmp_path / "dict")
     made.to_parquet(tmp_path / "a.parquet")
     made.to_json(tmp_path / "a.json")
-    assert texts(read(tmp_path / "one")) == PAIRS
-    assert texts(read(f"hf:{tmp_path}/dict#split=dev")) == PAIRS
-    assert texts(read(tmp_path / "a.parquet")) == PAIRS
-    assert texts(read(tmp_path / "a.json")) == PAIRS
+    assert texts(read(tmp_path / "one")) == READ
+    assert texts(read(f"hf:{tmp_path}/dict#split=dev")) == READ
+    assert texts(read(tmp_path / "a.parquet")) == READ
+    assert texts(read(tmp_path / "a.json")) == READ
     with pytest.raises(CorpusError, match="no split 'train' among: dev"):
         read(tmp_path / "dict")
     with pytest.raises(CorpusError, match=r"one:1: no key for 'de' among: en, ko"):
@@ -333,7 +342,7 @@ def test_a_folder_of_parquet_files(read, rows, tmp_path) -> None:
     datasets = pytest.importorskip("datasets")
     (tmp_path / "parts").mkdir()
     datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "parts" / "train-0.parquet")
-    assert texts(read(tmp_path / "parts")) == PAIRS
+    assert texts(read(tmp_path / "parts")) == READ
 
 
 def test_a_dataset_out_of_reach(read, tmp_path) -> None:

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 import tracemalloc
-from collections import Counter
 
 import pytest
 
@@ -14,6 +13,7 @@ from hub.errors import CorpusError
 from hub.languages import LanguagePair
 from training.corpora.collect import collect
 from training.corpora.plan import CorpusRequest, plan_corpus
+from training.corpora.segments import Skipped
 from training.corpora.xml_stream import MAX_DEPTH
 
 TU = '<tu><tuv xml:lang="en"><seg>{}</seg></tuv><tuv xml:lang="ko"><seg>나</seg></tuv></tu>'
@@ -39,8 +39,12 @@ BAD = {
     "huge-int.jsonl": ('{"source": ' + "9" * 5000 + "}", ":1: not JSON: "),
     "surrogate.jsonl": ('{"source": "\\ud800", "target": "a"}', ":1: a lone surrogate"),
     "dtd.tmx": (
-        '<!DOCTYPE tmx SYSTEM "http://127.0.0.1:9/tmx14.dtd">\n' + TMX.format(TU.format("a")),
-        ":1: a document type declaration (<!DOCTYPE tmx>): DTDs and entities are refused",
+        '<!DOCTYPE tmx SYSTEM "http://127.0.0.1:9/tmx14.dtd">\n' + TMX.format(TU.format("a&nbsp;")),
+        ":4: &nbsp; is declared nowhere but in a DTD, which is not fetched",
+    ),
+    "parameter.tmx": (
+        '<!DOCTYPE tmx [<!ENTITY % p SYSTEM "http://127.0.0.1:9/x"> %p;]>\n' + TMX.format(""),
+        ":1: a document type declaration that declares something (<!DOCTYPE tmx […]>)",
     ),
     "xxe.tmx": (
         '<?xml version="1.0"?>\n<!DOCTYPE tmx [<!ENTITY x SYSTEM "file:///etc/passwd">]>\n'
@@ -49,7 +53,7 @@ BAD = {
     ),
     "laughs.xlf": (
         f'<!DOCTYPE xliff [<!ENTITY l0 "ha">\n{LAUGHS}]>\n' + XLF.format("", "&l9;"),
-        ":1: a document type declaration (<!DOCTYPE xliff>)",
+        ":1: a document type declaration that declares something (<!DOCTYPE xliff […]>)",
     ),
     "undeclared.tmx": (TMX.format(TU.format("&nbsp;")), ":3: not well-formed XML: undefined ent"),
     "cut.tmx": (TMX.format(TU.format("a"))[:-20], ":3: not well-formed XML: unclosed token"),
@@ -60,21 +64,41 @@ BAD = {
         ":3: not well-formed XML",
     ),
     "deep.tmx": (TMX.format("<a>" * 1000), f":3: elements nested deeper than {MAX_DEPTH}"),
-    "html.tmx": ("<html><p>no</p></html>", ":1: not TMX"),
+    "html.tmx": ("<html><p>no</p></html>", ":1: an HTML page"),
+    "page.tmx": ("<!DOCTYPE html>\n<html><body><br></html>", ":1: an HTML page"),
+    "own-encoding.tmx": (
+        '<?xml version="1.0" encoding="x-own"?>\n' + TMX.format(""),
+        ":1: the file says that it is in 'x-own', which is no known encoding",
+    ),
+    "escape.tmx": (
+        '<?xml version="1.0" encoding="unicode_escape"?>\n' + TMX.format(""),
+        ":1: the file says that it is in 'unicode_escape', which is no known encoding",
+    ),
+    "euc-kr.tmx": (
+        b'<?xml version="1.0" encoding="EUC-KR"?>\n'
+        + TMX.format("@").encode().replace(b"@", b"\xff"),
+        ":1: after this line, bytes that are not cp949",
+    ),
+    "upper.tmx": (TMX.format(TU.format("a").replace("tu>", "TU>")), ": there is no unit in it"),
     "empty.tmx": ("", ":1: not well-formed XML: no element found"),
     "binary.tmx": (b"\x89PNG\r\n\x1a\n\0\0", ":1: not well-formed XML"),
     "tmx.xlf": (TMX.format(""), ":1: not XLIFF"),
-    "no-target.xlf": (XLF.format("", ""), ":2: the file does not say its target language"),
+    "no-units.xlf": (XLF.format("", ""), ": there is no unit in it"),
+    "no-source.xlf": (
+        "<xliff><file><body>\n<trans-unit id='1'><source>a</source><target>b</target></trans-unit>"
+        "</body></file></xliff>",
+        ":2: the file does not say its source language; say #source=en&target=ko",
+    ),
     "broken.po": ('msgid "a"\nmsgstr "나"\n\nnonsense here\n', ":4: not a PO catalogue"),
     "no-str.po": (
         'msgid "a"\n\nmsgid "b"\nmsgstr "c"\n',
-        ":1: not a PO catalogue: missing msgstr for",
+        ":1: not a PO catalogue: an entry without msgstr",
     ),
     "charset.po": (
-        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=EUC-KR\\n"\n',
-        ":3: the catalogue says it is in EUC-KR, which is not UTF-8",
+        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=X-OWN\\n"\n',
+        ": the catalogue says it is in 'X-OWN', which is no known charset",
     ),
-    "binary.po": (b"\xde\x12\x04\x95\0\0\0\0", ":1: byte"),
+    "binary.po": (b"\xde\x12\x04\x95\0\0\0\0", ":1: not a PO catalogue"),
     "latin1.tsv": (b"a\tb\ncaf\xe9\tb\n", ":2: byte 4 (0xe9) is not valid UTF-8"),
 }
 
@@ -169,5 +193,5 @@ def test_parameter_entities_do_not_help(put, no_network) -> None:
 def test_a_record_that_changes_its_keys_is_read_by_its_own(put, read) -> None:
     lines = [{"source": "a", "target": "b"}, {"en": "c", "ko": "d"}]
     path = put("a.jsonl", "\n".join(json.dumps(line) for line in lines))
-    found = read(path, skipped=Counter())
+    found = read(path, skipped=Skipped())
     assert [(s.source, s.target) for s in found] == [("a", "b"), ("c", "d")]

@@ -53,7 +53,7 @@ def test_a_source_is_read_from_its_text(text, path, kind, weight, options) -> No
     [
         ("0@a.tsv", "weight 0 must be above 0 and at most 100"),
         ("101@a.tsv", "at most 100"),
-        ("a.tmx#columns=1,2", "tmx has no option 'columns'; it has none"),
+        ("a.tmx#columns=1,2", "tmx has no option 'columns'; it has source, target"),
         ("a.tsv#split=train", "tsv has no option 'split'; it has columns, header"),
         ("#columns=1,2", "moses has no option"),
         ("tsv:#columns=1,2", "no path"),

@@ -224,9 +224,9 @@ RULED = (
 def test_every_kind_of_adapter_runs_on_products_of_one_number_of_rows(lab: Any, zoo: Any) -> None:
     """The precision of a GPU, run on a CPU."""
     plain = zoo.engine(lab, "float32")
-    weights = Checkpoint(zoo.base.folder, find_family(zoo.base.config), plain.architecture)
+    weights = Checkpoint(zoo.base, find_family(zoo.base.config))
     model = build_model(weights, FixedFloatPrecision("float32", torch.float32))
-    engine = Engine(model, plain._banks, plain._reader, plain._digest, 64)
+    engine = Engine(model, plain._banks, plain._reader, plain._base, 64)
     requests = lab.forced(len(zoo.slots), seed=40, slots=zoo.slots)
     bare = plain.forced_logits([replace(request, slot=0) for request in requests])
     expected = plain.forced_logits(requests)
@@ -277,7 +277,7 @@ def meta_engine(host: Engine, folders: Sequence[Path]) -> Engine:
     """An engine whose weights, adapters and caches are on a device without memory."""
     banks = Banks(host.architecture, 32, 0, META)
     model = moved(host._model, META)
-    engine = Engine(model, banks, host._reader, host._digest, 64, META, lambda run: run)
+    engine = Engine(model, banks, host._reader, host._base, 64, META, lambda run: run)
     for slot, folder in enumerate(folders, start=1):
         engine.place(slot, engine.read_adapter(folder))
     return engine
@@ -334,7 +334,7 @@ def test_no_operation_of_other_families_mixes_devices(
     """With the products of a GPU, which have one number of rows."""
     base = lab.base(lab.model(seed=3, family=family))
     host = lab.engine(base, quantization)
-    weights = Checkpoint(base.folder, find_family(base.config), host.architecture)
+    weights = Checkpoint(base, find_family(base.config))
     host._model = build_model(weights, find_precision(quantization, META), META)
     engine = meta_engine(host, ())
     assert isinstance(engine._model.decoder[0].feed_forward.fc1, FixedLinear)

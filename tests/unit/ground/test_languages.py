@@ -15,7 +15,9 @@ from hub.language_tables import FLORES_200, M2M_100, MBART_50
 from hub.languages import (
     AMBIGUOUS,
     LanguagePair,
+    broader,
     canonical,
+    choose,
     flores_code,
     m2m_code,
     mbart_code,
@@ -154,7 +156,61 @@ def test_a_region_chooses_the_script_for_nllb() -> None:
     assert flores_code("en-GB") == "eng_Latn"
 
 
+# Hand-made after RFC 4647, section 3.4, on canonical tags.
+def test_broader_tags_are_the_lookup_of_rfc_4647() -> None:
+    assert broader("zh-Hant-HK") == ("zh-Hant-HK", "zh-Hant", "zh")
+    assert broader("en") == ("en",)
+    assert broader("nb") == ("nb", "no")
+
+
+@pytest.mark.parametrize(
+    ("language", "known", "expected"),
+    [
+        ("en-GB", "de en", "en"),
+        ("de_AT", "de en", "de"),
+        ("pt-PT", "pt", "pt"),
+        ("pt-PT", "pt pt-PT", "pt-PT"),
+        ("zh-CN", "zh", "zh"),
+        ("zh_TW", "zh", "zh"),
+        ("zh-HK", "zh-Hans zh-Hant", "zh-Hant"),
+        ("zh", "en zh-Hans", "zh-Hans"),
+        ("fr_CA", "fr", "fr"),
+        ("es-419", "es", "es"),
+        ("nb", "no", "no"),
+        ("no", "nb sv", "nb"),
+        ("sr-Latn", "sr", "sr"),
+    ],
+)
+def test_a_base_serves_a_language_as_one_of_its_own(
+    language: str, known: str, expected: str
+) -> None:
+    assert choose(language, known.split(), "the base") == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "known", "told"),
+    [
+        ("zh", "zh-Hans zh-Hant", "ambiguous here; choose one of zh-Hans, zh-Hant"),
+        ("no", "nb nn", "ambiguous here; choose one of nb, nn"),
+        ("nn", "no", "the base has no language 'nn'; it has: no"),
+        ("sr-Latn", "sr-Cyrl", "no language 'sr-Latn'"),
+        ("ko", "de en", "no language 'ko'; it has: de, en"),
+    ],
+)
+def test_a_base_refuses_what_it_would_have_to_guess(language: str, known: str, told: str) -> None:
+    with pytest.raises(LanguageError, match=told):
+        choose(language, known.split(), "the base")
+
+
 class TestPairs:
+    def test_a_pair_serves_itself_and_its_varieties(self) -> None:
+        plain, british = LanguagePair.parse("en-ko"), LanguagePair.parse("en_GB-ko")
+        assert plain.serves(plain)
+        assert plain.serves(british)
+        assert not british.serves(plain)
+        assert not british.serves(LanguagePair.parse("en_AU-ko"))
+        assert not plain.serves(plain.reverse)
+
     def test_parse_and_print(self) -> None:
         pair = LanguagePair.parse("eng_Latn-ko_KR")
         assert (pair.source, pair.target, str(pair)) == ("en", "ko", "en-ko")

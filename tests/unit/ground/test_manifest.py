@@ -160,3 +160,46 @@ def test_evidence_comes_back_as_it_was() -> None:
     assert manifest.comparison("ter", "other:1") is manifest.comparison("bleu") is None
     with pytest.raises(CorruptBlobError, match=r"comparisons\.0\.p_value"):
         read(comparisons=[comparison | {"p_value": 1.5}])
+
+
+def imported(**changes: Any) -> dict[str, Any]:
+    known = facts(origin={"kind": "imported", "source": "team/en-ko@abc", "digest": DIGEST})
+    del known["corpus"], known["recipe_digest"], known["seed"]
+    return known | {"scores": []} | changes
+
+
+def test_an_imported_adapter_says_what_is_not_known() -> None:
+    manifest = AdapterManifest.from_json(json.dumps(imported()))
+    assert (manifest.corpus, manifest.recipe_digest, manifest.seed) == (None, None, None)
+    plain = json.loads(manifest.to_json())
+    assert plain["corpus"] is plain["recipe_digest"] is plain["seed"] is None
+    assert plain["origin"] == imported()["origin"]
+    assert AdapterManifest.from_json(manifest.to_json()) == manifest
+    assert manifest != AdapterManifest.from_json(json.dumps(imported(seed=0)))
+
+
+def test_a_merged_adapter_names_its_parents() -> None:
+    parents = [{"ref": "a:1", "digest": DIGEST, "weight": 0.7}]
+    manifest = AdapterManifest.from_json(
+        json.dumps(imported(origin={"kind": "merged", "parents": parents}))
+    )
+    assert manifest.origin is not None
+    assert manifest.origin.parents[0].weight == 0.7
+    assert json.loads(manifest.to_json())["origin"] == {"kind": "merged", "parents": parents}
+
+
+@pytest.mark.parametrize("field", ["corpus", "recipe_digest", "seed"])
+def test_a_trained_adapter_knows_its_making(field: str) -> None:
+    with pytest.raises(CorruptBlobError, match=f"{field} is missing"):
+        read(**{field: None})
+
+
+def test_a_trained_manifest_keeps_its_bytes() -> None:
+    assert "origin" not in read().to_json()
+    assert json.loads(read(seed=0).to_json())["seed"] == 0
+
+
+@pytest.mark.parametrize("origin", [{"kind": "imported"}, {"kind": "merged"}, {"kind": "found"}])
+def test_an_origin_says_what_its_kind_needs(origin: dict[str, Any]) -> None:
+    with pytest.raises(CorruptBlobError, match="origin"):
+        AdapterManifest.from_json(json.dumps(imported(origin=origin)))

@@ -93,9 +93,27 @@ def test_location_must_be_a_local_folder(location: str) -> None:
 def test_location_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for location in ("~/r", f"file://{tmp_path}/r", "r", tmp_path / "r"):
+    uris = (f"file://{tmp_path}/r", f"file:{tmp_path}/r", f"file://localhost{tmp_path}/%72")
+    for location in ("~/r", *uris, "r", tmp_path / "r"):
         with Registry.open(location) as registry:
             assert registry.root == tmp_path / "r"
+
+
+@pytest.mark.parametrize(
+    "name", ["per%20cent", "q?mark", "ha#sh", "a b", "user:pw@host", "한국", "[x]", "%41", "a&b=c"]
+)
+def test_any_character_may_be_in_the_folders_name(
+    tmp_path: Path, name: str, adapter: Write
+) -> None:
+    with Registry.open(tmp_path / name) as registry:
+        published = registry.publish(adapter(), "a")
+    assert [path.name for path in tmp_path.glob("*/catalog.sqlite3")] == ["catalog.sqlite3"]
+    assert (tmp_path / name / "catalog.sqlite3").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {name, "en-ko.lora.0"}
+    with Registry.open((tmp_path / name).as_uri()) as registry:
+        assert registry.root == tmp_path / name
+        assert registry.resolve("a") == published
+        assert registry.fsck().findings == ()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuchdb://x", "postgresql+nosuch://h/d"])

@@ -74,7 +74,20 @@ def test_refusals_name_field_value_and_limit(
 
 
 @pytest.mark.parametrize(
-    "text", ["a", " a ", "a\tb\r\n", "日本語", "\u202eabc", "x" * 20, "\ufffe"]
+    "text",
+    [
+        "a",
+        " a ",
+        "a\tb\r\n",
+        "a\x0bb\x0cc\x85d",
+        "a\u200b",
+        "❤\ufe0f",
+        "\u0600",
+        "日本語",
+        "\u202eabc",
+        "x" * 20,
+        "\ufffe",
+    ],
 )
 def test_texts_that_can_be_translated(text: str) -> None:
     assert check_text(text, LIMITS) is None
@@ -84,7 +97,13 @@ def test_texts_that_can_be_translated(text: str) -> None:
     ("text", "told"),
     [
         ("", "empty or blank"),
-        (" \t\n\u3000\u00a0", "empty or blank"),
+        (" \t\n\u3000\u00a0", "empty or blank; leave"),
+        ("\u200b", r"blank \(it holds U\+200B and no other characters\); leave it out"),
+        ("\ufeff \u00ad\n\u2060", r"blank \(it holds U\+FEFF, U\+00AD, U\+2060 and no other"),
+        ("\u200e\u200f\u202a\u202b\u2069", r"U\+200E, U\+200F, U\+202A, U\+202B, … and no other"),
+        ("\u200d", "empty or blank"),
+        ("\ufe0f", "empty or blank"),
+        ("\x00", "empty or blank"),
         ("x" * 21, "21 characters; at most 20"),
         ("ab\x00c", r"U\+0000 at position 2"),
         ("\x1b[31m", r"U\+001B at position 0"),

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from server.messages import Candidate, Flag
-from server.quality import judge, measure, repetition
+from server.quality import (
+    judge,
+    judge_unknown,
+    measure,
+    repetition,
+    text_tokens,
+    unknown_characters,
+)
 
 
 def candidate(*tokens: int, finished: bool = True, log_probability: float = -3.0) -> Candidate:
@@ -72,3 +79,40 @@ def test_length_ratio_counts_only_for_texts_of_some_length(
 
 def test_an_empty_output_for_a_long_source_is_flagged() -> None:
     assert Flag.LENGTH_RATIO in flags(tuple(range(9)), candidate())
+
+
+def test_the_unknown_token_is_flagged_on_the_side_that_has_it() -> None:
+    assert judge_unknown((1, 3, 2), candidate(5, 6), unk_id=3) == (Flag.UNKNOWN_CHARACTERS,)
+    assert judge_unknown((1, 2), candidate(5, 3), unk_id=3) == (Flag.UNKNOWN_TOKEN,)
+    assert judge_unknown((3,), candidate(3), unk_id=3) == (
+        Flag.UNKNOWN_CHARACTERS,
+        Flag.UNKNOWN_TOKEN,
+    )
+    assert judge_unknown((1, 2), candidate(5, 6), unk_id=3) == ()
+
+
+def test_unknown_characters_are_named_once_in_order_and_only_a_few() -> None:
+    def encode(text: str) -> list[int]:
+        return [9, *(7 if character.isascii() else 3 for character in text), 2]
+
+    assert unknown_characters("a鬱b 龘鬱", encode, unk_id=3) == ("鬱", "龘")
+    assert unknown_characters("abc", encode, unk_id=3) == ()
+    assert unknown_characters("e\u0301", encode, unk_id=3) == ("\u00e9",)
+    many = "".join(chr(0x4E00 + index) for index in range(100))
+    assert "".join(unknown_characters(many, encode, unk_id=3)) == many[:8]
+
+
+@pytest.mark.parametrize(
+    ("source", "empty"),
+    [
+        ((90, 5, 6, 7, 2), (90, 2)),  # M2M-100, NLLB: language, text, end
+        ((5, 6, 7, 2, 90), (2, 90)),  # mBART: text, end, language
+        ((5, 6, 7, 2), (2,)),  # Marian with one target, mT5
+        ((80, 81, 82, 5, 6, 7, 2), (80, 81, 82, 2)),  # T5: words that ask for the pair
+    ],
+)
+def test_the_layouts_own_tokens_are_not_the_texts(
+    source: tuple[int, ...], empty: tuple[int, ...]
+) -> None:
+    assert text_tokens(source, empty) == (5, 6, 7)
+    assert text_tokens(empty, empty) == ()

@@ -39,8 +39,9 @@ def version(pair: str = "en-ko", base: str = OUR_BASE) -> AdapterVersion:
     return AdapterVersion("en-ko.lora", 3, DIGEST, manifest, 99, now, {})
 
 
-def router(resolve: Callable[[str], AdapterVersion]) -> Router:
-    return Router(resolve, frozenset({"en", "ko", "de"}), "some-base", OUR_BASE)
+def router(resolve: Callable[[str], AdapterVersion], languages: str = "en ko de") -> Router:
+    known = frozenset(languages.split())
+    return Router(resolve, known, "some-base", OUR_BASE, OUR_BASE.__eq__)
 
 
 def never(ref: str) -> AdapterVersion:
@@ -95,6 +96,39 @@ def test_bad_languages_name_the_field(source: str, target: str, field: str, told
 def test_an_adapter_of_another_pair_is_refused() -> None:
     with pytest.raises(PairMismatchError, match="translates en-ko, not en-de"):
         router(lambda ref: version()).route("en", "de", "x")
+
+
+@pytest.mark.parametrize("source", ["en-GB", "en_AU", "en-Latn-IE", "en-US", "eng_Latn"])
+def test_a_variety_is_served_by_the_base_and_by_the_languages_adapter(source: str) -> None:
+    for adapter in ("", "x"):
+        route = router(lambda ref: version()).route(source, "ko-KP", adapter)
+        assert str(route.pair) == "en-ko"
+
+
+def test_an_adapter_for_a_variety_serves_that_variety_alone() -> None:
+    with_portuguese = router(lambda ref: version("en-pt_PT"), "en pt")
+    for target in ("pt-PT", "pt_PT"):
+        assert str(with_portuguese.route("en-GB", target, "x").pair) == "en-pt_PT"
+        assert str(with_portuguese.route("en", target, "").pair) == "en-pt"
+    for target in ("pt", "pt-BR", "pt-AO"):
+        with pytest.raises(PairMismatchError, match=r"translates en-pt_PT, not .*ask for en-pt_PT"):
+            with_portuguese.route("en", target, "x")
+
+
+def test_two_varieties_of_one_language_need_an_adapter() -> None:
+    chinese = router(lambda ref: version("zh_Hans-zh_Hant"), "en zh")
+    with pytest.raises(LanguageError, match="one language 'zh' for both 'zh-Hans' and 'zh-Hant'"):
+        chinese.route("zh-CN", "zh-TW", "")
+    assert str(chinese.route("zh-CN", "zh-TW", "x").pair) == "zh_Hans-zh_Hant"
+    assert str(chinese.route("zh-HK", "en", "").pair) == "zh-en"
+
+
+def test_what_a_base_may_mean_by_a_language_is_never_guessed() -> None:
+    both = router(never, "en zh-Hans zh-Hant")
+    with pytest.raises(LanguageError, match="choose one of zh-Hans, zh-Hant") as caught:
+        both.route("en", "zh", "")
+    assert caught.value.field == "target_language_code"
+    assert str(both.route("en", "zh_HK", "").pair) == "en-zh_Hant"
 
 
 def test_an_adapter_of_another_base_is_refused() -> None:

@@ -224,7 +224,7 @@ def test_card_has_the_evidence_and_nothing_of_this_machine(
         "licence not stated",
         "Unicode-3.0",
         made_on.processor,
-        f"torch {torch.__version__}",
+        f"torch {made_on.libraries['torch']}",
         "bfloat16 products",
         make_recipe().digest,
     ):

@@ -100,7 +100,7 @@ def test_checkpointing_gives_the_same_gradients(
     assert all(torch.equal(kept[key], recomputed[key]) for key in kept)
     assert kept.keys() == recomputed.keys()
     assert any(bool(gradient.any()) for gradient in kept.values())
-    assert fewer < tensors / 2, "the logits, which are most of the numbers, are kept by both"
+    assert fewer < 0.6 * tensors, "the logits, which are most of the numbers, are kept by both"
 
 
 def test_dropout_follows_from_the_place_of_the_batch(

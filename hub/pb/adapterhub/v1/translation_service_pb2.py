@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'adapterhub/v1/translation_service.proto\x12\radapterhub.v1\x1a\x17google/rpc/status.proto\"\xd4\x01\n\x14TranslateTextRequest\x12\x10\n\x08\x63ontents\x18\x01 \x03(\t\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\x30\n\x08\x64\x65\x63oding\x18\x14 \x01(\x0b\x32\x1e.adapterhub.v1.DecodingOptions\x12\x18\n\x10num_alternatives\x18\x15 \x01(\x05\"\x9d\x01\n\x0f\x44\x65\x63odingOptions\x12\x16\n\tbeam_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_beam_sizeB\x14\n\x12_max_output_tokensB\x11\n\x0f_length_penalty\"\x88\x02\n\x15TranslateTextResponse\x12\x30\n\x0ctranslations\x18\x01 \x03(\x0b\x32\x1a.adapterhub.v1.Translation\x12#\n\x05usage\x18\n \x01(\x0b\x32\x14.adapterhub.v1.Usage\x12.\n\x07timings\x18\x0b \x01(\x0b\x32\x1d.adapterhub.v1.RequestTimings\x12,\n\nbase_model\x18\x0c \x01(\x0b\x32\x18.adapterhub.v1.BaseModel\x12\x1c\n\x14source_language_code\x18\r \x01(\t\x12\x1c\n\x14target_language_code\x18\x0e \x01(\t\"\xb4\x02\n\x0bTranslation\x12\x17\n\x0ftranslated_text\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x64\x61pter_version\x18\x05 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x06 \x01(\t\x12.\n\x07quality\x18\x07 \x01(\x0b\x32\x1d.adapterhub.v1.QualitySignals\x12(\n\x08warnings\x18\x08 \x03(\x0e\x32\x16.adapterhub.v1.Warning\x12\"\n\x06status\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x12+\n\x07timings\x18\n \x01(\x0b\x32\x1a.adapterhub.v1.ItemTimings\x12\x30\n\x0c\x61lternatives\x18\x0b \x03(\x0b\x32\x1a.adapterhub.v1.Alternative\"f\n\x0b\x41lternative\x12\x17\n\x0ftranslated_text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x1c\n\x14mean_log_probability\x18\x03 \x01(\x01\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"X\n\x0eQualitySignals\x12\x1c\n\x14mean_log_probability\x18\x01 \x01(\x01\x12\x14\n\x0clength_ratio\x18\x02 \x01(\x01\x12\x12\n\nrepetition\x18\x03 \x01(\x01\"z\n\x0bItemTimings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tencode_ms\x18\x02 \x01(\x01\x12\x11\n\tdecode_ms\x18\x03 \x01(\x01\x12\x12\n\nbatch_rows\x18\x04 \x01(\x05\x12\x1f\n\x17\x62\x61tch_distinct_adapters\x18\x05 \x01(\x05\"I\n\x0eRequestTimings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08route_ms\x18\x02 \x01(\x01\x12\x13\n\x0btokenize_ms\x18\x03 \x01(\x01\"N\n\x05Usage\x12\x18\n\x10input_characters\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"?\n\tBaseModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x14\n\x0cquantization\x18\x03 \x01(\t*k\n\x07Warning\x12\x17\n\x13WARNING_UNSPECIFIED\x10\x00\x12\x15\n\x11WARNING_TRUNCATED\x10\x01\x12\x16\n\x12WARNING_REPETITION\x10\x02\x12\x18\n\x14WARNING_LENGTH_RATIO\x10\x03\x32p\n\x12TranslationService\x12Z\n\rTranslateText\x12#.adapterhub.v1.TranslateTextRequest\x1a$.adapterhub.v1.TranslateTextResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'adapterhub/v1/translation_service.proto\x12\radapterhub.v1\x1a\x17google/rpc/status.proto\"\xd4\x01\n\x14TranslateTextRequest\x12\x10\n\x08\x63ontents\x18\x01 \x03(\t\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\x30\n\x08\x64\x65\x63oding\x18\x14 \x01(\x0b\x32\x1e.adapterhub.v1.DecodingOptions\x12\x18\n\x10num_alternatives\x18\x15 \x01(\x05\"\x9d\x01\n\x0f\x44\x65\x63odingOptions\x12\x16\n\tbeam_size\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_beam_sizeB\x14\n\x12_max_output_tokensB\x11\n\x0f_length_penalty\"\x88\x02\n\x15TranslateTextResponse\x12\x30\n\x0ctranslations\x18\x01 \x03(\x0b\x32\x1a.adapterhub.v1.Translation\x12#\n\x05usage\x18\n \x01(\x0b\x32\x14.adapterhub.v1.Usage\x12.\n\x07timings\x18\x0b \x01(\x0b\x32\x1d.adapterhub.v1.RequestTimings\x12,\n\nbase_model\x18\x0c \x01(\x0b\x32\x18.adapterhub.v1.BaseModel\x12\x1c\n\x14source_language_code\x18\r \x01(\t\x12\x1c\n\x14target_language_code\x18\x0e \x01(\t\"\xd0\x02\n\x0bTranslation\x12\x17\n\x0ftranslated_text\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x64\x61pter_version\x18\x05 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x06 \x01(\t\x12.\n\x07quality\x18\x07 \x01(\x0b\x32\x1d.adapterhub.v1.QualitySignals\x12(\n\x08warnings\x18\x08 \x03(\x0e\x32\x16.adapterhub.v1.Warning\x12\"\n\x06status\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x12+\n\x07timings\x18\n \x01(\x0b\x32\x1a.adapterhub.v1.ItemTimings\x12\x30\n\x0c\x61lternatives\x18\x0b \x03(\x0b\x32\x1a.adapterhub.v1.Alternative\x12\x1a\n\x12unknown_characters\x18\x0c \x03(\t\"f\n\x0b\x41lternative\x12\x17\n\x0ftranslated_text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x1c\n\x14mean_log_probability\x18\x03 \x01(\x01\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"X\n\x0eQualitySignals\x12\x1c\n\x14mean_log_probability\x18\x01 \x01(\x01\x12\x14\n\x0clength_ratio\x18\x02 \x01(\x01\x12\x12\n\nrepetition\x18\x03 \x01(\x01\"z\n\x0bItemTimings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tencode_ms\x18\x02 \x01(\x01\x12\x11\n\tdecode_ms\x18\x03 \x01(\x01\x12\x12\n\nbatch_rows\x18\x04 \x01(\x05\x12\x1f\n\x17\x62\x61tch_distinct_adapters\x18\x05 \x01(\x05\"I\n\x0eRequestTimings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08route_ms\x18\x02 \x01(\x01\x12\x13\n\x0btokenize_ms\x18\x03 \x01(\x01\"N\n\x05Usage\x12\x18\n\x10input_characters\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"?\n\tBaseModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x14\n\x0cquantization\x18\x03 \x01(\t*\xa6\x01\n\x07Warning\x12\x17\n\x13WARNING_UNSPECIFIED\x10\x00\x12\x15\n\x11WARNING_TRUNCATED\x10\x01\x12\x16\n\x12WARNING_REPETITION\x10\x02\x12\x18\n\x14WARNING_LENGTH_RATIO\x10\x03\x12\x1e\n\x1aWARNING_UNKNOWN_CHARACTERS\x10\x04\x12\x19\n\x15WARNING_UNKNOWN_TOKEN\x10\x05\x32p\n\x12TranslationService\x12Z\n\rTranslateText\x12#.adapterhub.v1.TranslateTextRequest\x1a$.adapterhub.v1.TranslateTextResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adapterhub.v1.translation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WARNING']._serialized_start=1574
-  _globals['_WARNING']._serialized_end=1681
+  _globals['_WARNING']._serialized_start=1603
+  _globals['_WARNING']._serialized_end=1769
   _globals['_TRANSLATETEXTREQUEST']._serialized_start=84
   _globals['_TRANSLATETEXTREQUEST']._serialized_end=296
   _globals['_DECODINGOPTIONS']._serialized_start=299
@@ -41,19 +41,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSLATETEXTRESPONSE']._serialized_start=459
   _globals['_TRANSLATETEXTRESPONSE']._serialized_end=723
   _globals['_TRANSLATION']._serialized_start=726
-  _globals['_TRANSLATION']._serialized_end=1034
-  _globals['_ALTERNATIVE']._serialized_start=1036
-  _globals['_ALTERNATIVE']._serialized_end=1138
-  _globals['_QUALITYSIGNALS']._serialized_start=1140
-  _globals['_QUALITYSIGNALS']._serialized_end=1228
-  _globals['_ITEMTIMINGS']._serialized_start=1230
-  _globals['_ITEMTIMINGS']._serialized_end=1352
-  _globals['_REQUESTTIMINGS']._serialized_start=1354
-  _globals['_REQUESTTIMINGS']._serialized_end=1427
-  _globals['_USAGE']._serialized_start=1429
-  _globals['_USAGE']._serialized_end=1507
-  _globals['_BASEMODEL']._serialized_start=1509
-  _globals['_BASEMODEL']._serialized_end=1572
-  _globals['_TRANSLATIONSERVICE']._serialized_start=1683
-  _globals['_TRANSLATIONSERVICE']._serialized_end=1795
+  _globals['_TRANSLATION']._serialized_end=1062
+  _globals['_ALTERNATIVE']._serialized_start=1064
+  _globals['_ALTERNATIVE']._serialized_end=1166
+  _globals['_QUALITYSIGNALS']._serialized_start=1168
+  _globals['_QUALITYSIGNALS']._serialized_end=1256
+  _globals['_ITEMTIMINGS']._serialized_start=1258
+  _globals['_ITEMTIMINGS']._serialized_end=1380
+  _globals['_REQUESTTIMINGS']._serialized_start=1382
+  _globals['_REQUESTTIMINGS']._serialized_end=1455
+  _globals['_USAGE']._serialized_start=1457
+  _globals['_USAGE']._serialized_end=1535
+  _globals['_BASEMODEL']._serialized_start=1537
+  _globals['_BASEMODEL']._serialized_end=1600
+  _globals['_TRANSLATIONSERVICE']._serialized_start=1771
+  _globals['_TRANSLATIONSERVICE']._serialized_end=1883
 # @@protoc_insertion_point(module_scope)

@@ -14,10 +14,14 @@ class Warning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_TRUNCATED: _ClassVar[Warning]
     WARNING_REPETITION: _ClassVar[Warning]
     WARNING_LENGTH_RATIO: _ClassVar[Warning]
+    WARNING_UNKNOWN_CHARACTERS: _ClassVar[Warning]
+    WARNING_UNKNOWN_TOKEN: _ClassVar[Warning]
 WARNING_UNSPECIFIED: Warning
 WARNING_TRUNCATED: Warning
 WARNING_REPETITION: Warning
 WARNING_LENGTH_RATIO: Warning
+WARNING_UNKNOWN_CHARACTERS: Warning
+WARNING_UNKNOWN_TOKEN: Warning
 
 class TranslateTextRequest(_message.Message):
     __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "decoding", "num_alternatives")
@@ -64,7 +68,7 @@ class TranslateTextResponse(_message.Message):
     def __init__(self, translations: _Optional[_Iterable[_Union[Translation, _Mapping[str, object]]]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., timings: _Optional[_Union[RequestTimings, _Mapping[str, object]]] = ..., base_model: _Optional[_Union[BaseModel, _Mapping[str, object]]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ...) -> None: ...
 
 class Translation(_message.Message):
-    __slots__ = ("translated_text", "adapter_version", "adapter_digest", "quality", "warnings", "status", "timings", "alternatives")
+    __slots__ = ("translated_text", "adapter_version", "adapter_digest", "quality", "warnings", "status", "timings", "alternatives", "unknown_characters")
     TRANSLATED_TEXT_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +77,7 @@ class Translation(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     translated_text: str
     adapter_version: str
     adapter_digest: str
@@ -81,7 +86,8 @@ class Translation(_message.Message):
     status: _status_pb2.Status
     timings: ItemTimings
     alternatives: _containers.RepeatedCompositeFieldContainer[Alternative]
-    def __init__(self, translated_text: _Optional[str] = ..., adapter_version: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., quality: _Optional[_Union[QualitySignals, _Mapping[str, object]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, str]]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping[str, object]]] = ..., timings: _Optional[_Union[ItemTimings, _Mapping[str, object]]] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping[str, object]]]] = ...) -> None: ...
+    unknown_characters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, translated_text: _Optional[str] = ..., adapter_version: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., quality: _Optional[_Union[QualitySignals, _Mapping[str, object]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, str]]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping[str, object]]] = ..., timings: _Optional[_Union[ItemTimings, _Mapping[str, object]]] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping[str, object]]]] = ..., unknown_characters: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Alternative(_message.Message):
     __slots__ = ("translated_text", "score", "mean_log_probability", "truncated")

@@ -1,0 +1,1 @@
+"""Adapters in from elsewhere: found, read, converted, compared with PEFT, published."""
