@@ -21,9 +21,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from hub.errors import SettingsError
+from hub.isa import forced_isa
 
 CONFIG_FILE: Final = "hub.toml"
 PREFIX: Final = "HUB_"
+_NO_SETTINGS: Final = ("config", "debug", "cpu_isa")
+"""Variables that belong to a process, not to its settings."""
 
 Positive = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -144,9 +147,10 @@ def _from_flags(flags: Mapping[str, Any]) -> _Sourced:
 
 def _from_environment(environ: Mapping[str, str]) -> _Sourced:
     found: _Sourced = {}
+    forced_isa(environ)  # of the environment alone; a bad name is refused here, at once
     for key, value in environ.items():
         name = key.removeprefix(PREFIX).lower()
-        if not key.startswith(PREFIX) or name in ("config", "debug"):
+        if not key.startswith(PREFIX) or name in _NO_SETTINGS:
             continue
         if name in Settings.model_fields:
             found[name] = (value, key)
@@ -157,7 +161,8 @@ def _from_environment(environ: Mapping[str, str]) -> _Sourced:
 
 def _refuse_misspelt(key: str, name: str) -> None:
     """Refuse a near miss; another program's HUB_* variable is none of ours."""
-    close = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.8)
+    known = [*Settings.model_fields, *_NO_SETTINGS]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     if close:
         raise SettingsError(
             f"environment variable {key} is not a setting; did you mean {PREFIX}{close[0].upper()}?"

@@ -154,6 +154,15 @@ def _leave(message: str, code: int) -> NoReturn:
     os._exit(code)
 
 
+def _kernels() -> str:
+    from hub.engine import native
+    from hub.isa import VARIABLE, forced_isa
+
+    if not native.available():
+        return "portable and slow: install the package where there is a C compiler"
+    return native.variant() + (f", as {VARIABLE} says" if forced_isa() else "")
+
+
 def _search_line(core: Core) -> str:
     """Say how requests are decoded that do not choose, and what that costs."""
     own, used = core.base.architecture.decoding.beam_size, core.translator.limits.search
@@ -175,7 +184,6 @@ def _announce(application: Application, *, as_json: bool) -> None:
     import json
 
     from hub.console import note
-    from hub.engine import native
 
     ports, core = application.ports, application.core
     settings = core.settings
@@ -186,8 +194,8 @@ def _announce(application: Application, *, as_json: bool) -> None:
         f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization} "
         f"on {settings.device}"
     )
-    if core.settings.quantization == "int8" and not native.available():
-        note("kernels           portable and slow: install the package where there is a C compiler")
+    if settings.quantization == "int8":
+        note(f"kernels           {_kernels()}")
     note(f"search            {_search_line(core)}")
     note(f"languages         {languages}")
     note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")

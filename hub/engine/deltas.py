@@ -17,6 +17,7 @@ from hub.engine.linear import (
     Operand,
     Precision,
     float_product,
+    portable_levels,
     quantize_weight,
     row_magnitude,
     signed,
@@ -214,7 +215,8 @@ class Int8Deltas:
         up_bias: Tensor | None,
     ) -> BankPart:
         """Quantize to 8 bits."""
-        return _pack_int8(key, down, up, down_bias, up_bias, levels=_LEVELS)
+        levels = portable_levels()
+        return _pack_int8(key, down, up, down_bias, up_bias, levels=levels, between=_LEVELS)
 
     def add(self, key: BankKey, layer: int, group: Group, x: Operand, out: Tensor) -> None:
         """Compute a group of one or more slots."""
@@ -257,7 +259,7 @@ class CompiledDeltas:
         up_bias: Tensor | None,
     ) -> BankPart:
         """Quantize to 8 bits."""
-        return _pack_int8(key, down, up, down_bias, up_bias, levels=1)
+        return _pack_int8(key, down, up, down_bias, up_bias, levels=_LEVELS, between=1)
 
     def add(self, key: BankKey, layer: int, group: Group, x: Operand, out: Tensor) -> None:
         """Compute all rows of a page."""
@@ -273,15 +275,18 @@ def _pack_int8(
     up: Tensor,
     down_bias: Tensor | None,
     up_bias: Tensor | None,
+    *,
     levels: int,
+    between: int,
 ) -> BankPart:
     """Quantize; down has one scale per rank, and so has up.
 
-    `levels` are those of the values between down and up: 127 where they are quantized too, else 1.
+    `levels` are those of the weights, `between` those of the values between down and up: 127 where
+    they are quantized too, else 1.
     """
-    quantized_down, down_scale = quantize_weight(down)
-    quantized_up, up_scale = quantize_weight(up)
-    up_scale = up_scale * (_LEVELS / levels)
+    quantized_down, down_scale = quantize_weight(down, levels)
+    quantized_up, up_scale = quantize_weight(up, levels)
+    up_scale = up_scale * (_LEVELS / between)
     biased = down_bias is not None
     return BankPart(
         key,

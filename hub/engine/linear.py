@@ -31,6 +31,7 @@ _ROW_MULTIPLE = 16
 _FEWEST_ROWS = 4
 _LEVELS = 127
 _TINY = 1e-30
+_INPUTS = 4
 _PART_TOKENS = 8192
 
 ZERO_POINT = 128
@@ -222,21 +223,25 @@ def row_magnitude(x: Tensor) -> Tensor:
     return x.abs().amax(1, keepdim=True).clamp_min_(_TINY)
 
 
-def weight_levels() -> int:
-    """Return the largest quantized weight that every kernel multiplies exactly.
+def portable_levels() -> int:
+    """Return the largest quantized weight that PyTorch's products multiply exactly.
 
-    Without VNNI, two products are added in 16 bits: 7-bit weights keep that from saturating.
+    Without VNNI, oneDNN adds two products in 16 bits: 7-bit weights keep that from saturating.
     """
     return _LEVELS if torch.cpu._is_vnni_supported() else _LEVELS // 2
 
 
-def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+def quantize_weight(weight: Tensor, levels: int | None = None) -> tuple[Tensor, Tensor]:
     """Return int8 `(..., in)` and float32 scales `(...)`, one per output row.
 
     The scales already hold the activations' 1/127, so that
     `x @ w.T == quantized product * weight scale * row magnitude`.
+
+    Args:
+        weight: `(..., in)` float32.
+        levels: Largest quantized magnitude, `portable_levels()` when not given.
     """
-    levels = weight_levels()
+    levels = portable_levels() if levels is None else levels
     magnitude = weight.abs().amax(-1).clamp_min(_TINY)
     quantized = (weight * (levels / magnitude).unsqueeze(-1)).round_().to(torch.int8)
     return quantized, magnitude / (levels * _LEVELS)
@@ -302,20 +307,27 @@ class Int8Precision:
 
     def linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         """Quantize and pack a weight."""
-        return self._pack(*quantize_weight(weight), bias)
+        return self._pack(*self._quantize(weight), bias)
 
     def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
         """Quantize a table, one scale per token."""
-        quantized, scales = quantize_weight(weight)
+        quantized, scales = self._quantize(weight)
         output = self._vocabulary(quantized, scales)
         scales = (scales * (_LEVELS * scale)).unsqueeze(1)
-        if self.arena is None or quantized.shape[1] % 4:
+        if not self._ours(quantized.shape[1]):
             return _Int8Embedding(quantized, scales), output
         return _PackedEmbedding(output, scales, quantized.shape[1]), output
 
     def output(self, weight: Tensor) -> Linear:
         """Quantize an output projection."""
-        return self._vocabulary(*quantize_weight(weight))
+        return self._vocabulary(*self._quantize(weight))
+
+    def _quantize(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Use all 8 bits where the product is ours: it is exact on every CPU."""
+        return quantize_weight(weight, _LEVELS if self._ours(weight.shape[1]) else None)
+
+    def _ours(self, width: int) -> bool:
+        return self.arena is not None and width % _INPUTS == 0
 
     def _vocabulary(self, quantized: Tensor, scales: Tensor) -> Int8Vocabulary:
         starts = range(0, len(quantized), _PART_TOKENS)
@@ -324,7 +336,7 @@ class Int8Precision:
         return Int8Vocabulary(linears, self.compiled)
 
     def _pack(self, quantized: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
-        if self.arena is not None and quantized.shape[1] % 4 == 0:
+        if self.arena is not None and self._ours(quantized.shape[1]):
             return _PackedLinear(native.PackedWeight.pack(quantized, scale, bias, self.arena))
         zeros = torch.zeros(quantized.shape[0], dtype=torch.int32)
         packed = torch.ops.onednn.qlinear_prepack(quantized, None)

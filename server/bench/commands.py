@@ -180,9 +180,28 @@ def _print_engine(found: Mapping[str, Any]) -> None:
             for one in found["placing"]
         ],
     )  # fmt: skip
+    _print_limits(found)
     if found["memory"]["base"]:
         place = "resident" if found["workload"]["device"] == "cpu" else "on the GPU"
         _say(f"the base takes {found['memory']['base']['base_bytes']:,} bytes, {place}")
+
+
+def _print_limits(found: Mapping[str, Any]) -> None:
+    machine, limits = found["machine"], found["limits"]
+    forced = " (forced)" if machine["forced_isa"] else ""
+    _say(f"on {machine['cpu']}, kernels for {machine['kernels'] or 'no CPU: portable'}{forced}")
+    if limits is None:
+        return
+    _say(
+        f"at most {limits['read_gb_s']} GB/s of reading and {limits['gmac_s']} GMAC/s of products, "
+        "measured in this run; the base reaches"
+    )
+    for row in found["rows"]:
+        if "share_of_reading" in row:
+            _say(
+                f"  batch {row['batch']}: {row['share_of_reading']:.0%} of the reading, "
+                f"{row['share_of_products']:.0%} of the products"
+            )
 
 
 def _print_residency(found: Mapping[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import torch
 from hub.bases import Base
 from hub.bench.machine import machine, versions
 from hub.bench.models import random_base
+from hub.engine import native
 from hub.engine.devices import find_device
 from hub.engine.engine import Engine
 from hub.errors import SettingsError
+from hub.isa import forced_isa
 from server.bench.adapters import RandomAdapter, random_adapter
 from server.bench.apart import PeerProcess
+from server.bench.limits import Limits, Work, held_libraries, measure_limits
 from server.bench.memory import base_memory, placing
 from server.bench.peers import Runner, find_peers
 from server.bench.timing import interleave, rows_of
@@ -82,6 +86,13 @@ def bench_engine(
     """
     find_peers(options.against)
     find_device(options.device)
+    with held_libraries(os.environ):
+        return _bench_engine(options, folder, say)
+
+
+def _bench_engine(
+    options: EngineOptions, folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     say(f"writing random weights of {options.dims}")
     base = random_base(options.dims, folder)
@@ -93,6 +104,7 @@ def bench_engine(
     engine = _load(options, base)
     placed = placing(engine, adapters[: len(options.kinds)], slot=1)
     _place_all(engine, adapters)
+    limits = _limits(engine, options, None)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         peers = _start_peers(engine, options, base, folder, say, stack)
@@ -102,12 +114,16 @@ def bench_engine(
                 say(f"timing batch {batch}, beam {beam}: {', '.join(runners)}")
                 samples = interleave(runners, batch, beam, options.rounds)
                 rows += rows_of(samples, options.work.target_tokens)
+                limits = _limits(engine, options, limits)
+    _add_shares(rows, limits, Work.of(base.dimensions, options.work))
     return {
         "rows": rows,
+        "limits": None if limits is None else asdict(limits),
         "memory": {"base": memory, "placed_adapters_bytes": engine.adapter_bytes},
         "placing": placed,
         "workload": _describe(engine, options, base),
-        "machine": machine(options.threads) | {"gpu": _gpu(engine.device)},
+        "machine": machine(options.threads)
+        | {"gpu": _gpu(engine.device), "kernels": native.variant(), "forced_isa": forced_isa()},
         "versions": versions(),
     }
 
@@ -131,6 +147,21 @@ def _load(options: EngineOptions, base: Base) -> Engine:
         threads=options.threads,
         device=options.device,
     )
+
+
+def _limits(engine: Engine, options: EngineOptions, before: Limits | None) -> Limits | None:
+    """Measure the limits of 8-bit products where they are ours; keep the best so far."""
+    if engine.quantization != "int8" or not native.multiplies():
+        return None
+    found = measure_limits(options.threads)
+    return found if before is None else found.best(before)
+
+
+def _add_shares(rows: Sequence[dict[str, Any]], limits: Limits | None, work: Work) -> None:
+    """Say of the base's greedy rows how near they come to the limits; in place."""
+    for row in rows:
+        if limits is not None and row["engine"] == "base" and row["beam"] == 1:
+            row |= work.shares(limits, row["tokens_per_s"], row["batch"])
 
 
 def _gpu(device: torch.device) -> str | None:

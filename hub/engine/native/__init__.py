@@ -11,19 +11,29 @@ of `linear.py`, `deltas.py` and `layers.py` take over.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import torch  # first: the kernels use the OpenMP runtime that it loads
+import torch
 from torch import Tensor
 
-try:
-    from hub.engine.native import _kernels
-except ImportError:
-    _kernels = None  # type: ignore[assignment]
+from hub.engine.native.arena import WeightArena
+from hub.engine.native.variants import (
+    available,
+    multiplies,
+    obey_environment,
+    using,
+    variant,
+    variants,
+)
+from hub.engine.native.variants import kernels as _kernels
+
+__all__ = [
+    "MOST_KEPT", "NO_NORM", "AdapterRows", "AdapterWeights", "NormKind", "NormStep",
+    "PackedWeight", "Places", "Ranking", "WeightArena", "adapt", "attend", "available", "finish",
+    "multiplies", "multiply", "quantize", "read", "using", "variant", "variants",
+]  # fmt: skip
 
 NormKind = Literal["none", "layer", "rms"]
 
@@ -34,14 +44,7 @@ _NORMS: Final = {"none": 0, "layer": 1, "rms": 2}
 _ACTIVATIONS: Final = {"": 0, "relu": 1, "gelu": 2}
 
 
-def available() -> bool:
-    """Return whether the compiled kernels are there."""
-    return _kernels is not None
-
-
-def variant() -> str:
-    """Return the instruction set in use, "" without kernels."""
-    return _kernels.variant() if available() else ""
+obey_environment()  # before anything runs: what is forced must not be missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,48 +112,6 @@ def finish(x: Tensor, scale: Tensor, bias: Tensor | None, onto: Tensor | None = 
     )  # fmt: skip
 
 
-def multiplies() -> bool:
-    """Return whether `PackedWeight` serves this CPU best.
-
-    Its products need AVX-512 VNNI. Where there is AMX, oneDNN has faster ones.
-    """
-    return variant() == "avx512" and not torch.cpu._is_amx_tile_supported()
-
-
-class WeightArena:
-    """Memory for weights, in huge pages where the system has them.
-
-    Reading a large model's weights once a step goes through every page of them; huge pages
-    spare the look-ups. One arena serves a whole model, so nothing is lost to rounding.
-    """
-
-    def __init__(self, chunk_bytes: int = 64 << 20) -> None:
-        """Start without memory; it is taken from the system a chunk at a time."""
-        self._chunk_bytes = chunk_bytes
-        self._free = torch.empty(0, dtype=torch.int8)
-
-    def keep(self, values: Tensor) -> Tensor:
-        """Return a contiguous copy of int8 `values`, aligned to a cache line."""
-        size = values.numel()
-        if size > self._free.numel():
-            self._free = _huge_pages(max(size, self._chunk_bytes))
-        kept = self._free[:size].view(values.shape).copy_(values)
-        self._free = self._free[-(-size // _CACHE_LINE) * _CACHE_LINE :]
-        return kept
-
-
-def _huge_pages(size: int) -> Tensor:
-    memory = mmap.mmap(-1, size + _HUGE_PAGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them; small pages do as well, slower
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    flat = torch.frombuffer(memory, dtype=torch.int8)
-    start = -flat.data_ptr() % _HUGE_PAGE
-    return flat[start : start + size]
-
-
-_CACHE_LINE: Final = 64
-_HUGE_PAGE: Final = 2 << 20
 _PANEL: Final = 32
 
 
@@ -222,6 +183,15 @@ def multiply(
         _address(weight.bias), scale.data_ptr(), out.data_ptr(), out.stride(0), add,
         torch.get_num_threads(),
     )  # fmt: skip
+
+
+def read(memory: Tensor, threads: int) -> int:
+    """Read all of a contiguous tensor, and return the sum of its 64-bit words, modulo 2^64.
+
+    It tells how fast memory can be read at most.
+    """
+    assert memory.is_contiguous()
+    return _kernels.read(memory.data_ptr(), memory.nbytes // 8, threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,121 +1,24 @@
-/* The inner loops of the engine that PyTorch has no fast form of on a CPU.
+/* The inner loops of the engine that PyTorch has no fast form of on a CPU, for Python.
  *
- * Matrix products with the base's weights stay with oneDNN. What is here reads or
- * writes every row by itself: quantizing, attention of one query over a cache, the
- * products of each row with its own adapter, and choosing the likeliest tokens.
- * hub/engine/native/__init__.py describes the arguments; it is the only caller and
- * asserts shapes, dtypes and strides before any pointer gets here.
+ * Products with the base's 8-bit weights, and what reads or writes every row by itself:
+ * quantizing, attention of one query over a cache, the products of each row with its own
+ * adapter, and choosing the likeliest tokens. hub/engine/native/__init__.py describes the
+ * arguments; it is the only caller and asserts shapes, dtypes and strides before any pointer
+ * gets here.
  *
- * Threads: OpenMP, resolved at load time against the runtime that PyTorch brought,
- * so that both share one pool. The number of threads never changes a result.
+ * Threads: OpenMP, resolved at load time against the runtime that PyTorch brought, so that both
+ * share one pool. The number of threads never changes a result.
  */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum norm { NO_NORM, LAYER_NORM, RMS_NORM };
-enum activation { IDENTITY, RELU, GELU };
-enum { RANK_BLOCK = 256, FEW_ROWS = 4, PANEL = 32, TILE = 12, ROW_BLOCK = 192, AHEAD = 4 };
+#include "variants.h"
 
-#define TINY 1e-30f
+#include "multiply.h"
 
-/* One adapter at one site of one layer. */
-struct adapter {
-    int64_t in, out, ranks;
-    const int8_t *down, *up;
-    const int32_t *down_sum;
-    const float *rank_scale, *down_bias, *up_scale, *up_bias;
-    int activation;
-};
-
-/* The likeliest tokens of one row so far, best first, and its log-sum-exp. */
-struct ranking {
-    float largest, sum;
-    int32_t undefined;
-    int64_t keep;
-    float *values;
-    int64_t *tokens;
-};
-
-static void insert(struct ranking *row, float value, int64_t token, const int64_t *blocked,
-                   int64_t blocks)
-{
-    for (int64_t b = 0; b < blocks; b++)
-        if (blocked[b] == token)
-            return;
-    int64_t place = row->keep - 1;
-    for (; place > 0 && value > row->values[place - 1]; place--) {
-        row->values[place] = row->values[place - 1];
-        row->tokens[place] = row->tokens[place - 1];
-    }
-    row->values[place] = value;
-    row->tokens[place] = token;
-}
-
-#define VARIANT(name) name##_plain
-#include "rows.h"
-#undef VARIANT
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define DISPATCH 1
-#include <immintrin.h>
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define VARIANT(name) name##_avx2
-#include "rows.h"
-#undef VARIANT
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512")
-#define USE_VNNI 1
-#define VARIANT(name) name##_avx512
-#include "rows.h"
-#include "products.h"
-#undef VARIANT
-#undef USE_VNNI
-#pragma GCC pop_options
-#endif
-
-/* The row functions of the best instruction set of this machine. */
-static struct {
-    const char *name;
-    void (*normalise)(const float *, float *, int64_t, int, float, const float *, const float *);
-    float (*quantize)(const float *, uint8_t *, int64_t);
-    void (*adapt)(const struct adapter *, const uint8_t *, float, float *, float *);
-    void (*store)(const float *, uint16_t *, int64_t);
-    void (*attend)(const float *, const uint16_t *, const uint16_t *, int64_t, int64_t, float,
-                   const float *, float *, float *);
-    void (*rank_tokens)(const float *, int64_t, int64_t, struct ranking *, const int64_t *, int64_t);
-    void (*finish)(float *, int64_t, float, const float *, float *);
-} rows;
-
-#define CHOOSE(variant)                                                                          \
-    do {                                                                                         \
-        rows.name = #variant;                                                                    \
-        rows.normalise = normalise_##variant;                                                    \
-        rows.quantize = quantize_##variant;                                                      \
-        rows.adapt = adapt_##variant;                                                            \
-        rows.store = store_##variant;                                                            \
-        rows.attend = attend_##variant;                                                          \
-        rows.rank_tokens = rank_tokens_##variant;                                                \
-        rows.finish = finish_##variant;                                                          \
-    } while (0)
-
-static void choose_variant(void)
-{
-    CHOOSE(plain);
-#if defined(DISPATCH)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        CHOOSE(avx2);
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        CHOOSE(avx512);
-#endif
-}
+/* Set when the module is loaded, and by `select`. */
+static const struct kernels *rows;
 
 #define POINTER(type, value) ((type *)(uintptr_t)(value))
 
@@ -147,11 +50,11 @@ static PyObject *py_quantize(PyObject *self, PyObject *args)
         for (int64_t i = 0; i < count; i++) {
             const float *row = POINTER(const float, x) + i * stride;
             if (normed != NULL) {
-                rows.normalise(row, normed, width, norm, epsilon, POINTER(const float, weight),
+                rows->normalise(row, normed, width, norm, epsilon, POINTER(const float, weight),
                                POINTER(const float, bias));
                 row = normed;
             }
-            POINTER(float, scale)[i] = rows.quantize(row, POINTER(uint8_t, out) + i * width, width);
+            POINTER(float, scale)[i] = rows->quantize(row, POINTER(uint8_t, out) + i * width, width);
         }
         free(normed);
     }
@@ -171,7 +74,7 @@ static PyObject *py_finish(PyObject *self, PyObject *args)
 #pragma omp parallel for num_threads(threads) if (count >= FEW_ROWS) schedule(static)
     for (int64_t i = 0; i < count; i++) {
         float *target = onto ? POINTER(float, onto) + i * onto_stride : NULL;
-        rows.finish(POINTER(float, x) + i * width, width, POINTER(const float, scale)[i],
+        rows->finish(POINTER(float, x) + i * width, width, POINTER(const float, scale)[i],
                     POINTER(const float, bias), target);
     }
     Py_END_ALLOW_THREADS
@@ -214,7 +117,7 @@ static PyObject *py_adapt(PyObject *self, PyObject *args)
                 .activation = activation,
             };
             if (z != NULL)
-                rows.adapt(&adapter, POINTER(const uint8_t, x) + row * in,
+                rows->adapt(&adapter, POINTER(const uint8_t, x) + row * in,
                            POINTER(const float, scale)[row], z,
                            POINTER(float, out) + row * out_stride);
         }
@@ -248,8 +151,8 @@ static PyObject *py_attend(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel num_threads(threads)
     {
-        float *weights = malloc(sizeof(float) * (size_t)longest);
-        if (weights == NULL) {
+        float *scratch = malloc(sizeof(float) * (size_t)(longest + width + 2 * PAIRS));
+        if (scratch == NULL) {
 #pragma omp atomic write
             failed = 1;
         }
@@ -262,18 +165,18 @@ static PyObject *py_attend(PyObject *self, PyObject *args)
             uint16_t *value = POINTER(uint16_t, values) + place;
             if (new_keys) { /* keys and values lie behind the queries: q, k, v of a row */
                 const float *own = POINTER(const float, new_keys) + row * q_stride + head * width;
-                rows.store(own, key + (length - 1) * width, width);
-                rows.store(own + inner, value + (length - 1) * width, width);
+                rows->store(own, key + (length - 1) * width, width);
+                rows->store(own + inner, value + (length - 1) * width, width);
             }
             fetch_ahead(key + head_stride, length * width);
             fetch_ahead(value + head_stride, length * width);
-            if (weights != NULL)
-                rows.attend(POINTER(const float, q) + row * q_stride + head * width, key, value,
+            if (scratch != NULL)
+                rows->attend(POINTER(const float, q) + row * q_stride + head * width, key, value,
                             length, width, scale,
-                            bias ? POINTER(const float, bias) + head * bias_stride : NULL, weights,
+                            bias ? POINTER(const float, bias) + head * bias_stride : NULL, scratch,
                             POINTER(float, out) + row * inner + head * width);
         }
-        free(weights);
+        free(scratch);
     }
     Py_END_ALLOW_THREADS
     return no_memory(failed);
@@ -298,7 +201,7 @@ static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
                               POINTER(float, values) + i * keep,
                               POINTER(int64_t, tokens) + i * keep};
         int64_t own_blocks = POINTER(const uint8_t, blocked_rows)[i] ? blocks : barred;
-        rows.rank_tokens(POINTER(const float, logits) + i * width, width, first, &row,
+        rows->rank_tokens(POINTER(const float, logits) + i * width, width, first, &row,
                          POINTER(const int64_t, blocked), own_blocks);
         own[0] = row.largest;
         own[1] = row.sum;
@@ -310,10 +213,9 @@ static PyObject *py_rank_tokens(PyObject *self, PyObject *args)
 
 static PyObject *py_multiply(PyObject *self, PyObject *args)
 {
-#if defined(DISPATCH)
     unsigned long long x, weight, scale, offset, bias, row_scale, out;
     long long count, x_stride, steps, width, out_stride;
-    int add, threads;
+    int add, threads, failed;
     if (!PyArg_ParseTuple(args, "KLLLKLKKKKKLii", &x, &count, &x_stride, &steps, &weight, &width,
                           &scale, &offset, &bias, &row_scale, &out, &out_stride, &add, &threads))
         return NULL;
@@ -332,18 +234,60 @@ static PyObject *py_multiply(PyObject *self, PyObject *args)
         .add = add,
     };
     Py_BEGIN_ALLOW_THREADS
-    multiply(&product, count, threads);
+    failed = multiply(rows, &product, count, threads);
     Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
-#else
-    PyErr_SetString(PyExc_NotImplementedError, "multiply needs x86-64");
-    return NULL;
-#endif
+    return no_memory(failed);
+}
+
+/* The sum of 64-bit words, read by all threads: how fast memory can be read. */
+static PyObject *py_read(PyObject *self, PyObject *args)
+{
+    unsigned long long from, sum = 0;
+    long long words;
+    int threads;
+    if (!PyArg_ParseTuple(args, "KLi", &from, &words, &threads))
+        return NULL;
+    const uint64_t *word = POINTER(const uint64_t, from);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for simd num_threads(threads) schedule(static) reduction(+ : sum)
+    for (int64_t i = 0; i < words; i++)
+        sum += word[i];
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLongLong(sum);
 }
 
 static PyObject *py_variant(PyObject *self, PyObject *args)
 {
-    return PyUnicode_FromString(rows.name);
+    return PyUnicode_FromString(rows->name);
+}
+
+/* Names of the variants that this machine can run. */
+static PyObject *py_variants(PyObject *self, PyObject *args)
+{
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names != NULL && i < VARIANTS; i++) {
+        if (!variants[i].supported())
+            continue;
+        PyObject *name = PyUnicode_FromString(variants[i].name);
+        if (name == NULL || PyList_Append(names, name) < 0)
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyObject *py_select(PyObject *self, PyObject *args)
+{
+    const char *name;
+    if (!PyArg_ParseTuple(args, "s", &name))
+        return NULL;
+    const struct kernels *found = find_variant(name);
+    if (found == NULL) {
+        PyErr_Format(PyExc_ValueError, "this machine cannot run %s", name);
+        return NULL;
+    }
+    rows = found;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
@@ -353,7 +297,10 @@ static PyMethodDef methods[] = {
     {"attend", py_attend, METH_VARARGS, NULL},
     {"rank_tokens", py_rank_tokens, METH_VARARGS, NULL},
     {"multiply", py_multiply, METH_VARARGS, NULL},
+    {"read", py_read, METH_VARARGS, NULL},
     {"variant", py_variant, METH_NOARGS, NULL},
+    {"variants", py_variants, METH_NOARGS, NULL},
+    {"select", py_select, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -366,6 +313,6 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
-    choose_variant();
+    rows = best_variant();
     return PyModule_Create(&module);
 }

@@ -1,10 +1,104 @@
 /* One row of each kernel, compiled once for every instruction set.
  *
- * kernels.c includes this file several times with another target and another
- * VARIANT(name) each time. Everything here works on one row, or on one head of one
- * row, with a fixed order of operations: that is what makes a row's result
- * independent of its neighbours and of the number of threads.
+ * variants.h includes this file several times, with another target, another VARIANT(name) and
+ * another WIDTH (floats in a vector) each time. Everything here works on one row, or on one head
+ * of one row, with a fixed order of operations: that makes a row's result independent of its
+ * neighbours, of the number of threads and of the instruction set.
+ *
+ * Sums of floats run in LANES lanes, element i in lane i % LANES, and the lanes are added as a
+ * tree: i + 8, i + 4, i + 2, i + 1. Products are rounded before they are added: the file is
+ * compiled without fused multiply-adds (-ffp-contract=off), which not every processor has.
  */
+
+typedef float VARIANT(vector) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef uint32_t VARIANT(words) __attribute__((vector_size(4 * WIDTH), aligned(2), may_alias));
+enum { VARIANT(PARTS) = LANES / WIDTH };
+
+#if defined(__SSE2__)
+INLINE float VARIANT(add_lanes4)(__m128 v)
+{
+    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps(v, v, 1)));
+}
+#endif
+
+/* The sum of all lanes, as a tree. */
+INLINE float VARIANT(add_lanes)(const VARIANT(vector) *part)
+{
+#if WIDTH == 16
+    __m256 low = _mm512_castps512_ps256((__m512)part[0]);
+    __m256 eight = _mm256_add_ps(low, _mm512_extractf32x8_ps((__m512)part[0], 1));
+#elif WIDTH == 8
+    __m256 eight = _mm256_add_ps((__m256)part[0], (__m256)part[1]);
+#else
+    VARIANT(vector) four = (part[0] + part[2]) + (part[1] + part[3]);
+#endif
+#if WIDTH >= 8
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#endif
+#if defined(__SSE2__)
+    return VARIANT(add_lanes4)((__m128)four);
+#else
+    return (four[0] + four[2]) + (four[1] + four[3]);
+#endif
+}
+
+INLINE void VARIANT(clear)(VARIANT(vector) *part)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < VARIANT(PARTS); i++)
+        part[i] = (VARIANT(vector)){0};
+}
+
+INLINE VARIANT(vector) VARIANT(part_of)(const float *x, int part)
+{
+    return *(const VARIANT(vector) *)(x + part * WIDTH);
+}
+
+/* The elements from `start` on, as a block of LANES filled up with `filling`. */
+INLINE const float *VARIANT(last_block)(const float *x, int64_t start, int64_t count,
+                                        float filling, float *block)
+{
+    for (int64_t i = 0; i < LANES; i++)
+        block[i] = start + i < count ? x[start + i] : filling;
+    return block;
+}
+
+/* sum of x */
+static float VARIANT(sum)(const float *x, int64_t count)
+{
+    VARIANT(vector) acc[VARIANT(PARTS)];
+    float block[LANES];
+    VARIANT(clear)(acc);
+    for (int64_t start = 0; start < count; start += LANES) {
+        const float *from = x + start;
+        if (start + LANES > count)
+            from = VARIANT(last_block)(x, start, count, 0.0f, block);
+#pragma GCC unroll 4
+        for (int part = 0; part < VARIANT(PARTS); part++)
+            acc[part] += VARIANT(part_of)(from, part);
+    }
+    return VARIANT(add_lanes)(acc);
+}
+
+/* sum of (x - mean)^2 */
+static float VARIANT(squares)(const float *x, int64_t count, float mean)
+{
+    VARIANT(vector) acc[VARIANT(PARTS)];
+    float block[LANES];
+    VARIANT(clear)(acc);
+    for (int64_t start = 0; start < count; start += LANES) {
+        const float *from = x + start;
+        if (start + LANES > count)
+            from = VARIANT(last_block)(x, start, count, mean, block);
+#pragma GCC unroll 4
+        for (int part = 0; part < VARIANT(PARTS); part++) {
+            VARIANT(vector) centred = VARIANT(part_of)(from, part) - mean;
+            acc[part] += centred * centred;
+        }
+    }
+    return VARIANT(add_lanes)(acc);
+}
 
 static inline float VARIANT(exponential)(float x)
 {
@@ -41,18 +135,8 @@ static inline float VARIANT(activate)(float x, int activation)
 static void VARIANT(normalise)(const float *x, float *y, int64_t width, int norm, float epsilon,
                                const float *weight, const float *bias)
 {
-    float mean = 0.0f, square = 0.0f;
-    if (norm == LAYER_NORM) {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t i = 0; i < width; i++)
-            mean += x[i];
-        mean /= (float)width;
-    }
-#pragma omp simd reduction(+ : square)
-    for (int64_t i = 0; i < width; i++) {
-        float centred = x[i] - mean;
-        square += centred * centred;
-    }
+    float mean = norm == LAYER_NORM ? VARIANT(sum)(x, width) / (float)width : 0.0f;
+    float square = VARIANT(squares)(x, width, mean);
     float factor = 1.0f / sqrtf(square / (float)width + epsilon);
     if (weight == NULL) {
         for (int64_t i = 0; i < width; i++)
@@ -101,24 +185,6 @@ static void VARIANT(finish)(float *x, int64_t width, float scale, const float *b
             onto[i] += x[i];
 }
 
-/* sum of x * w, x unsigned around 128: the caller takes 128 * sum(w) off. */
-static inline int32_t VARIANT(dot)(const uint8_t *x, const int8_t *w, int64_t width)
-{
-    int32_t sum = 0;
-    int64_t i = 0;
-#if defined(USE_VNNI)
-    __m512i a = _mm512_setzero_si512(), b = _mm512_setzero_si512();
-    for (; i + 128 <= width; i += 128) {
-        a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(x + i), _mm512_loadu_si512(w + i));
-        b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(x + i + 64), _mm512_loadu_si512(w + i + 64));
-    }
-    sum = _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
-#endif
-    for (; i < width; i++)
-        sum += (int32_t)x[i] * (int32_t)w[i];
-    return sum;
-}
-
 /* y += sum over ranks of z[r] * up[r], four ranks at a time. */
 static void VARIANT(expand)(const float *z, const int8_t *up, int64_t ranks, float *y, int64_t width)
 {
@@ -151,7 +217,7 @@ static void VARIANT(adapt)(const struct adapter *a, const uint8_t *x, float scal
     for (int64_t r = 0; r < a->ranks; r++) {
         VARIANT(fetch)(a->down + (r + AHEAD) * a->in, a->in);
         VARIANT(fetch)(a->up + r * a->out, a->out);
-        int32_t sum = VARIANT(dot)(x, a->down + r * a->in, a->in) - 128 * a->down_sum[r];
+        int32_t sum = VARIANT(dot)(x, a->down + r * a->in, a->in, a->down_sum[r]);
         float value = (float)sum * (a->rank_scale[r] * scale);
         if (a->down_bias != NULL)
             value = VARIANT(activate)(value + a->down_bias[r], a->activation) * a->up_scale[r];
@@ -186,92 +252,110 @@ static void VARIANT(store)(const float *x, uint16_t *cache, int64_t width)
         cache[i] = VARIANT(narrow)(x[i]);
 }
 
-#if defined(USE_VNNI)
-static inline __m512 VARIANT(widen16)(const uint16_t *half)
+/* Two bfloat16 in each word: an element with an even index, and the odd one behind it. */
+INLINE VARIANT(vector) VARIANT(even)(VARIANT(words) pairs)
 {
-    __m256i narrow = _mm256_loadu_si256((const __m256i *)half);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
+    return (VARIANT(vector))(pairs << 16);
 }
 
-/* Heads of 64, the common case: the query and the sums stay in registers. */
-static void VARIANT(score64)(const float *q, const uint16_t *keys, int64_t length, float *weights)
+INLINE VARIANT(vector) VARIANT(odd)(VARIANT(words) pairs)
 {
-    __m512 a = _mm512_loadu_ps(q), b = _mm512_loadu_ps(q + 16);
-    __m512 c = _mm512_loadu_ps(q + 32), d = _mm512_loadu_ps(q + 48);
-    for (int64_t p = 0; p < length; p++) {
-        const uint16_t *key = keys + p * 64;
-        __m512 low = _mm512_mul_ps(a, VARIANT(widen16)(key));
-        __m512 high = _mm512_mul_ps(b, VARIANT(widen16)(key + 16));
-        low = _mm512_fmadd_ps(c, VARIANT(widen16)(key + 32), low);
-        high = _mm512_fmadd_ps(d, VARIANT(widen16)(key + 48), high);
-        weights[p] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
-    }
+    return (VARIANT(vector))(pairs & 0xFFFF0000u);
 }
 
-static void VARIANT(mix64)(const float *weights, const uint16_t *values, int64_t length, float *out)
+/* Sort a query into blocks of PAIRS even elements and PAIRS odd ones, filled up with zeros. */
+static void VARIANT(sort_query)(const float *q, int64_t width, float *sorted)
 {
-    __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
-    for (int64_t p = 0; p < length; p++) {
-        const uint16_t *value = values + p * 64;
-        __m512 weight = _mm512_set1_ps(weights[p]);
-        a = _mm512_fmadd_ps(weight, VARIANT(widen16)(value), a);
-        b = _mm512_fmadd_ps(weight, VARIANT(widen16)(value + 16), b);
-        c = _mm512_fmadd_ps(weight, VARIANT(widen16)(value + 32), c);
-        d = _mm512_fmadd_ps(weight, VARIANT(widen16)(value + 48), d);
-    }
-    _mm512_storeu_ps(out, a);
-    _mm512_storeu_ps(out + 16, b);
-    _mm512_storeu_ps(out + 32, c);
-    _mm512_storeu_ps(out + 48, d);
+    for (int64_t start = 0; start < width; start += 2 * PAIRS, sorted += 2 * PAIRS)
+        for (int64_t i = 0; i < PAIRS; i++) {
+            sorted[i] = start + 2 * i < width ? q[start + 2 * i] : 0.0f;
+            sorted[PAIRS + i] = start + 2 * i + 1 < width ? q[start + 2 * i + 1] : 0.0f;
+        }
 }
-#endif
+
+/* q . key; `width` is a constant for the common heads, whose query stays in registers. */
+INLINE float VARIANT(product)(const float *sorted, const uint16_t *key, const int64_t width)
+{
+    VARIANT(vector) acc[VARIANT(PARTS)];
+    uint16_t rest[2 * PAIRS] = {0};
+    VARIANT(clear)(acc);
+#pragma GCC unroll 4
+    for (int64_t start = 0; start < width; start += 2 * PAIRS) {
+        const uint16_t *from = key + start;
+        if (start + 2 * PAIRS > width)
+            from = memcpy(rest, from, sizeof(uint16_t) * (size_t)(width - start));
+#pragma GCC unroll 4
+        for (int part = 0; part < VARIANT(PARTS); part++) {
+            VARIANT(words) pairs = *(const VARIANT(words) *)(from + part * 2 * WIDTH);
+            acc[part] += VARIANT(part_of)(sorted + start, part) * VARIANT(even)(pairs);
+            acc[part] += VARIANT(part_of)(sorted + start + PAIRS, part) * VARIANT(odd)(pairs);
+        }
+    }
+    return VARIANT(add_lanes)(acc);
+}
 
 /* weights[p] = q . keys[p] */
-static void VARIANT(score)(const float *q, const uint16_t *keys, int64_t length, int64_t width,
+static void VARIANT(score)(const float *sorted, const uint16_t *keys, int64_t length, int64_t width,
                            float *weights)
 {
-#if defined(USE_VNNI)
-    if (width == 64) {
-        VARIANT(score64)(q, keys, length, weights);
-        return;
-    }
-#endif
-    for (int64_t p = 0; p < length; p++) {
-        const uint16_t *key = keys + p * width;
-        float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < width; i++)
-            sum += q[i] * VARIANT(widen)(key[i]);
-        weights[p] = sum;
-    }
+    if (width == 64)
+        for (int64_t p = 0; p < length; p++)
+            weights[p] = VARIANT(product)(sorted, keys + p * 64, 64);
+    else
+        for (int64_t p = 0; p < length; p++)
+            weights[p] = VARIANT(product)(sorted, keys + p * width, width);
+}
+
+/* MIXED outputs of `mix`, whose sums stay in registers: even ones and odd ones. */
+enum { VARIANT(MIXED) = WIDTH == 4 ? 32 : 64, VARIANT(MIXED_PARTS) = VARIANT(MIXED) / WIDTH / 2 };
+
+static void VARIANT(mix_block)(const float *weights, const uint16_t *values, int64_t length,
+                               int64_t width, float *out)
+{
+    VARIANT(vector) even[VARIANT(MIXED_PARTS)], odd[VARIANT(MIXED_PARTS)];
+#pragma GCC unroll 4
+    for (int part = 0; part < VARIANT(MIXED_PARTS); part++)
+        even[part] = odd[part] = (VARIANT(vector)){0};
+    for (int64_t p = 0; p < length; p++)
+#pragma GCC unroll 4
+        for (int part = 0; part < VARIANT(MIXED_PARTS); part++) {
+            const uint16_t *from = values + p * width + part * 2 * WIDTH;
+            VARIANT(words) pairs = *(const VARIANT(words) *)from;
+            even[part] += weights[p] * VARIANT(even)(pairs);
+            odd[part] += weights[p] * VARIANT(odd)(pairs);
+        }
+#pragma GCC unroll 4
+    for (int part = 0; part < VARIANT(MIXED_PARTS); part++)
+        for (int i = 0; i < WIDTH; i++) {
+            out[2 * (part * WIDTH + i)] = even[part][i];
+            out[2 * (part * WIDTH + i) + 1] = odd[part][i];
+        }
 }
 
 /* out = sum over p of weights[p] * values[p] */
 static void VARIANT(mix)(const float *weights, const uint16_t *values, int64_t length,
                          int64_t width, float *out)
 {
-#if defined(USE_VNNI)
-    if (width == 64) {
-        VARIANT(mix64)(weights, values, length, out);
-        return;
-    }
-#endif
-    memset(out, 0, sizeof(float) * (size_t)width);
-    for (int64_t p = 0; p < length; p++) {
-        const uint16_t *value = values + p * width;
-        for (int64_t i = 0; i < width; i++)
-            out[i] += weights[p] * VARIANT(widen)(value[i]);
-    }
+    int64_t start = 0;
+    for (; start + VARIANT(MIXED) <= width; start += VARIANT(MIXED))
+        VARIANT(mix_block)(weights, values + start, length, width, out + start);
+    for (int64_t i = start; i < width; i++)
+        out[i] = 0.0f;
+    for (int64_t p = 0; p < length; p++)
+        for (int64_t i = start; i < width; i++)
+            out[i] += weights[p] * VARIANT(widen)(values[p * width + i]);
 }
 
-/* One head of one row: softmax(q . keys * scale + bias) . values over `length` positions. */
+/* One head of one row: softmax(q . keys * scale + bias) . values over `length` positions.
+ * `scratch` holds length + width + 2 * PAIRS. */
 static void VARIANT(attend)(const float *q, const uint16_t *keys, const uint16_t *values,
                             int64_t length, int64_t width, float scale, const float *bias,
-                            float *weights, float *out)
+                            float *scratch, float *out)
 {
-    float largest = -INFINITY, total = 0.0f;
+    float largest = -INFINITY, *sorted = scratch, *weights = scratch + width + 2 * PAIRS;
     int32_t undefined = 0;
-    VARIANT(score)(q, keys, length, width, weights);
+    VARIANT(sort_query)(q, width, sorted);
+    VARIANT(score)(sorted, keys, length, width, weights);
     for (int64_t p = 0; p < length; p++)
         weights[p] *= scale;
     if (bias != NULL)
@@ -282,13 +366,9 @@ static void VARIANT(attend)(const float *q, const uint16_t *keys, const uint16_t
         largest = weights[p] > largest ? weights[p] : largest;
         undefined |= weights[p] != weights[p];
     }
-#pragma omp simd reduction(+ : total)
-    for (int64_t p = 0; p < length; p++) {
-        float e = VARIANT(exponential)(weights[p] - largest);
-        weights[p] = e;
-        total += e;
-    }
-    float share = undefined ? NAN : 1.0f / total;
+    for (int64_t p = 0; p < length; p++)
+        weights[p] = VARIANT(exponential)(weights[p] - largest);
+    float share = undefined ? NAN : 1.0f / VARIANT(sum)(weights, length);
     for (int64_t p = 0; p < length; p++)
         weights[p] *= share;
     VARIANT(mix)(weights, values, length, width, out);
@@ -298,10 +378,11 @@ static void VARIANT(attend)(const float *q, const uint16_t *keys, const uint16_t
 static void VARIANT(rank_tokens)(const float *logits, int64_t count, int64_t first,
                                  struct ranking *row, const int64_t *blocked, int64_t blocks)
 {
+    float above[RANK_BLOCK];
     for (int64_t start = 0; start < count; start += RANK_BLOCK) {
         int64_t size = count - start < RANK_BLOCK ? count - start : RANK_BLOCK;
         const float *block = logits + start;
-        float largest = -INFINITY, sum = 0.0f;
+        float largest = -INFINITY;
         int32_t undefined = 0;
 #pragma omp simd reduction(max : largest) reduction(| : undefined)
         for (int64_t i = 0; i < size; i++) {
@@ -314,10 +395,9 @@ static void VARIANT(rank_tokens)(const float *logits, int64_t count, int64_t fir
             row->largest = largest;
         }
         float reference = row->largest;
-#pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < size; i++)
-            sum += VARIANT(exponential)(block[i] - reference);
-        row->sum += sum;
+            above[i] = VARIANT(exponential)(block[i] - reference);
+        row->sum += VARIANT(sum)(above, size);
         if (!(largest > row->values[row->keep - 1]))
             continue;
         for (int64_t i = 0; i < size; i++)

@@ -153,6 +153,30 @@ def test_int8_without_compiled_kernels_keeps_rows_apart_too(
         assert (own - other).norm() < 0.15 * other.norm()
 
 
+@pytest.mark.skipif(not native.available(), reason="built without a C compiler")
+def test_instruction_sets_change_no_bit(lab: Any, zoo: Any) -> None:
+    engine = zoo_engine(lab, zoo, "int8")
+    pool = [replace(request, key=key) for key, request in enumerate(pool_of(lab, zoo))]
+    forced = lab.forced(8, seed=47, slots=zoo.slots, longest=30)
+    found = {}
+    for name in native.variants():
+        with native.using(name):
+            logits = engine.forced_logits(forced)
+            found[name] = ([one.hypotheses for one in engine.translate(pool)], logits)
+    texts, expected = found.pop("plain")
+    assert len({str(text) for text in texts}) > len(pool) / 2
+    for name, (others, logits) in found.items():
+        assert others == texts, name
+        assert all(torch.equal(*pair) for pair in zip(logits, expected, strict=True)), name
+
+
+@pytest.mark.skipif("avx2" not in native.variants(), reason="needs a CPU with AVX2")
+def test_company_changes_nothing_on_avx2(lab: Any, zoo: Any) -> None:
+    with native.using("avx2"):
+        engine = zoo_engine(lab, zoo, "int8")
+        assert_compositions_hold(engine, pool_of(lab, zoo), range(2), exact=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("quantization", ["float32", "int8"])

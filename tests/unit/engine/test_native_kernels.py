@@ -1,6 +1,8 @@
-"""The compiled kernels against PyTorch's own operators."""
+"""The compiled kernels against PyTorch's own operators, under every variant of this machine."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,9 +18,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
+@pytest.fixture(autouse=True, params=native.variants())
+def _variant(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.manual_seed(3)
+    with native.using(request.param):
+        assert native.variant() == request.param
+        yield
 
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 16), (3, 100), (9, 1024)])
@@ -160,7 +165,6 @@ def test_ranking_tells_a_row_with_nan() -> None:
     assert ranking.best()[0].isnan().flatten().tolist() == [False, True]
 
 
-@pytest.mark.skipif(not native.multiplies(), reason="products are oneDNN's on this CPU")
 @pytest.mark.parametrize(("width", "out"), [(32, 48), (1024, 96), (100, 33), (4096, 64)])
 @pytest.mark.parametrize("rows", [1, 12, 13, 64, 500])
 def test_products_are_integer_sums(width: int, out: int, rows: int) -> None:

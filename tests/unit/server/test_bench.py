@@ -18,11 +18,14 @@ from typer.testing import CliRunner
 from hub.bench.models import DIMENSIONS, model_config, random_base
 from hub.budget import allowance
 from hub.cli import build_app
+from hub.dimensions import ModelDimensions
+from hub.engine import native
 from hub.engine.engine import Engine
 from hub.errors import BudgetError, EngineError, SettingsError
 from server.bench.adapters import random_adapter
 from server.bench.apart import PeerProcess
 from server.bench.engine import EngineOptions, bench_engine
+from server.bench.limits import Limits, Work, held_libraries
 from server.bench.memory import base_memory
 from server.bench.observed import Observed
 from server.bench.peers import PEERS, find_peers
@@ -139,7 +142,42 @@ def test_bench_engine_writes_rows_memory_and_placing(folder: Path) -> None:
     total = sum(one["bytes"] for one in found["placing"])
     assert found["memory"]["placed_adapters_bytes"] == total
     assert {"machine", "versions"} <= found.keys()
+    assert found["machine"]["kernels"] == native.variant()
+    if native.multiplies():
+        assert min(found["limits"].values()) > 0
+        base, mixed = rows[:2]
+        assert 0 < base["share_of_reading"] < 1
+        assert 0 < base["share_of_products"] < 1
+        assert "share_of_reading" not in mixed
     json.dumps(found)
+
+
+def test_shares_are_of_the_measured_limits() -> None:
+    base = ModelDimensions(
+        d_model=10, encoder_layers=1, decoder_layers=1, encoder_ffn=20, decoder_ffn=30,
+        vocab_size=1000, max_positions=9, parameters=0,
+    )  # fmt: skip
+    work = Work.of(base, Workload(source_tokens=5, target_tokens=10))
+    # A step: 6 x 100 of attention, 2 x 10 x 30, and the table; a source: 4 x 100, 2 x 10 x 20,
+    # and 2 x 100 of cross-attention, once in 10 steps, for 5 tokens.
+    assert work == Work(read_bytes=11200 + 100, row_products=11200 + 500)
+    shares = work.shares(Limits(read_gb_s=0.0113, gmac_s=0.0234), tokens_per_s=1000, batch=2)
+    assert shares == {"share_of_reading": 0.5, "share_of_products": 0.5}
+
+
+def test_the_best_measurement_is_the_limit() -> None:
+    assert Limits(30.0, 90.0).best(Limits(20.0, 100.0)) == Limits(30.0, 100.0)
+
+
+def test_libraries_are_held_while_a_bench_runs() -> None:
+    environ = {"HUB_CPU_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    before = dict(environ)
+    with held_libraries(environ):
+        assert environ["CT2_FORCE_CPU_ISA"] == environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert environ == before
+    free: dict[str, str] = {}
+    with held_libraries(free):
+        assert free == {}
 
 
 def test_bench_engine_knows_devices_and_their_precisions(
