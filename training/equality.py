@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import EqualityGateError
+from hub.quiet import quiet_libraries
 from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _generate(
 
     source, mask = _padded([line.source for line in lines], model.config.pad_token_id, model.device)
     start = [(_start(model), *line.prefix) for line in lines]
-    with torch.no_grad():
+    with torch.no_grad(), quiet_libraries():
         output = model.generate(  # type: ignore[no-untyped-call]
             input_ids=source,
             attention_mask=mask,
