@@ -21,9 +21,9 @@ from typing import Final, Self
 from hub.errors import UnavailableError
 from hub.settings import Settings
 from server.core import Core, open_core
-from server.exposition import Exposition
 from server.grpc.edge import Edge, join_address
-from server.metrics import Metrics
+from server.telemetry.exposition import Exposition
+from server.telemetry.metrics import Metrics
 
 POOL_THREADS: Final = 8
 

@@ -17,22 +17,22 @@ from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
-from server.admission import GREEDY, Limits, SearchDefaults
-from server.loader import PoolLoader
-from server.memory import resident_bytes
-from server.metrics import Metrics
-from server.residency import HostTier, SlotTable
-from server.routing import Router
-from server.scheduler import BatchLimits, Scheduler
-from server.stock import Stock
-from server.translator import Translator
-from server.warming import translate_something
-from server.worker import Worker
+from server.access.admission import GREEDY, Limits, SearchDefaults
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.worker import Worker
+from server.residency.loader import PoolLoader
+from server.residency.tables import HostTier, SlotTable
+from server.residency.tiers import Stock
+from server.telemetry.metrics import Metrics
+from server.telemetry.process_memory import resident_bytes
+from server.translation.routing import Router
+from server.translation.translator import Translator
+from server.translation.warm_up import translate_something
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
     from hub.engine.engine import Engine
-    from server.spill import Spill
+    from server.residency.spill import Spill
 
 LOADER_THREADS: Final = 4
 _LOADER_NICENESS: Final = 5
@@ -132,7 +132,7 @@ def _found(engine: Engine) -> dict[str, str]:
 
 def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: Settings) -> Spill:
     """Return the way of adapters into host memory."""
-    from server.spill import Spill
+    from server.residency.spill import Spill
 
     def read(version: AdapterVersion) -> HostAdapter:
         adapter = engine.read_adapter(registry.folder(version), version.manifest)

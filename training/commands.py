@@ -54,10 +54,10 @@ def train(
     """Train an adapter under a budget, score it, and publish it."""
     run.check()
     request = _train_request(task, method, data, learning, machine, outcome, run)
+    from training.loop.processes import launched_processes
+    from training.loop.progress import Console
     from training.pipeline import help_train, train_adapter
-    from training.processes import launched_processes
-    from training.progress import Console
-    from training.results import print_outcome, write_json
+    from training.reports.training import print_outcome, write_json
 
     with launched_processes() as processes:
         if not processes.is_main:
@@ -83,7 +83,7 @@ def _train_request(
     from hub.budget import parse_budget
     from hub.settings import load_settings
     from training.pipeline import TrainRequest
-    from training.results import explicit_size
+    from training.reports.training import explicit_size
 
     settings = load_settings(
         {
@@ -149,10 +149,10 @@ def evaluate(
 ) -> None:
     """Score a published adapter and its base, on the test items it was made with or on others."""
     from hub.settings import load_settings
-    from training.comet import Comet
-    from training.evaluation_results import print_evaluation, write_evaluation
-    from training.progress import Console
-    from training.reevaluate import evaluate_ref
+    from training.evidence.comet import Comet
+    from training.evidence.reevaluate import evaluate_ref
+    from training.loop.progress import Console
+    from training.reports.evaluation import print_evaluation, write_evaluation
 
     check_result_file(json_file)
     settings = load_settings({"registry": registry})

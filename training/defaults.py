@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
-from training.devices import resolve_precision
+from training.loop.devices import resolve_precision
 from training.methods.catalog import MethodSpec, method
 from training.recipe import Option, Recipe
 

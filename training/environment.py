@@ -25,7 +25,7 @@ def environment(precision: str, *, scored_in: str) -> EnvironmentRecord:
     """
     import torch
 
-    from training.devices import training_device
+    from training.loop.devices import training_device
 
     device = training_device()
     return EnvironmentRecord(

@@ -17,17 +17,25 @@ from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest
 from hub.refs import check_alias, check_name
 from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
-from training.data import encode_corpus, fitting
 from training.defaults import Overrides, make_recipe
 from training.environment import environment
-from training.equality import EqualityEvidence, end_of, gate_lines, trained_side
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder, DevJudge, Quantization, spread
-from training.evidence import gather
-from training.gates import check_quality, check_served
+from training.evidence.decode import (
+    ADAPTER_SLOT,
+    BASE_SLOT,
+    Decoder,
+    DevJudge,
+    Quantization,
+    spread,
+)
+from training.evidence.gather import gather
+from training.gates.checks import check_quality, check_served
+from training.gates.equality import EqualityEvidence, end_of, gate_lines, trained_side
+from training.loop.examples import encode_corpus, fitting
+from training.loop.model import count_trainable
+from training.loop.optimise import adapted_model, off_quantized, run_trainer, snapshot, train
+from training.loop.progress import Progress, Silent
+from training.loop.trackers import Tracked, TrackedRun, tracked
 from training.methods.catalog import MethodSpec, method
-from training.model import count_trainable
-from training.optimise import adapted_model, off_quantized, run_trainer, snapshot, train
-from training.progress import Progress, Silent
 from training.publish import (
     default_name,
     describe,
@@ -36,10 +44,9 @@ from training.publish import (
     write_evidence,
 )
 from training.recipe import Option, Recipe
-from training.results import score_facts
+from training.reports.training import score_facts
 from training.runs import RunFolder
-from training.trackers import Tracked, TrackedRun, tracked
-from training.whole import WholeDecoder, merged_files
+from training.whole_weights import WholeDecoder, merged_files
 
 if TYPE_CHECKING:
     from hub.bases import Base
@@ -47,8 +54,8 @@ if TYPE_CHECKING:
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits, SentencePair
     from training.corpora.report import CorpusReport
-    from training.processes import Processes
-    from training.trainer import TrainingResult
+    from training.loop.processes import Processes
+    from training.loop.trainer import TrainingResult
 
 EQUALITY_LINES: Final = 16
 
@@ -65,7 +72,7 @@ class TrainRequest:
         quantization: The serving engine's numbers while scoring.
         resume: Go on with an unfinished run of the same recipe.
         force: Publish even if the adapter is worse than the base.
-        track: Trackers that hear of the run, as `training.trackers` names them.
+        track: Trackers that hear of the run, as `training.loop.trackers` names them.
     """
 
     pair: str
@@ -365,8 +372,8 @@ def _decoder(work: Work, quantization: Quantization) -> Decoder:
 def _pass_gates(
     work: Work, model: Any, manifest: AdapterManifest, dev: Sequence[SentencePair]
 ) -> EqualityEvidence:
-    from training.fresh import FreshCheck, check_in_fresh_process
-    from training.gates import check_budget, check_finite
+    from training.gates.checks import check_budget, check_finite
+    from training.gates.fresh_process import FreshCheck, check_in_fresh_process
 
     check_finite(work.run.best)
     check_budget(manifest, count_trainable(model))

@@ -16,9 +16,9 @@ from hub.manifest import (
     EnvironmentRecord,
     SourceRecord,
 )
-from training.card import model_card
 from training.corpora.model import segments_fingerprint
-from training.gates import check_quality
+from training.evidence.card import model_card
+from training.gates.checks import check_quality
 from training.recipe import Recipe
 from training.runs import RunFolder
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from hub.bases import Base
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits
-    from training.equality import EqualityEvidence
-    from training.evidence import Evidence
+    from training.evidence.gather import Evidence
+    from training.gates.equality import EqualityEvidence
 
 CARD_FILE = "README.md"
 

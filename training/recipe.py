@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from hub.errors import SettingsError
-from training.schedule import SCHEDULES
+from training.loop.schedule import SCHEDULES
 
 Option = str | int | bool
 PRECISIONS: Final = ("float32", "bfloat16")

@@ -98,7 +98,7 @@ def _median_ms(run: Callable[[], None]) -> float:
 def _measure(folder: Path, quantization: str, device: str) -> dict[str, int]:
     import torch  # noqa: F401  # what an idle process has imported
 
-    from server.memory import resident_bytes
+    from server.telemetry.process_memory import resident_bytes
 
     idle = resident_bytes()
     from hub.bases import Base

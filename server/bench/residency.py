@@ -28,20 +28,20 @@ from hub.engine.engine import Engine
 from hub.errors import SettingsError
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.registry import AdapterVersion, Registry
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.worker import Worker
 from server.bench.adapters import RandomAdapter, random_adapter
 from server.bench.observed import Observed
 from server.bench.residency_report import Run, counters, report
 from server.bench.turns import Side, alternate
 from server.bench.workload import PREFIX, Workload
 from server.core import LOADER_THREADS, quiet_loader
-from server.loader import Loaded
 from server.messages import Job, Outcome, Search
-from server.metrics import Metrics
-from server.residency import HostTier, SlotTable
-from server.scheduler import BatchLimits, Scheduler
-from server.spill import Spill
-from server.stock import Stock
-from server.worker import Worker
+from server.residency.loader import Loaded
+from server.residency.spill import Spill
+from server.residency.tables import HostTier, SlotTable
+from server.residency.tiers import Stock
+from server.telemetry.metrics import Metrics
 
 DISTRIBUTIONS: Final = ("zipf", "uniform")
 _SEEDS: Final = 4

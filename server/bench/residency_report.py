@@ -11,7 +11,7 @@ from hub.bases import Base
 from hub.bench.machine import machine, versions
 from server.bench.observed import Observed
 from server.bench.timing import spread
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from server.bench.residency import ResidencyOptions

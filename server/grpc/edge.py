@@ -23,7 +23,7 @@ from hub.settings import Settings
 from server.core import Core
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 
 SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,

@@ -18,7 +18,7 @@ import grpc.aio
 from hub.errors import HubError, InputError
 from server.faults import as_hub_error
 from server.grpc.status import abort
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]

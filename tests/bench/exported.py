@@ -21,7 +21,7 @@ from hub.registry import Registry
 from hub.registry.exchange.translate2 import vocabulary
 from hub.settings import load_settings
 from training.corpora.cldr import build_corpus
-from training.scoring import chrf
+from training.evidence.scoring import chrf
 
 ITEMS = 300
 LONGEST = 128

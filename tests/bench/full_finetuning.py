@@ -22,15 +22,15 @@ import torch
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.languages import LanguagePair
-from training.batching import Position, batches_from
 from training.corpora import CorpusSplits, load_corpus
-from training.data import encode_corpus
 from training.defaults import Overrides, make_recipe
-from training.evaluate import Decoder, score_system
-from training.loss import Layout, collate, smoothed_loss
-from training.model import load_base_model, quiet_libraries
+from training.evidence.decode import Decoder, score_system
+from training.loop.batching import Position, batches_from
+from training.loop.examples import encode_corpus
+from training.loop.loss import Layout, collate, smoothed_loss
+from training.loop.model import load_base_model, quiet_libraries
+from training.loop.schedule import learning_rate
 from training.recipe import Recipe
-from training.schedule import learning_rate
 
 
 def main() -> None:

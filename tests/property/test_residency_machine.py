@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from server.residency import BASE, HostTier, SlotTable
+from server.residency.tables import BASE, HostTier, SlotTable
 
 DIGESTS = st.sampled_from([f"sha256:{letter}" for letter in "abcdefgh"])
 SLOTS, DEVICE_BYTES = 3, 100

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.batching.scheduler import Admission, Allowance, BatchLimits, Scheduler
 from server.messages import Job, Search
-from server.residency import BASE, HostTier, SlotTable
-from server.scheduler import Admission, Allowance, BatchLimits, Scheduler
+from server.residency.tables import BASE, HostTier, SlotTable
 
 MAX_ROWS, MAX_TOKENS = 8, 32
 SLOTS, DEVICE_BYTES, HOST_BYTES, MAX_LOADING = 2, 50, 60, 2

@@ -21,11 +21,11 @@ HEAVY = {
     *("grpc", "sqlalchemy", "babel", "sentencepiece", "sacrebleu", "fsspec", "rich"),
 }
 PURE = (
-    "server.admission",
-    "server.blocks",
-    "server.pace",
-    "server.residency",
-    "server.scheduler",
+    "server.access.admission",
+    "server.residency.spill_blocks",
+    "server.batching.pacing",
+    "server.residency.tables",
+    "server.batching.scheduler",
 )
 HELP = "import sys; from hub import cli; cli.run(['--help']); print(*sys.modules, file=sys.stderr)"
 CONTRACTS = "from importlinter.cli import lint_imports; exit(lint_imports(no_cache=True))"

@@ -48,11 +48,11 @@ Passes = Callable[[], Pass]
 
 
 def our_passes(work: TrainWork, folder: Path) -> Passes:
-    """Return passes of `training.trainer.Trainer`, as `hub train` runs it."""
+    """Return passes of `training.loop.trainer.Trainer`, as `hub train` runs it."""
     from torch import nn
 
-    from training.devices import training_device
-    from training.model import attach, load_base_model
+    from training.loop.devices import training_device
+    from training.loop.model import attach, load_base_model
 
     base = Base(name=f"random {work.dims}", folder=folder)
     examples = work.examples()
@@ -64,11 +64,11 @@ def our_passes(work: TrainWork, folder: Path) -> Passes:
 
 def passes_of(model: PeftModel, work: TrainWork, base: Base) -> Passes:
     """Return passes of our trainer over a model that has its adapter."""
-    from training.devices import training_device
-    from training.interrupt import Never
-    from training.progress import Silent
+    from training.loop.devices import training_device
+    from training.loop.interrupt import Never
+    from training.loop.progress import Silent
+    from training.loop.trainer import Trainer
     from training.runs import RunFolder
-    from training.trainer import Trainer
 
     examples = work.examples()
     recipe = work.recipe(base.dimensions, examples)

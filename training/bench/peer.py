@@ -30,13 +30,13 @@ from transformers import (
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from hub.bases import Base
-from training.batching import Example
 from training.bench.work import FAMILY, LAYOUT, Content, TrainWork
-from training.devices import training_device
-from training.loss import collate
+from training.loop.batching import Example
+from training.loop.devices import training_device
+from training.loop.loss import collate
+from training.loop.model import attention_for_training, quiet_libraries
+from training.loop.trainer import ADAM_BETAS, ADAM_EPS
 from training.methods.catalog import method
-from training.model import attention_for_training, quiet_libraries
-from training.trainer import ADAM_BETAS, ADAM_EPS
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -16,7 +16,7 @@ from hub.bench.models import random_base
 from hub.errors import SettingsError
 from training.bench.passes import OURS, SETUPS, Pass, build_passes
 from training.bench.work import TrainWork
-from training.devices import CHOICES, resolve_precision, training_device
+from training.loop.devices import CHOICES, resolve_precision, training_device
 
 SETTLE_SECONDS: Final = 0.5
 

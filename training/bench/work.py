@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from hub.bench.models import LEAST_VOCABULARY
 from hub.dimensions import ModelDimensions
-from training.batching import Example, padded_tokens, plan_epoch
-from training.loss import Layout
+from training.loop.batching import Example, padded_tokens, plan_epoch
+from training.loop.loss import Layout
 from training.methods.catalog import method
 from training.recipe import Recipe
 

@@ -133,7 +133,7 @@ def check(
     from hub.errors import CorpusError
     from hub.languages import LanguagePair
     from training.corpora.plan import TRAIN_LIMIT, plan_corpus
-    from training.results import write_facts
+    from training.reports.training import write_facts
 
     request = corpus_request(data, dev=dev, test=test, clean=clean, no_clean=no_clean)
     plan = plan_corpus(request, LanguagePair.parse(pair))

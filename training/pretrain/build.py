@@ -18,8 +18,8 @@ from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import progress
 from hub.errors import InterruptedRunError, SettingsError, StorageFullError
-from training.evaluate import Decoder, score_system
-from training.model import quiet_libraries
+from training.evidence.decode import Decoder, score_system
+from training.loop.model import quiet_libraries
 from training.pretrain.loop import BaseTrainer, Progress, log_to
 from training.pretrain.recipe import BaseRecipe
 from training.pretrain.texts import TrainingText

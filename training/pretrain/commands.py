@@ -67,7 +67,7 @@ def build(
     """Pre-train a many-to-many base on CLDR or files; run again after an interruption to go on."""
     asked = BaseOptions(languages, tuple(weak or ()), vocabulary, updates, batch_tokens, seed)
     recipe = recipe_of(asked, given=bool(data))
-    from training.model import quiet_libraries
+    from training.loop.model import quiet_libraries
 
     with quiet_libraries():
         from training.pretrain.build import CLDR_LICENCE, build_base

@@ -18,7 +18,7 @@ from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as pb_grpc
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import TranslationServicer
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 
 
 def broken() -> Any:

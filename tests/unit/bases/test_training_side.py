@@ -9,8 +9,8 @@ import torch
 
 from hub.bases import open_base
 from hub.errors import CorruptBaseError
-from training import model as training_model
-from training.model import load_base_model
+from training.loop import model as training_model
+from training.loop.model import load_base_model
 
 from ...support.published import FAMILIES, published_model, published_state, write_bin
 

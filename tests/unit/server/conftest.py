@@ -12,13 +12,13 @@ import pytest
 from hub.engine.requests import DecodeRequest, Finished, Hypothesis, StepReport
 from hub.errors import DecodingError, NonFiniteRowError
 from hub.manifest import AdapterManifest
-from server.loader import Loaded
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.worker import Worker
 from server.messages import Job, Outcome, Search
-from server.metrics import Metrics
-from server.residency import HostTier, SlotTable
-from server.scheduler import BatchLimits, Scheduler
-from server.stock import Stock
-from server.worker import Worker
+from server.residency.loader import Loaded
+from server.residency.tables import HostTier, SlotTable
+from server.residency.tiers import Stock
+from server.telemetry.metrics import Metrics
 
 POISON_ROW = 666
 """A source with this token fails its own row."""

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hub.errors import DecodingError, HubError, InputError, TextError
-from server.admission import Limits, check_command, check_source, check_text, resolve_search
+from server.access.admission import Limits, check_command, check_source, check_text, resolve_search
 from server.messages import SearchChoice, TranslateCommand
 
 LIMITS = Limits(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from server.blocks import BLOCK, Blocks, Run
+from server.residency.spill_blocks import BLOCK, Blocks, Run
 
 
 def test_pieces_lie_where_others_were() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from hub.errors import CorruptBlobError, EngineError
 from server.core import LOADER_THREADS, quiet_loader
-from server.loader import Loaded, PoolLoader
+from server.residency.loader import Loaded, PoolLoader
 
 WAIT = 10.0
 
@@ -77,7 +77,7 @@ def test_threads_that_cannot_be_prepared_are_an_error_with_its_cause() -> None:
 
 
 def test_threads_that_never_get_ready_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.loader._START_SECONDS", 0.05)
+    monkeypatch.setattr("server.residency.loader._START_SECONDS", 0.05)
     release = threading.Event()
     try:
         with pytest.raises(EngineError, match=r"not ready after 0\.05 s"):

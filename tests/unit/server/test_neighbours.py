@@ -14,12 +14,12 @@ from hub.engine.engine import Engine
 from hub.engine.model import Model, SourceBatch
 from hub.engine.requests import DecodeRequest, StepReport
 from hub.errors import EngineError, HubError, NonFiniteRowError
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.worker import Worker
 from server.messages import Job, Outcome, Search
-from server.metrics import Metrics
-from server.residency import HostTier, SlotTable
-from server.scheduler import BatchLimits, Scheduler
-from server.stock import Stock
-from server.worker import Worker
+from server.residency.tables import HostTier, SlotTable
+from server.residency.tiers import Stock
+from server.telemetry.metrics import Metrics
 
 WAIT = 30.0
 CULPRIT = 5

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from server.pace import LEAST_TOKENS, PLACING, SLICE, SLICES, Gathering, Pace
+from server.batching.pacing import LEAST_TOKENS, PLACING, SLICE, SLICES, Gathering, Pace
 
 
 def run(pace: Pace, steps: int, fixed: float, per_token: float, step: float) -> list[float]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.messages import Candidate, Flag
-from server.quality import (
+from server.quality.signals import (
     judge,
     judge_unknown,
     measure,

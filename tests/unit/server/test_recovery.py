@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.recovery import Recovery
+from server.batching.recovery import Recovery
 
 
 def run(count: int, culprits: set[int]) -> tuple[list[int], list[int], int]:

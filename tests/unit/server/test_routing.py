@@ -14,8 +14,8 @@ from hub.errors import (
 )
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.registry import AdapterVersion
-from server.residency import BASE
-from server.routing import Router
+from server.residency.tables import BASE
+from server.translation.routing import Router
 
 OUR_BASE, OTHER_BASE = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 DIGEST = "sha256:" + "d" * 64

@@ -18,8 +18,8 @@ from hub.engine.banks import BankKey, BankPart
 from hub.engine.forms import flatten, restore
 from hub.engine.prefixes import Prefix
 from hub.engine.vectors import VectorKey, VectorPart
-from server.blocks import BLOCK
-from server.spill import Spill
+from server.residency.spill import Spill
+from server.residency.spill_blocks import BLOCK
 
 Opened = Callable[..., Spill]
 
@@ -92,7 +92,7 @@ def version(number: int) -> Any:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """Opens spills, however full this machine's disk is, and closes them in the end."""
-    monkeypatch.setattr("server.spill.RESERVE", 0.0)
+    monkeypatch.setattr("server.residency.spill.RESERVE", 0.0)
     spills: list[Spill] = []
 
     def open_spill(*arguments: Any) -> Spill:
@@ -196,8 +196,8 @@ def test_a_tenth_of_the_disk_stays_free(
     def disk(file: int) -> Any:
         return SimpleNamespace(f_bavail=free.pop(0), f_frsize=1, f_blocks=100 * nbytes)
 
-    monkeypatch.setattr("server.spill.RESERVE", 0.1)
-    monkeypatch.setattr("server.spill.os.fstatvfs", disk)
+    monkeypatch.setattr("server.residency.spill.RESERVE", 0.1)
+    monkeypatch.setattr("server.residency.spill.os.fstatvfs", disk)
     reader = Reader()
     spill = opened(reader, 10 * SIZE, tmp_path)
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_a_disk_that_is_full_is_given_back(
             raise OSError(28, "No space left on device")
         return write(file, data[: max(1, min(len(data), SIZE + room - offset))], offset)
 
-    monkeypatch.setattr("server.spill.os.pwrite", short)
+    monkeypatch.setattr("server.residency.spill.os.pwrite", short)
     spill = opened(reader, 10 * SIZE)
     spill(version(1))
     assert_same(spill(version(1)), adapter(1))
@@ -240,7 +240,7 @@ def test_closing_waits_for_nobody_and_takes_no_file_away(
         with other.open("wb"):  # would get the number of the file that was closed
             return write(file, data, offset)
 
-    monkeypatch.setattr("server.spill.os.pwrite", closed_meanwhile)
+    monkeypatch.setattr("server.residency.spill.os.pwrite", closed_meanwhile)
     assert_same(spill(version(1)), adapter(1))
     assert other.stat().st_size == 0
 

@@ -12,7 +12,7 @@ import pytest
 
 from hub.bases import Base, open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
-from training.batching import Example
+from training.loop.batching import Example
 from training.methods.catalog import METHODS
 from training.recipe import Recipe
 
@@ -25,14 +25,15 @@ def gate_at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     Tests marked `fresh_process` start it for real.
     """
-    from training import fresh
+
+    from training.gates import fresh_process
 
     def answer(python: str, asked: Path, told: Path, seconds: float, check: Any) -> None:
         monkeypatch.setattr("sys.argv", ["gate", str(asked), str(told)])
-        fresh.main()
+        fresh_process.main()
 
     if "fresh_process" not in request.keywords:
-        monkeypatch.setattr(fresh, "_run", answer)
+        monkeypatch.setattr(fresh_process, "_run", answer)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.batching import (
+from training.loop.batching import (
     PlannedBatch,
     Position,
     batches_from,

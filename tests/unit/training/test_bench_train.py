@@ -16,15 +16,15 @@ from hub.bases import Base
 from hub.bench.models import random_base
 from hub.cli import build_app
 from hub.errors import BudgetError, SettingsError
-from training.batching import padded_tokens
 from training.bench.passes import OURS, Pass, passes_of
 from training.bench.peer import collate_plain, grouped_batches, load_plain, trainer_passes
 from training.bench.run import rows_of, take_turns
 from training.bench.work import LAYOUT, Content, TrainWork
 from training.commands import register
-from training.loss import collate, smoothed_loss
+from training.loop.batching import padded_tokens
+from training.loop.loss import collate, smoothed_loss
+from training.loop.model import adapter_tensors, attach, load_base_model
 from training.methods.catalog import method
-from training.model import adapter_tensors, attach, load_base_model
 
 WORK = TrainWork(
     dims="small", method="bottleneck", budget=0.01, tokens=160, updates=3, precision="float32",

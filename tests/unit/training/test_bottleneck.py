@@ -12,8 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
+from training.loop.model import (
+    adapter_files,
+    attach_config,
+    load_adapter,
+    quiet_libraries,
+    trainable,
+)
 from training.methods.catalog import METHODS
-from training.model import adapter_files, attach_config, load_adapter, quiet_libraries, trainable
 
 with quiet_libraries():
     from peft import PeftConfig, PeftModel

@@ -15,8 +15,8 @@ import pytest
 from hub.bases import Base
 from hub.cli import run
 from hub.errors import SettingsError
-from training.comet import DEFAULT_MODEL, Comet
-from training.significance import compare
+from training.evidence.comet import DEFAULT_MODEL, Comet
+from training.evidence.significance import compare
 
 STAND_IN = '''
 """Scores the share of a reference's words that a translation has."""

@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hub.bases import Base
-from training.batching import Example
-from training.dropout import QuickDropout, drop, quicken_modules
-from training.loss import Layout, collate, smoothed_loss
+from training.loop.batching import Example
+from training.loop.dropout import QuickDropout, drop, quicken_modules
+from training.loop.loss import Layout, collate, smoothed_loss
+from training.loop.model import attach_config, load_base_model
 from training.methods.lora import lora_config
-from training.model import attach_config, load_base_model
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 BATCH = collate([Example((90, 11, 12, 2), (91, 20, 21, 2), 0)], LAYOUT)
@@ -73,7 +73,7 @@ def test_layers_of_a_base_draw_from_the_seed(
     model = load_base_model(tiny_base, dropout=0.3).train()
     calls = []
     monkeypatch.setattr(
-        "training.dropout.drop", lambda values, rate: calls.append(rate) or drop(values, rate)
+        "training.loop.dropout.drop", lambda values, rate: calls.append(rate) or drop(values, rate)
     )
     assert quick_loss(model, 1) == quick_loss(model, 1) != quick_loss(model, 2)
     # two dropouts an encoder layer, three a decoder layer, and two layers of each

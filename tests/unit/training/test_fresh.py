@@ -15,11 +15,10 @@ from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import EqualityGateError
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
-from training.equality import DecodedRow, GateLine, compare_sides, end_of, trained_side
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT
-from training.fresh import FreshCheck, check_in_fresh_process, ended_by
-from training.methods.catalog import method
-from training.model import (
+from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT
+from training.gates.equality import DecodedRow, GateLine, compare_sides, end_of, trained_side
+from training.gates.fresh_process import FreshCheck, check_in_fresh_process, ended_by
+from training.loop.model import (
     WEIGHTS_FILE,
     adapter_files,
     attach,
@@ -27,6 +26,7 @@ from training.model import (
     load_base_model,
     trainable,
 )
+from training.methods.catalog import method
 from training.recipe import Recipe
 
 TEXTS = ("2 hours ago", "Friday, October 3", "41%", "Croatia and Latvia")

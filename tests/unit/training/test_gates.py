@@ -29,12 +29,12 @@ from hub.manifest import (
     LengthScore,
     ScoreRecord,
 )
-from training.card import model_card
-from training.equality import EqualityEvidence, GateLine, check_equality
-from training.evaluate import Decoder
-from training.gates import check_budget, check_finite, check_quality
-from training.methods.catalog import METHODS, method
-from training.model import (
+from training.evidence.card import model_card
+from training.evidence.decode import Decoder
+from training.evidence.scoring import METRICS
+from training.gates.checks import check_budget, check_finite, check_quality
+from training.gates.equality import EqualityEvidence, GateLine, check_equality
+from training.loop.model import (
     adapter_files,
     attach,
     count_trainable,
@@ -42,8 +42,8 @@ from training.model import (
     load_base_model,
     trainable,
 )
+from training.methods.catalog import METHODS, method
 from training.recipe import Recipe
-from training.scoring import METRICS
 
 TEXTS = ("2 hours ago", "Friday, October 3", "41%", "Croatia and Latvia")
 

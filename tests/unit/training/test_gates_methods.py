@@ -16,10 +16,9 @@ from hub.bases.tokenizer import BaseTokenizer
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.engine.testing import VOCABULARY, random_model
 from hub.errors import EqualityGateError, IncompatibleAdapterError
-from training.equality import GateLine, check_equality
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
-from training.methods.catalog import METHODS, method
-from training.model import (
+from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Decoder
+from training.gates.equality import GateLine, check_equality
+from training.loop.model import (
     WEIGHTS_FILE,
     adapter_files,
     attach_config,
@@ -27,6 +26,7 @@ from training.model import (
     quiet_libraries,
     trainable,
 )
+from training.methods.catalog import METHODS, method
 
 Options = Mapping[str, str | bool]
 SIZE = 3

@@ -12,15 +12,15 @@ from torch import Tensor
 from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from tests.unit.training.conftest import encode_lines
-from training.batching import Example, PlannedBatch, Position, Update
-from training.gradients import Gradients
-from training.loss import Layout
-from training.memory import checkpoint_layers
+from training.loop.batching import Example, PlannedBatch, Position, Update
+from training.loop.checkpointing import checkpoint_layers
+from training.loop.gradients import Gradients
+from training.loop.loss import Layout
+from training.loop.model import attach, load_base_model, trainable
+from training.loop.processes import Alone
 from training.methods.catalog import METHODS, method
-from training.model import attach, load_base_model, trainable
-from training.processes import Alone
 from training.recipe import Recipe
-from training.whole import unfreeze
+from training.whole_weights import unfreeze
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 

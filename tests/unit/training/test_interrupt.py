@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from training.interrupt import stop_on_interrupt
+from training.loop.interrupt import stop_on_interrupt
 
 
 def test_first_asks_second_insists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from training.card import span
-from training.lengths import by_length, length_of, unit_of
-from training.scoring import Scorer
+from training.evidence.card import span
+from training.evidence.lengths import by_length, length_of, unit_of
+from training.evidence.scoring import Scorer
 
 SOURCES = ["one two", "a b c d e", "a b c d e f", " ".join("x" * 41), "one"]
 REFERENCES = ["eins zwei", "das ist ein Satz hier", "noch ein Satz", "viele Wörter", "eins"]

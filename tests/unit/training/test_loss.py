@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from hub.bases import Base
 from hub.engine.testing import random_model
-from training.batching import Example
-from training.loss import Layout, collate, logits_at_predicted, smoothed_loss
-from training.model import load_base_model
+from training.loop.batching import Example
+from training.loop.loss import Layout, collate, logits_at_predicted, smoothed_loss
+from training.loop.model import load_base_model
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 SHORT = Example((90, 11, 2), (91, 20, 2), 0)

@@ -25,9 +25,9 @@ from hub.errors import BudgetError, CorpusError
 from hub.languages import LanguagePair
 from tests.unit.training.conftest import TOKENIZER_FILES
 from training.corpora import SentencePair
-from training.data import encode_corpus
+from training.loop.examples import encode_corpus
+from training.loop.model import attach_config, count_trainable, quiet_libraries
 from training.methods.catalog import METHODS
-from training.model import attach_config, count_trainable, quiet_libraries
 
 with quiet_libraries():
     from peft import (
@@ -244,7 +244,7 @@ def test_a_base_with_more_rows_than_pieces_translates(tiny_base: Base, tmp_path:
     """Resized embeddings gave empty output elsewhere: rows without a piece must not matter."""
     from hub.bases import open_base
     from hub.bases.tokenizer import load_tokenizer
-    from training.evaluate import Decoder
+    from training.evidence.decode import Decoder
 
     model = M2M100ForConditionalGeneration.from_pretrained(tiny_base.folder)
     rows = model.config.vocab_size

@@ -12,9 +12,9 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from hub.budget import ModelDimensions, count, solve
 from hub.errors import BudgetError, SettingsError
+from training.loop.model import attach_config, count_trainable, quiet_libraries
 from training.methods.catalog import METHODS, method
 from training.methods.targets import module_names
-from training.model import attach_config, count_trainable, quiet_libraries
 
 Options = Mapping[str, str | bool]
 VARIANTS: tuple[tuple[str, Options], ...] = (

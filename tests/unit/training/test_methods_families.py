@@ -28,9 +28,7 @@ from transformers import (
 
 from hub.budget import ModelDimensions, count
 from hub.errors import SettingsError
-from training.methods.catalog import METHODS
-from training.methods.targets import FAMILIES, module_names
-from training.model import (
+from training.loop.model import (
     adapter_files,
     adapter_tensors,
     attach_config,
@@ -38,6 +36,8 @@ from training.model import (
     quiet_libraries,
     trainable,
 )
+from training.methods.catalog import METHODS
+from training.methods.targets import FAMILIES, module_names
 
 with quiet_libraries():
     from peft import PeftModel

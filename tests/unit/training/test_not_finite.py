@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from hub.bases import Base
 from hub.cli import run
-from training.model import load_base_model
+from training.loop.model import load_base_model
 
 LONG = 17
 """The line of the file that is longer than all others."""
@@ -49,7 +49,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             model.model.encoder.embed_positions.weights[position:] = float("nan")
             return model
 
-        monkeypatch.setattr("training.optimise.load_base_model", load)
+        monkeypatch.setattr("training.loop.optimise.load_base_model", load)
 
     return spoil_from
 
@@ -76,7 +76,7 @@ def test_the_one_line_that_spoils_an_update_is_named_and_left_out(
 
 def _no_gates(*args: Any) -> Any:
     """The spoilt model cannot be compared with the engine; that is not what is tested here."""
-    from training.equality import EqualityEvidence
+    from training.gates.equality import EqualityEvidence
 
     return EqualityEvidence(rows=0, tokens=0, ties=0)
 

@@ -26,9 +26,9 @@ from hub.errors import (
 from hub.registry import Registry
 from training.corpora.plan import CorpusRequest
 from training.defaults import Overrides
+from training.evidence.reevaluate import evaluate_ref
+from training.loop.progress import Silent
 from training.pipeline import TrainOutcome, TrainRequest, train_adapter
-from training.progress import Silent
-from training.reevaluate import evaluate_ref
 
 QUICK = Overrides(
     train=80, dev=20, test=20, max_updates=6, evaluate_every=3, warmup=1, tokens_per_batch=256,
@@ -139,8 +139,8 @@ def test_a_worse_adapter_is_kept_but_not_published(
 
     def forgetful(decoder: Any, pair: Any, segments: Any) -> Any:
         """Measure a base that is right and an adapter that is not."""
-        from training.evidence import weigh
-        from training.scoring import Scorer
+        from training.evidence.gather import weigh
+        from training.evidence.scoring import Scorer
 
         right = [segment.target for segment in segments]
         scorer = Scorer(right, "de")
@@ -178,7 +178,7 @@ def test_an_adapter_that_is_not_served_as_it_was_trained_is_kept_but_not_publish
         halved = {name: 0.5 * tensor for name, tensor in load_file(file).items()}
         save_file(halved, file, metadata={"format": "pt"})
 
-    monkeypatch.setattr("training.gates.check_finite", spoil)
+    monkeypatch.setattr("training.gates.checks.check_finite", spoil)
     with pytest.raises(EqualityGateError, match="read anew"):
         run(request)
     with Registry.open(request.registry) as registry:

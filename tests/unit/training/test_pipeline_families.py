@@ -13,9 +13,9 @@ import sentencepiece
 from hub.engine.testing import random_model
 from hub.errors import IncompatibleAdapterError
 from training.defaults import Overrides
-from training.model import quiet_libraries
+from training.loop.model import quiet_libraries
+from training.loop.progress import Silent
 from training.pipeline import TrainRequest, train_adapter
-from training.progress import Silent
 
 LINES = [
     *("Friday, October 3, 2008 at 7:30", "Der Hund schläft, die Katze nicht.") * 3,

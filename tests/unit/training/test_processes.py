@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 
 from hub.bases import Base
 from hub.errors import SettingsError
-from training.gradients import Gradients
-from training.loss import Layout
+from training.loop.gradients import Gradients
+from training.loop.loss import Layout
+from training.loop.model import adapter_files, attach, load_base_model
+from training.loop.processes import Alone, _buckets, launched_processes
+from training.loop.trainer import Trainer
 from training.methods.catalog import method
-from training.model import adapter_files, attach, load_base_model
-from training.processes import Alone, _buckets, launched_processes
 from training.recipe import Recipe
-from training.trainer import Trainer
 
 
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_processes_share_an_updates_batches(
         torch.nn.Linear(1, 1), {}, [], recipe,
         layout=Layout(1, 2, 1), processes=Second(), device="cpu",
     )  # fmt: skip
-    from training.batching import PlannedBatch, Position, Update
+    from training.loop.batching import PlannedBatch, Position, Update
 
     batches = tuple(PlannedBatch(Position(0, n), (n,)) for n in range(3))
     assert made._own(Update(batches, Position(0, 3))) == batches[1:2]

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hub.bases import Base
-from training.batching import Example
-from training.loss import Layout, collate, smoothed_loss
-from training.model import load_base_model
-from training.products import ExactLinear, has_onednn, multiply, train_with_onednn
+from training.loop.batching import Example
+from training.loop.loss import Layout, collate, smoothed_loss
+from training.loop.model import load_base_model
+from training.loop.onednn import ExactLinear, has_onednn, multiply, train_with_onednn
 
 SHAPES = [(1, 7, 5), (3, 16, 24), (2, 1, 9)]
 
@@ -73,7 +73,7 @@ def test_a_base_trains_with_them_and_is_exact_otherwise(
         calls.append(weight)
         return multiply(values, weight, bias)
 
-    monkeypatch.setattr("training.products.multiply", counted)
+    monkeypatch.setattr("training.loop.onednn.multiply", counted)
     exact = float(smoothed_loss(model, batch, 0.0))
     assert not calls
     model.train()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from hub import console
-from training.progress import Console, UpdateReport
+from training.loop.progress import Console, UpdateReport
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from hub.bases import Base
 from hub.engine.testing import random_model
-from training import projection
-from training.batching import Example
-from training.loss import Layout, collate, logits_at_predicted, smoothed_loss
-from training.model import load_base_model
-from training.projection import frozen_weight, projected_loss
+from training.loop import projection
+from training.loop.batching import Example
+from training.loop.loss import Layout, collate, logits_at_predicted, smoothed_loss
+from training.loop.model import load_base_model
+from training.loop.projection import frozen_weight, projected_loss
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 ROWS = [

@@ -14,14 +14,14 @@ from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import EqualityGateError, SettingsError
 from tests.unit.training.conftest import encode_lines
-from training.batching import Example
 from training.defaults import Overrides
-from training.loss import Layout, collate, smoothed_loss
+from training.loop.batching import Example
+from training.loop.loss import Layout, collate, smoothed_loss
+from training.loop.model import attach, count_trainable, load_base_model, trainable
+from training.loop.progress import Silent
+from training.loop.quantized import LOSS_TOLERANCE, check_loss, mean_loss, quantize_for
 from training.methods.catalog import METHODS
-from training.model import attach, count_trainable, load_base_model, trainable
 from training.pipeline import TrainRequest, train_adapter
-from training.progress import Silent
-from training.quantized import LOSS_TOLERANCE, check_loss, mean_loss, quantize_for
 from training.recipe import Recipe
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)

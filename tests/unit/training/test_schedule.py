@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from training.schedule import SCHEDULES, learning_rate
+from training.loop.schedule import SCHEDULES, learning_rate
 
 
 def rate(step: int, schedule: str, warmup: int = 10, max_updates: int = 110) -> float:

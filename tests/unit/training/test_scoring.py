@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from training.scoring import bleu_tokenizer, chrf, score, tokenizer_remark
+from training.evidence.scoring import bleu_tokenizer, chrf, score, tokenizer_remark
 
 REFERENCES = ["2시간 전", "2004년 11월 4일", "카메룬 및 라트비아", "41%"]
 HYPOTHESES = ["3시간 전", "2004년 11월 4일", "카메룬, 라트비아", "41 %"]
@@ -82,7 +82,7 @@ def test_a_tokenizer_that_is_not_installed_is_replaced_and_named(
         return None if name == missing else find_spec(name)
 
     bleu_tokenizer.cache_clear()
-    monkeypatch.setattr("training.scoring.find_spec", find)
+    monkeypatch.setattr("training.evidence.scoring.find_spec", find)
     try:
         assert bleu_tokenizer(language) == "char"
         assert "pip install mecab" in tokenizer_remark(language)

@@ -13,8 +13,8 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
 from hub.manifest import ComparisonRecord
-from training.scoring import METRICS, Measure, Scorer
-from training.significance import Resampling, compare, one_sided
+from training.evidence.scoring import METRICS, Measure, Scorer
+from training.evidence.significance import Resampling, compare, one_sided
 
 WORDS = tuple(f"w{number}" for number in range(15))
 SACREBLEU = {"chrf++": "chrF2++", "bleu": "BLEU", "ter": "TER"}

@@ -12,10 +12,10 @@ import pytest
 from hub.bases import Base
 from hub.cli import run
 from hub.errors import SettingsError
-from training import trackers
-from training.progress import Silent, UpdateReport
+from training.loop import trackers
+from training.loop.progress import Silent, UpdateReport
+from training.loop.trackers import Tracked, TrackedRun, parse_tracker
 from training.recipe import Recipe
-from training.trackers import Tracked, TrackedRun, parse_tracker
 
 
 class Notebook:

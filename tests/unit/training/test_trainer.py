@@ -16,15 +16,15 @@ from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import InterruptedRunError, SettingsError, StorageFullError, TrainingDivergedError
 from tests.unit.training.conftest import encode_lines
-from training.batching import Example
-from training.interrupt import Never, StopRequest
-from training.loss import Layout, collate, smoothed_loss
+from training.loop.batching import Example
+from training.loop.interrupt import Never, StopRequest
+from training.loop.loss import Layout, collate, smoothed_loss
+from training.loop.model import adapter_files, attach, load_base_model, trainable
+from training.loop.progress import Silent, UpdateReport
+from training.loop.trainer import SKIPS_ALLOWED, Trainer, TrainingResult
 from training.methods.catalog import method
-from training.model import adapter_files, attach, load_base_model, trainable
-from training.progress import Silent, UpdateReport
 from training.recipe import Recipe
 from training.runs import RunFolder
-from training.trainer import SKIPS_ALLOWED, Trainer, TrainingResult
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 Judge = Callable[[Path], float]
@@ -242,7 +242,7 @@ def poison_from(monkeypatch: pytest.MonkeyPatch, first: int, end: int) -> None:
         loss = smoothed_loss(model, batch, smoothing)
         return loss * float("nan") if first <= next(calls) < end else loss
 
-    monkeypatch.setattr("training.gradients.smoothed_loss", poisoned)
+    monkeypatch.setattr("training.loop.gradients.smoothed_loss", poisoned)
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(

@@ -18,16 +18,16 @@ from torch import nn
 from hub.bases import Base
 from hub.bases.tokenizer import BaseTokenizer
 from tests.unit.training.conftest import encode_lines
-from training.batching import Example
-from training.interrupt import Never
-from training.loss import Layout
+from training.loop.batching import Example
+from training.loop.interrupt import Never
+from training.loop.loss import Layout
+from training.loop.model import adapter_files, attach, load_base_model
+from training.loop.progress import Silent, UpdateReport
+from training.loop.quantized import quantize_for
+from training.loop.trainer import Trainer
 from training.methods.catalog import METHODS, method
-from training.model import adapter_files, attach, load_base_model
-from training.progress import Silent, UpdateReport
-from training.quantized import quantize_for
 from training.recipe import Recipe
 from training.runs import RunFolder
-from training.trainer import Trainer
 
 REHEARSAL = os.environ.get("REHEARSE_GPU_TESTS") == "1"
 DEVICE = "cpu" if REHEARSAL else "cuda"

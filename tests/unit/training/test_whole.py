@@ -23,15 +23,15 @@ from hub.errors import (
 )
 from hub.languages import LanguagePair
 from training.defaults import Overrides
-from training.equality import GateLine, check_equality
-from training.evaluate import ADAPTER_SLOT, BASE_SLOT, Decoder
+from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Decoder
+from training.gates.equality import GateLine, check_equality
+from training.loop.model import adapter_files, attach, count_trainable, load_base_model, trainable
+from training.loop.precision import LiveLinear
+from training.loop.progress import Silent
 from training.methods.catalog import METHODS
-from training.model import adapter_files, attach, count_trainable, load_base_model, trainable
 from training.pipeline import TrainRequest, train_adapter
-from training.precision import LiveLinear
-from training.progress import Silent
 from training.recipe import Recipe
-from training.whole import WholeDecoder, load_tuned, merged_files, tuned_files, unfreeze
+from training.whole_weights import WholeDecoder, load_tuned, merged_files, tuned_files, unfreeze
 
 WHOLE = ("full", "cross-attention")
 QUICK = Overrides(

@@ -1,0 +1,298 @@
+"""Which waiting requests join the batch next.
+
+Requests are taken in order of arrival, skipping those that cannot run yet: rows, tokens or a slot
+are lacking, or their adapter is still being loaded. Skipping keeps the batch full but lets later
+requests overtake, so every waiting request counts the turns in which it was overtaken though its
+adapter was at hand; one that has counted `patience` of them is *aged*.
+
+Slots are given out in two passes. In the first, only adapters that nobody waits for make room, so
+that an adapter serves all who wait for it before it goes; in the second, rows that are still free
+are worth more than that. An aged request may take either from the first pass on.
+
+What holds up an aged request decides who waits with it:
+
+- rows or tokens: nothing that came after it is admitted before it;
+- a slot, all of them being pinned: nobody younger gets a slot before it, and one adapter (or as
+  many as its size takes), the one that the fewest requests run on, is *drained*: no request joins
+  it any more. All others go on, so that the batch stays full.
+
+Hence the bound that the property tests hold it to: the oldest request whose adapter is at hand is
+overtaken in at most `patience` turns, and as many more as the longest running request has steps.
+
+Pure: no clock, no torch; time and devices belong to the worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, KeysView, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from server.messages import Job
+from server.residency.tables import HostTier, Seat, SlotTable
+
+PATIENCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much may run at once.
+
+    Attributes:
+        max_rows: Rows of one step, a beam counting as many.
+        max_encode_tokens: Source tokens that may join in one step; one source may always join.
+            While rows are decoding, `server.batching.pacing` allows less.
+    """
+
+    max_rows: int
+    max_encode_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that joins the batch, and the seat that was pinned for it."""
+
+    job: Job
+    seat: Seat
+
+
+@dataclass(slots=True)
+class _Waiting:
+    job: Job
+    overtaken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may join in one turn: shares of the one and of the other, together at most 1.
+
+    Attributes:
+        tokens: Source tokens to encode.
+        nbytes: Adapter bytes to place.
+    """
+
+    tokens: float
+    nbytes: float = math.inf
+
+
+@dataclass(slots=True)
+class _Room:
+    """What one admission turn may still give out."""
+
+    rows: int
+    allowance: Allowance
+    spent: float = 0.0
+
+    def fits(self, job: Job, placed: int) -> bool:
+        """Tell whether a job fits that needs `placed` bytes brought in; the first one always."""
+        within = not self.spent or self.spent + self._share(job, placed) <= 1
+        return job.rows <= self.rows and within
+
+    @property
+    def full(self) -> bool:
+        """Tell whether nothing more can fit."""
+        return self.rows <= 0 or self.spent >= 1
+
+    def take(self, job: Job, placed: int) -> None:
+        self.rows -= job.rows
+        self.spent += self._share(job, placed)
+
+    def _share(self, job: Job, placed: int) -> float:
+        # Never 0, so that the first one counts as spent whatever it takes.
+        bytes_share = placed / self.allowance.nbytes if self.allowance.nbytes else float(placed > 0)
+        return max(1, job.tokens) / self.allowance.tokens + bytes_share
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One admission turn: who has been let in, and what those behind may still have."""
+
+    room: _Room
+    device: SlotTable
+    host: HostTier
+    wanted: Set[str]
+    drain: _Drain | None
+    admitted: dict[int, Admission] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+    held: bool = False  # slots are kept for an aged request
+    hopeless: float = math.inf  # a placement of this size has found no room in this pass
+
+    def offer(self, job: Job, *, aged: bool, last: bool) -> bool:
+        """Let a job in if it can be; return whether those behind may be let in before it.
+
+        Args:
+            job: Its adapter was at hand when the turn began.
+            aged: It has been overtaken long enough.
+            last: Adapters that others wait for may make room.
+        """
+        resident = job.digest in self.device
+        if not resident and not self.host.is_ready(job.digest):
+            return True  # it has just made room for another
+        size = 0 if resident else self.host.size(job.digest)
+        if not self.room.fits(job, size):
+            return not aged
+        if job.digest in self.closed or (not resident and self._no_slot(size, aged)):
+            return True
+        seat = self.device.acquire(job.digest, size, self.wanted, spare=not (aged or last))
+        if seat is not None:
+            self.room.take(job, size)
+            self.admitted[job.key] = Admission(job, seat)
+        elif aged:
+            self._hold(job, size)
+        else:
+            self.hopeless = min(self.hopeless, size)
+        return True
+
+    def _no_slot(self, size: int, aged: bool) -> bool:
+        return self.held or (not aged and size >= self.hopeless)
+
+    def _hold(self, job: Job, size: int) -> None:
+        """Keep slots for an aged job, and drain as many as it needs."""
+        before = self.drain.digests if self.drain and self.drain.key == job.key else frozenset()
+        self.held = True
+        self.closed = self.device.to_drain(size, before)
+        self.drain = _Drain(job.key, self.closed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    """Adapters that nobody joins any more, and the request that they make room for."""
+
+    key: int
+    digests: frozenset[str]
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """The queue, and the policy that empties it."""
+
+    limits: BatchLimits
+    patience: int = PATIENCE
+    _waiting: dict[int, _Waiting] = field(default_factory=dict)
+    _wanted: Counter[str] = field(default_factory=Counter)
+    _drain: _Drain | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enqueue(self, job: Job) -> None:
+        """Append a job, whose rows must fit an empty batch."""
+        assert job.rows <= self.limits.max_rows, f"{job.rows} rows never fit"
+        assert job.key not in self._waiting
+        self._waiting[job.key] = _Waiting(job)
+        self._wanted[job.digest] += 1
+
+    def remove(self, key: int) -> Job | None:
+        """Take a job out of the queue; None when it is not in it."""
+        waiting = self._waiting.pop(key, None)
+        if waiting is None:
+            return None
+        self._forget(waiting.job)
+        return waiting.job
+
+    def remove_all(self, digest: str) -> list[Job]:
+        """Take every job of an adapter out of the queue."""
+        jobs = [w.job for w in self._waiting.values() if w.job.digest == digest]
+        for job in jobs:
+            self.remove(job.key)
+        return jobs
+
+    @property
+    def draining(self) -> frozenset[str]:
+        """Return the adapters that nobody joins, to make room for an aged request."""
+        waits = self._drain is not None and self._drain.key in self._waiting
+        return self._drain.digests if self._drain is not None and waits else frozenset()
+
+    def jobs(self) -> Iterator[Job]:
+        """Iterate over the waiting jobs in order of arrival."""
+        return (waiting.job for waiting in self._waiting.values())
+
+    def wanted(self) -> KeysView[str]:
+        """Return the digests that are waited for."""
+        return self._wanted.keys()
+
+    def absent(self, device: SlotTable) -> dict[str, int]:
+        """Return adapters waited for and not in a slot: digest → estimated bytes, by arrival."""
+        found: dict[str, int] = {}
+        for job in self.jobs():
+            if job.digest not in device:
+                found.setdefault(job.digest, job.adapter_bytes)
+        return found
+
+    def admit(
+        self,
+        free_rows: int,
+        device: SlotTable,
+        host: HostTier,
+        allowance: Allowance | None = None,
+    ) -> list[Admission]:
+        """Choose who joins now; their seats are pinned, and they leave the queue.
+
+        Args:
+            free_rows: Rows that nobody holds.
+            device: The slots.
+            host: The memory in front of them.
+            allowance: What may join, within the limits; None where nobody is held up by it.
+        """
+        if free_rows <= 0 or not self._waiting:
+            return []
+        line = self._at_hand(device, host)
+        turn = _Turn(
+            _Room(free_rows, self._within_limits(allowance)), device, host, self.wanted(),
+            self._drain,
+        )  # fmt: skip
+        if self._first_pass(turn, line):
+            self._last_pass(turn, line)
+        self._drain = turn.drain
+        self._age(line, turn.admitted)
+        for key in turn.admitted:
+            self.remove(key)
+        return list(turn.admitted.values())
+
+    def _within_limits(self, allowance: Allowance | None) -> Allowance:
+        most = float(self.limits.max_encode_tokens)
+        return (
+            Allowance(most)
+            if allowance is None
+            else replace(allowance, tokens=min(most, allowance.tokens))
+        )
+
+    def _at_hand(self, device: SlotTable, host: HostTier) -> list[_Waiting]:
+        return [
+            waiting
+            for waiting in self._waiting.values()
+            if waiting.job.digest in device or host.is_ready(waiting.job.digest)
+        ]
+
+    def _first_pass(self, turn: _Turn, line: list[_Waiting]) -> bool:
+        """Offer everyone a place; return whether there may be a second pass."""
+        for waiting in line:
+            if turn.room.full or not turn.offer(waiting.job, aged=self._aged(waiting), last=False):
+                return False
+        turn.hopeless = math.inf
+        return not turn.held
+
+    def _last_pass(self, turn: _Turn, line: list[_Waiting]) -> None:
+        """Let those in who lack a slot only because others wait for what lies in it."""
+        for waiting in line:
+            if turn.room.full:
+                return
+            if waiting.job.digest not in turn.device:
+                turn.offer(waiting.job, aged=False, last=True)
+
+    def _aged(self, waiting: _Waiting) -> bool:
+        return waiting.overtaken >= self.patience
+
+    def _age(self, line: list[_Waiting], admitted: Mapping[int, Admission]) -> None:
+        """Count a turn for everyone who was overtaken in it."""
+        places = [place for place, one in enumerate(line) if one.job.key in admitted]
+        for waiting in line[: max(places, default=0)]:
+            if waiting.job.key not in admitted:
+                waiting.overtaken += 1
+
+    def _forget(self, job: Job) -> None:
+        self._wanted[job.digest] -= 1
+        if not self._wanted[job.digest]:
+            del self._wanted[job.digest]

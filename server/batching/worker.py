@@ -1,0 +1,279 @@
+"""The one thread that owns the engine.
+
+A turn is: read the inbox, load and place adapters, admit, step, reply. Everything that others want
+of the worker comes through the inbox, so that queue, residency and ledger need no lock; the worker
+sleeps only when there is nothing it could do without a message.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from copy import copy
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final, Generic
+
+from hub.errors import (
+    DeadlineError,
+    DrainingError,
+    EngineError,
+    HubError,
+    QueueFullError,
+    RequestCancelledError,
+)
+from server.batching.batch import Batch
+from server.batching.pacing import Gathering
+from server.batching.pending import Deliver, Ledger
+from server.batching.scheduler import Scheduler
+from server.messages import Job, LoadedAdapter
+from server.protocols import Adapter, EnginePort
+from server.residency.loader import AdapterLoader, Loaded
+from server.residency.tiers import Stock
+from server.telemetry.metrics import Metrics
+
+STOP_SECONDS: Final = 30.0
+
+_log = logging.getLogger("adapterhub.server")
+
+
+@dataclass(frozen=True, slots=True)
+class _Submit:
+    jobs: tuple[Job, ...]
+    deliver: Deliver
+    accepted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Withdraw:
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspect:
+    answer: Future[tuple[LoadedAdapter, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+class Worker(Generic[Adapter]):
+    """Runs accepted requests to their one reply each."""
+
+    def __init__(
+        self,
+        engine: EnginePort[Adapter],
+        loader: AdapterLoader[Adapter],
+        scheduler: Scheduler,
+        stock: Stock[Adapter],
+        metrics: Metrics,
+        *,
+        queue_limit: int,
+        clock: Callable[[], float] = time.monotonic,
+        on_broken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wire the worker; `start` runs it.
+
+        Args:
+            engine: Called from the worker's thread only.
+            loader: Brings adapters into host memory.
+            scheduler: The queue.
+            stock: Where every adapter is.
+            metrics: Where to count.
+            queue_limit: Requests that may wait.
+            clock: Monotonic seconds.
+            on_broken: Called when the engine is beyond repair; every request fails from then on.
+        """
+        self._scheduler = scheduler
+        self._gathering = Gathering(scheduler.limits.max_rows)
+        self._stock = stock
+        self._loader = loader
+        self._metrics = metrics
+        self._queue_limit = queue_limit
+        self._clock = clock
+        self._on_broken = on_broken
+        self._ledger = Ledger()
+        self._batch = Batch(engine, self._ledger, stock, metrics, clock)
+        self._inbox: SimpleQueue[_Submit | _Withdraw | _Inspect | _Stop | Loaded[Adapter]]
+        self._inbox = SimpleQueue()
+        self._gate = threading.Lock()
+        self._waiting = 0  # accepted and not yet admitted; guarded by the gate
+        self._closed: HubError | None = None  # why it takes nothing more; guarded by the gate
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; requests that are left get DrainingError."""
+        self._inbox.put(_Stop())
+        self._thread.join(STOP_SECONDS)
+
+    def submit(self, jobs: Sequence[Job], deliver: Deliver) -> None:
+        """Accept jobs, all or none; `deliver` is called once for each, on the worker's thread.
+
+        Raises:
+            QueueFullError: They would not fit the queue.
+            DrainingError: The worker has stopped.
+            EngineError: The engine is beyond repair.
+        """
+        with self._gate:
+            if self._closed is not None:
+                raise copy(self._closed)
+            if self._waiting + len(jobs) > self._queue_limit:
+                raise QueueFullError(
+                    f"{self._waiting} texts wait already and {len(jobs)} more would exceed the "
+                    f"queue's limit of {self._queue_limit}; retry later",
+                    metadata={"waiting": str(self._waiting), "limit": str(self._queue_limit)},
+                )
+            self._waiting += len(jobs)
+            self._inbox.put(_Submit(tuple(jobs), deliver, self._clock()))
+
+    def withdraw(self, keys: Sequence[int]) -> None:
+        """Cancel jobs; those that are running free their rows before the next step."""
+        self._inbox.put(_Withdraw(tuple(keys)))
+
+    def inspect(self) -> Future[tuple[LoadedAdapter, ...]]:
+        """Ask which adapters are in memory, the most recently used first."""
+        answer: Future[tuple[LoadedAdapter, ...]] = Future()
+        with self._gate:
+            if self._closed is not None:
+                raise copy(self._closed)
+            self._inbox.put(_Inspect(answer))
+        return answer
+
+    def _run(self) -> None:
+        reason: HubError = DrainingError("the server is shutting down; send the request to another")
+        try:
+            while self._turn():
+                pass
+        except Exception:
+            _log.exception("the engine cannot go on")
+            reason = EngineError("the engine failed and cannot go on; restart the server")
+            self._on_broken()
+        finally:
+            self._close(reason)
+
+    def _turn(self) -> bool:
+        idle = not self._batch.busy
+        if not self._receive(wait=idle):
+            return False
+        self._expire()
+        self._load()
+        if self._batch.recovering:
+            self._batch.retry()
+        else:
+            self._admit()
+        self._batch.step()
+        self._metrics.running.set(len(self._ledger) - len(self._scheduler))
+        self._metrics.waiting.set(len(self._scheduler))
+        return True
+
+    def _receive(self, *, wait: bool) -> bool:
+        """Handle everything in the inbox; return False when told to stop."""
+        timeout = self._patience() if wait else None
+        try:
+            while True:
+                message = self._inbox.get(block=wait, timeout=timeout)
+                wait = False
+                if isinstance(message, _Stop):
+                    return False
+                self._handle(message)
+        except Empty:
+            return True
+
+    def _patience(self) -> float | None:
+        """Return how long it may sleep: until the first deadline, for ever where there is none."""
+        deadline = self._ledger.next_deadline()
+        return None if deadline is None else max(0.0, deadline - self._clock())
+
+    def _handle(self, message: _Submit | _Withdraw | _Inspect | Loaded[Adapter]) -> None:
+        match message:
+            case _Submit():
+                self._accept(message)
+            case _Withdraw():
+                self._drop(message.keys, RequestCancelledError("the caller withdrew the request"))
+            case _Inspect():
+                message.answer.set_result(self._stock.inspect())
+            case Loaded():
+                self._note_load(message)
+
+    def _accept(self, message: _Submit) -> None:
+        for job in message.jobs:
+            self._ledger.enter(job, message.deliver, message.accepted_at)
+            error = self._stock.refusal_by_files(job.digest, job.adapter_bytes)
+            if error is None:
+                self._scheduler.enqueue(job)
+            else:
+                self._ledger.settle(job.key, self._clock(), error=error)
+                self._left_queue(1)
+
+    def _drop(self, keys: Sequence[int], error: HubError) -> None:
+        """Reply to requests with an error, wherever they are; replied ones are left alone."""
+        known = [key for key in dict.fromkeys(keys) if key in self._ledger]
+        self._batch.remove(known, error)
+        self._fail_waiting([key for key in known if key in self._ledger], error)
+
+    def _fail_waiting(self, keys: Sequence[int], error: HubError) -> None:
+        for key in keys:
+            self._scheduler.remove(key)
+            self._ledger.settle(key, self._clock(), error=error)
+        self._left_queue(len(keys))
+
+    def _expire(self) -> None:
+        """Reply to those whose deadline has passed, waiting or running, and free their rows."""
+        expired = self._ledger.expired(self._clock())
+        if expired:
+            self._drop(expired, DeadlineError("the deadline passed before the text was translated"))
+
+    def _note_load(self, load: Loaded[Adapter]) -> None:
+        error = self._stock.note_load(load)
+        if error is not None:
+            failed = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
+            self._fail_waiting(failed, error)
+
+    def _load(self) -> None:
+        for digest in self._stock.plan(self._scheduler.absent(self._stock.device)):
+            self._loader.start(digest, self._inbox.put)
+
+    def _admit(self) -> None:
+        if not self._gathering.ready(self._batch.rows) or self._batch.encoding:
+            return
+        admissions = self._scheduler.admit(
+            self._scheduler.limits.max_rows - self._batch.rows,
+            self._stock.device,
+            self._stock.host,
+            self._batch.pace.allowance() if self._batch.rows else None,
+        )
+        if admissions:
+            self._gathering.joined()
+        self._left_queue(len(admissions))
+        self._batch.admit(admissions)
+
+    def _left_queue(self, count: int) -> None:
+        with self._gate:
+            self._waiting -= count
+
+    def _close(self, reason: HubError) -> None:
+        with self._gate:
+            self._closed = reason
+        self._loader.close()
+        try:
+            while True:
+                message = self._inbox.get(block=False)
+                if isinstance(message, _Submit):
+                    for job in message.jobs:
+                        self._ledger.enter(job, message.deliver, message.accepted_at)
+                elif isinstance(message, _Inspect):
+                    message.answer.set_exception(reason)
+        except Empty:
+            pass
+        left = self._ledger.close(reason, self._clock())
+        if left:
+            _log.warning("%d requests were not finished at shutdown", left)

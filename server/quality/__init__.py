@@ -1,0 +1,1 @@
+"""How good the output is, as far as it can be told without a reference."""

@@ -1,0 +1,1 @@
+"""Which adapters are in memory, and how they get there and leave."""

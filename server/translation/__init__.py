@@ -1,0 +1,1 @@
+"""From a request to translations: routing, checking, tokenizing, decoding."""

@@ -1,0 +1,1 @@
+"""How good an adapter is: decoding, scores, significance, the model card."""

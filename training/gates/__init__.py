@@ -1,0 +1,1 @@
+"""What an adapter must pass before it is published."""

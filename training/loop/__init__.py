@@ -1,0 +1,1 @@
+"""From an adapted model and examples to trained weights."""
