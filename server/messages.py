@@ -26,14 +26,67 @@ class SearchChoice:
     num_alternatives: int = 0
 
 
+class Split(Enum):
+    """Where a text of several sentences is split."""
+
+    SENTENCES = "sentences"
+    LINES = "lines"
+    OFF = "off"
+
+
+class Priority(Enum):
+    """Which requests go first."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A source term and the forms of which its translation must use one."""
+
+    source: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GlossaryChoice:
+    """Prescribed translations.
+
+    Attributes:
+        stored: "name" or "name:version" of a stored glossary, "" for none.
+        terms: Terms of this request; they win over stored ones with the same source.
+        forced: Whether the search is made to use them, or misses are reported only.
+    """
+
+    stored: str = ""
+    terms: tuple[Term, ...] = ()
+    ignore_case: bool = False
+    forced: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether it prescribes nothing."""
+        return not self.stored and not self.terms
+
+
 @dataclass(frozen=True, slots=True)
 class TranslateCommand:
     """One call, as it came in.
 
     Attributes:
-        adapter: A ref, or "" for the base model alone.
+        source: "" to detect the language of each item.
+        adapter: A ref; "base" for the base model alone; "" for the route of pair and domain.
         mime_type: "" means text/plain.
         deadline: Monotonic seconds after which nobody waits for the reply, None for no limit.
+        domain: Narrows the route of a command without an adapter.
+        require_adapter: Refuse a fallback.
+        refuse_long: Refuse a sentence that is longer than the model takes, rather than split it.
+        keep: Spans of the source that stay as they are.
+        token_scores: Whether output tokens are returned with their log-probabilities.
+        routing_key: Decides the arm of a canary; "" for the tenant and the first text.
+        tenant: Who asks, "" where there is no authentication.
+        labels: The caller's own, for logs.
     """
 
     contents: tuple[str, ...]
@@ -43,6 +96,17 @@ class TranslateCommand:
     search: SearchChoice = field(default_factory=SearchChoice)
     mime_type: str = ""
     deadline: float | None = None
+    domain: str = ""
+    require_adapter: bool = False
+    split: Split = Split.SENTENCES
+    refuse_long: bool = False
+    keep: tuple[str, ...] = ()
+    glossary: GlossaryChoice = field(default_factory=GlossaryChoice)
+    token_scores: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    routing_key: str = ""
+    tenant: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +122,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One text on its way through the queue and the engine.
+    """One sentence on its way through the queue and the engine.
 
     Attributes:
         key: Unique in this process, from 1; higher arrived later.
@@ -67,6 +131,11 @@ class Job:
         prefix_ids: Tokens that the output is forced to begin with.
         adapter_bytes: Size of the adapter's files, an estimate of its size in memory.
         deadline: As in TranslateCommand.
+        tenant: As in TranslateCommand; fairness is between tenants.
+        align: Whether candidates carry an alignment.
+        token_scores: Whether candidates carry the log-probability of each token.
+        constraints: Terms that the output must hold: for each, the token sequences of its forms,
+            any of which will do.
     """
 
     key: int
@@ -76,6 +145,11 @@ class Job:
     search: Search
     adapter_bytes: int = 0
     deadline: float | None = None
+    priority: Priority = Priority.INTERACTIVE
+    tenant: str = ""
+    align: bool = False
+    token_scores: bool = False
+    constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -90,12 +164,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One hypothesis: tokens without prefix and end; `finished` is False when it was cut."""
+    """One hypothesis: tokens without prefix and end; `finished` is False when it was cut.
+
+    Attributes:
+        alignment: For each token the index of the source token that it attends to most; empty
+            unless the job asked for it.
+        token_log_probabilities: One for each token; empty unless the job asked for them.
+    """
 
     token_ids: tuple[int, ...]
     score: float
     log_probability: float
     finished: bool
+    alignment: tuple[int, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
 
     @property
     def length(self) -> int:
@@ -137,15 +219,63 @@ class Flag(Enum):
     LENGTH_RATIO = "length_ratio"
     UNKNOWN_CHARACTERS = "unknown_characters"
     UNKNOWN_TOKEN = "unknown_token"
+    SPLIT = "split"
+    TAG_MISMATCH = "tag_mismatch"
+    PLACEHOLDER_MISMATCH = "placeholder_mismatch"
+    GLOSSARY_MISS = "glossary_miss"
+    OFF_TARGET = "off_target"
+    COPY = "copy"
+    NUMBER_MISMATCH = "number_mismatch"
+    UNCERTAIN_LANGUAGE = "uncertain_language"
+
+
+class Fallback(Enum):
+    """Why an item was translated by another adapter than the one that was asked for."""
+
+    NO_DOMAIN = "no_domain"
+    RELATED_LOCALE = "related_locale"
+    NO_ADAPTER = "no_adapter"
+    OVERLOAD = "overload"
+    SECOND_TRY = "second_try"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagDetail:
+    """What a flag is about: placeholders, tags, terms, numbers."""
+
+    flag: Flag
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """An output token, blanks as blanks, and its log-probability."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A detected language and the detector's own estimate of being right, 0 to 1."""
+
+    language: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Quality signals that need no reference."""
+    """Quality signals that need no reference.
+
+    Attributes:
+        log_probability_z: The mean log-probability in standard deviations from the mean on the
+            adapter's own dev set; None where its evidence does not say.
+    """
 
     mean_log_probability: float = 0.0
     length_ratio: float = 0.0
     repetition: float = 0.0
+    log_probability_z: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +294,13 @@ class ItemResult:
 
     Attributes:
         unknown_characters: The first few characters of the source that the vocabulary lacks.
+        source: The source language as it was served.
+        detected: Where the source language was left to be detected.
+        adapter_version: "name:version", "" for the base model.
+        adapter_digest: "sha256:…", "" for the base model.
+        requested: The ref that was asked for, or that the route named.
+        fallback: Why the adapter is not that one.
+        segments: Sentences it was translated in.
     """
 
     text: str = ""
@@ -175,6 +312,15 @@ class ItemResult:
     input_tokens: int = 0
     output_tokens: int = 0
     unknown_characters: tuple[str, ...] = ()
+    source: str = ""
+    detected: Detected | None = None
+    adapter_version: str = ""
+    adapter_digest: str = ""
+    requested: str = ""
+    fallback: Fallback | None = None
+    details: tuple[FlagDetail, ...] = ()
+    tokens: tuple[TokenScore, ...] = ()
+    segments: int = 1
 
 
 @dataclass(frozen=True, slots=True)

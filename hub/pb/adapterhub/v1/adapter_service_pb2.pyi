@@ -15,9 +15,20 @@ class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TIER_UNSPECIFIED: _ClassVar[Tier]
     TIER_DEVICE: _ClassVar[Tier]
     TIER_HOST: _ClassVar[Tier]
+
+class CanaryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CANARY_STATE_UNSPECIFIED: _ClassVar[CanaryState]
+    CANARY_STATE_RUNNING: _ClassVar[CanaryState]
+    CANARY_STATE_PROMOTED: _ClassVar[CanaryState]
+    CANARY_STATE_ROLLED_BACK: _ClassVar[CanaryState]
 TIER_UNSPECIFIED: Tier
 TIER_DEVICE: Tier
 TIER_HOST: Tier
+CANARY_STATE_UNSPECIFIED: CanaryState
+CANARY_STATE_RUNNING: CanaryState
+CANARY_STATE_PROMOTED: CanaryState
+CANARY_STATE_ROLLED_BACK: CanaryState
 
 class ListAdaptersRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "name", "source_language_code", "target_language_code", "latest_only")
@@ -56,7 +67,7 @@ class GetAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[Adapter, _Mapping[str, object]]] = ...) -> None: ...
 
 class Adapter(_message.Message):
-    __slots__ = ("name", "version", "digest", "aliases", "source_language_code", "target_language_code", "method", "size", "budget", "trainable_parameters", "realised_fraction", "base_name", "base_digest", "scores", "size_bytes", "create_time")
+    __slots__ = ("name", "version", "digest", "aliases", "source_language_code", "target_language_code", "method", "size", "budget", "trainable_parameters", "realised_fraction", "base_name", "base_digest", "scores", "size_bytes", "create_time", "domain")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +84,7 @@ class Adapter(_message.Message):
     SCORES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     digest: str
@@ -89,7 +101,8 @@ class Adapter(_message.Message):
     scores: _containers.RepeatedCompositeFieldContainer[Score]
     size_bytes: int
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., method: _Optional[str] = ..., size: _Optional[int] = ..., budget: _Optional[float] = ..., trainable_parameters: _Optional[int] = ..., realised_fraction: _Optional[float] = ..., base_name: _Optional[str] = ..., base_digest: _Optional[str] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping[str, object]]]] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
+    domain: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., method: _Optional[str] = ..., size: _Optional[int] = ..., budget: _Optional[float] = ..., trainable_parameters: _Optional[int] = ..., realised_fraction: _Optional[float] = ..., base_name: _Optional[str] = ..., base_digest: _Optional[str] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping[str, object]]]] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., domain: _Optional[str] = ...) -> None: ...
 
 class Score(_message.Message):
     __slots__ = ("metric", "system", "value", "signature", "items")
@@ -122,17 +135,117 @@ class ListLoadedAdaptersResponse(_message.Message):
     def __init__(self, adapters: _Optional[_Iterable[_Union[LoadedAdapter, _Mapping[str, object]]]] = ..., slots: _Optional[int] = ..., device_bytes_limit: _Optional[int] = ..., host_bytes_limit: _Optional[int] = ...) -> None: ...
 
 class LoadedAdapter(_message.Message):
-    __slots__ = ("digest", "adapter_version", "tier", "slot", "size_bytes", "running_requests")
+    __slots__ = ("digest", "adapter_version", "tier", "slot", "size_bytes", "running_requests", "pinned")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     digest: str
     adapter_version: str
     tier: Tier
     slot: int
     size_bytes: int
     running_requests: int
-    def __init__(self, digest: _Optional[str] = ..., adapter_version: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., slot: _Optional[int] = ..., size_bytes: _Optional[int] = ..., running_requests: _Optional[int] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, digest: _Optional[str] = ..., adapter_version: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., slot: _Optional[int] = ..., size_bytes: _Optional[int] = ..., running_requests: _Optional[int] = ..., pinned: _Optional[bool] = ...) -> None: ...
+
+class LoadAdapterRequest(_message.Message):
+    __slots__ = ("adapter", "pin")
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    adapter: str
+    pin: bool
+    def __init__(self, adapter: _Optional[str] = ..., pin: _Optional[bool] = ...) -> None: ...
+
+class LoadAdapterResponse(_message.Message):
+    __slots__ = ("adapter",)
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    adapter: LoadedAdapter
+    def __init__(self, adapter: _Optional[_Union[LoadedAdapter, _Mapping[str, object]]] = ...) -> None: ...
+
+class UnloadAdapterRequest(_message.Message):
+    __slots__ = ("adapter",)
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    adapter: str
+    def __init__(self, adapter: _Optional[str] = ...) -> None: ...
+
+class UnloadAdapterResponse(_message.Message):
+    __slots__ = ("unloaded",)
+    UNLOADED_FIELD_NUMBER: _ClassVar[int]
+    unloaded: bool
+    def __init__(self, unloaded: _Optional[bool] = ...) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("name", "alias", "version", "expected_version", "canary_fraction")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    version: int
+    expected_version: int
+    canary_fraction: float
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ..., canary_fraction: _Optional[float] = ...) -> None: ...
+
+class SetAliasResponse(_message.Message):
+    __slots__ = ("name", "alias", "version", "generation")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    version: int
+    generation: int
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ListCanariesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListCanariesResponse(_message.Message):
+    __slots__ = ("canaries",)
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
+    canaries: _containers.RepeatedCompositeFieldContainer[Canary]
+    def __init__(self, canaries: _Optional[_Iterable[_Union[Canary, _Mapping[str, object]]]] = ...) -> None: ...
+
+class Canary(_message.Message):
+    __slots__ = ("name", "alias", "stable_version", "canary_version", "fraction", "state", "reason", "stable", "canary", "start_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    STABLE_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    stable_version: int
+    canary_version: int
+    fraction: float
+    state: CanaryState
+    reason: str
+    stable: CanaryArm
+    canary: CanaryArm
+    start_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., fraction: _Optional[float] = ..., state: _Optional[_Union[CanaryState, str]] = ..., reason: _Optional[str] = ..., stable: _Optional[_Union[CanaryArm, _Mapping[str, object]]] = ..., canary: _Optional[_Union[CanaryArm, _Mapping[str, object]]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
+
+class CanaryArm(_message.Message):
+    __slots__ = ("items", "mean_log_probability_z", "flagged", "p95_ms")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_LOG_PROBABILITY_Z_FIELD_NUMBER: _ClassVar[int]
+    FLAGGED_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    mean_log_probability_z: float
+    flagged: float
+    p95_ms: float
+    def __init__(self, items: _Optional[int] = ..., mean_log_probability_z: _Optional[float] = ..., flagged: _Optional[float] = ..., p95_ms: _Optional[float] = ...) -> None: ...
