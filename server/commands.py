@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from hub.commands.setting_flags import ConfigFlag, SettingsCommand, settings_of
+
 if TYPE_CHECKING:
     from hub.settings import Settings
     from server.application import Application
@@ -20,89 +22,40 @@ def register(app: typer.Typer) -> None:
     """Mount the server's commands."""
     from server.bench.commands import register_bench
 
-    app.command("serve")(serve)
+    app.command("serve", cls=SettingsCommand)(serve)
     register_bench(app)
 
 
 def serve(
-    registry: Annotated[
-        str | None, typer.Option(help="Folder of the registry whose adapters are served.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
-    ] = None,
-    languages: Annotated[
-        str | None,
-        typer.Option(help="Languages of a base that does not say them: en,de or en=English,…."),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Prometheus port; 0 picks a free one.")
-    ] = None,
-    quantization: Annotated[
-        str | None,
-        typer.Option(
-            help="Numbers of the base: auto, int8 (CPU), bfloat16, float16, float32, bnb-int8, nf4."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where the engine runs: auto, cpu, cuda or cuda:n.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of the engine; all when not given.")
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(
-            help="Search of requests that name none: base (what the base was published with) or "
-            "greedy."
-        ),
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(help="Adapters that can take part in one batch.")
-    ] = None,
-    max_batch_rows: Annotated[
-        int | None, typer.Option(help="Rows of one step, beams counted.")
-    ] = None,
-    queue: Annotated[int | None, typer.Option(help="Texts that may wait.")] = None,
-    drain_seconds: Annotated[
-        float | None, typer.Option(help="How long to wait for running requests at shutdown.")
-    ] = None,
+    context: typer.Context,
+    config: ConfigFlag = None,
     announce: Annotated[
         str,
         typer.Option(help="json: also print one line of JSON with the addresses when ready."),
     ] = "text",
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print the effective settings and their sources as TOML; exit."
+        ),
+    ] = False,
 ) -> None:
     """Serve translations over gRPC, with any adapter of the registry, until Ctrl-C.
 
     SIGTERM or Ctrl-C drains: running requests finish, then the server exits with 0. A second
-    signal stops at once. Every setting can also be given as HUB_… or in hub.toml.
+    signal stops at once. SIGHUP reads what can change while it runs again. Every setting is a
+    flag, a variable HUB_… and a key of the settings file, in this order.
     """
     from hub.errors import SettingsError
-    from hub.settings import load_settings
+    from hub.settings_text import settings_toml
 
     if announce not in ("text", "json"):
         raise SettingsError(f"--announce {announce!r} is not known; use text or json")
-    settings = load_settings(
-        {
-            "registry": registry,
-            "base": base,
-            "languages": languages,
-            "host": host,
-            "port": port,
-            "metrics_port": metrics_port,
-            "quantization": quantization,
-            "device": device,
-            "threads": threads,
-            "search": search,
-            "slots": slots,
-            "max_batch_rows": max_batch_rows,
-            "queue": queue,
-            "drain_seconds": drain_seconds,
-        }
-    )
-    raise typer.Exit(_run(settings, announce_json=announce == "json"))
+    effective = settings_of(context, config)
+    if print_config:
+        typer.echo(settings_toml(effective), nl=False)
+        return
+    raise typer.Exit(_run(effective.settings, announce_json=announce == "json"))
 
 
 def _run(settings: Settings, *, announce_json: bool) -> int:
