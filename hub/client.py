@@ -249,6 +249,32 @@ class HubClient:
         reply = self._call(stub.ListLoadedAdapters, request, None)
         return [loaded_adapter_info(adapter) for adapter in reply.adapters]
 
+    def load_adapter(
+        self, ref: str, *, pin: bool = False, timeout: float | None = None
+    ) -> LoadedAdapterInfo:
+        """Load an adapter into the server's memory, and return where it is then.
+
+        Args:
+            ref: Which one.
+            pin: Keep it in memory until `unload_adapter`.
+            timeout: Seconds it may take; the client's own by default.
+
+        Raises:
+            PinLimitError: Pinned adapters would take more memory than they may.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.LoadAdapterRequest(adapter=ref, pin=pin)
+        return loaded_adapter_info(self._call(stub.LoadAdapter, request, timeout).adapter)
+
+    def unload_adapter(self, ref: str) -> bool:
+        """Drop an adapter from the server's memory; return whether it was there.
+
+        Requests that run with it finish first.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.UnloadAdapterRequest(adapter=ref)
+        return bool(self._call(stub.UnloadAdapter, request, None).unloaded)
+
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""
         stub = health_pb2_grpc.HealthStub(self._channel)

@@ -26,7 +26,8 @@
     │   └── CorruptBaseError
     ├── OverloadedError             RESOURCE_EXHAUSTED   75
     │   ├── QueueFullError
-    │   └── SlotsBusyError
+    │   ├── SlotsBusyError
+    │   └── PinLimitError
     ├── StorageFullError            RESOURCE_EXHAUSTED   74
     ├── RegistryAccessError         PERMISSION_DENIED    77
     ├── BaseAccessError             PERMISSION_DENIED    77
@@ -261,6 +262,12 @@ class SlotsBusyError(OverloadedError):
     """Every adapter slot is pinned by running requests."""
 
     reason = "SLOTS_BUSY"
+
+
+class PinLimitError(OverloadedError):
+    """Pinned adapters would take more memory than they may."""
+
+    reason = "PIN_LIMIT"
 
 
 class StorageFullError(HubError):

@@ -131,7 +131,11 @@ class AdapterInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapterInfo:
-    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST"."""
+    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST".
+
+    Attributes:
+        pinned: It stays in memory until it is unloaded.
+    """
 
     digest: str
     adapter_version: str
@@ -139,6 +143,7 @@ class LoadedAdapterInfo:
     slot: int
     size_bytes: int
     running_requests: int
+    pinned: bool = False
 
 
 def decoding_message(decoding: Decoding) -> translation_service_pb2.DecodingOptions:
@@ -224,4 +229,5 @@ def loaded_adapter_info(adapter: adapter_service_pb2.LoadedAdapter) -> LoadedAda
         slot=adapter.slot,
         size_bytes=adapter.size_bytes,
         running_requests=adapter.running_requests,
+        pinned=adapter.pinned,
     )

@@ -25,9 +25,11 @@ from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 from server.telemetry.process_memory import resident_bytes
+from server.translation.resolution import ResolveCache
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
+from server.translation.watching import RegistryWatcher
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
@@ -51,11 +53,14 @@ class Core:
     translator: Translator
     worker: Worker[HostAdapter]
     spill: Spill
+    resolution: ResolveCache
+    watcher: RegistryWatcher
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
+        self.watcher.close()
         self.registry.close()
 
     async def warm_up(self) -> None:
@@ -91,9 +96,11 @@ def open_core(
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
+    resolution = ResolveCache(registry.resolve)
+    watcher = RegistryWatcher(registry, resolution.invalidate)
     translator = Translator(
         router=Router(
-            registry.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+            resolution.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
         ),
         tokenizer=tokenizer,
         worker=worker,
@@ -103,7 +110,8 @@ def open_core(
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
-    return Core(base, settings, registry, translator, worker, spill)
+    watcher.start()
+    return Core(base, settings, registry, translator, worker, spill, resolution, watcher)
 
 
 def _load_engine(

@@ -346,9 +346,15 @@ class TranslateResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An adapter in memory; `slot` is 0 when it is only in the host tier."""
+    """An adapter in memory.
+
+    Attributes:
+        slot: 0 when it is only in the host tier.
+        pinned: It stays in host memory until it is unloaded.
+    """
 
     digest: str
     slot: int
     size_bytes: int
     running: int
+    pinned: bool = False

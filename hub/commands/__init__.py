@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
     """Mount `hub adapters …`, `hub bases …`, `hub demo` and `hub translate`."""
     from hub.commands.bases import register_bases
     from hub.commands.demo import register_demo
-    from hub.commands.exchange import adapters_app
+    from hub.commands.residency import adapters_app
     from hub.commands.translate import register_translate
 
     app.add_typer(adapters_app, name="adapters")

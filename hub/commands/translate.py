@@ -66,7 +66,7 @@ def translate(
         source, target = languages.source, languages.target
         return client.translate(contents, source, target, adapter=adapter, decoding=decoding)
 
-    with HubClient(server or _default_server(), timeout=timeout) as client:
+    with HubClient(server or default_server(), timeout=timeout) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
             sent = [one.text for one in batch if one.error is None]
             output.show(batch, ask(client, sent) if sent else None)
@@ -74,7 +74,8 @@ def translate(
         raise output.failure
 
 
-def _default_server() -> str:
+def default_server() -> str:
+    """Return the address at which a server with this process's settings listens."""
     from hub.settings import load_settings
 
     settings = load_settings()
