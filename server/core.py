@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
+from hub.bases.digest import check_digest
 from hub.bases.spoken import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
@@ -63,6 +64,11 @@ class Core:
         self.watcher.close()
         self.registry.close()
 
+    def take(self, settings: Settings) -> None:
+        """Put the limits of changed settings in force, for the requests to come."""
+        translator = self.translator
+        translator.limits = limits_of(settings, self.base, translator.tokenizer)
+
     async def warm_up(self) -> None:
         """Translate something, so that the first caller does not pay for the first time.
 
@@ -84,6 +90,7 @@ def open_core(
 
     return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
+    check_digest(base, settings.base_digest)
     if settings.languages:
         remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)

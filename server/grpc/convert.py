@@ -57,6 +57,7 @@ def command_of(
         search=search,
         mime_type=request.mime_type,
         deadline=deadline,
+        labels=dict(request.labels),
     )
 
 

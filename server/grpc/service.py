@@ -23,6 +23,7 @@ from server.catalog import Filter, list_page
 from server.core import Core
 from server.grpc.convert import BaseIdentity, adapter_of, command_of, loaded_of, response_of
 from server.messages import LoadedAdapter
+from server.telemetry.calls import note_command, note_result
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -52,7 +53,10 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
     ) -> translation_pb.TranslateTextResponse:
         """Translate every item of the request."""
         core = self.core()
-        result = await core.translator.translate(command_of(request, _deadline(context)))
+        command = command_of(request, _deadline(context))
+        note_command(command)
+        result = await core.translator.translate(command)
+        note_result(result)
         base = BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
         return response_of(result, base)
 
