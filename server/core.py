@@ -29,7 +29,7 @@ from server.translation.assembly import Assembler
 from server.translation.detection import Detector
 from server.translation.feed import window_of
 from server.translation.plans import Planner
-from server.translation.routes import RouteBook, RoutingTable, build_table, read_routes
+from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
@@ -90,7 +90,7 @@ def open_core(
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
-        routes = _routes(base, registry, settings)
+        routes = open_book(base, registry, settings)
         engine = _load_engine(base, tokenizer, settings, metrics)
     except BaseException:
         registry.close()
@@ -114,16 +114,6 @@ def open_core(
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
     return Core(base, settings, registry, translator, worker, spill, routes)
-
-
-def _routes(base: Base, registry: Registry, settings: Settings) -> RouteBook:
-    file = settings.routes
-
-    def build() -> RoutingTable:
-        stated = read_routes(file) if file is not None else []
-        return build_table(registry, settings.route_alias, base.answers_to, stated)
-
-    return RouteBook(build)
 
 
 def _router(

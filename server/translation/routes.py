@@ -25,10 +25,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hub.bases import Base
 from hub.errors import HubError, SettingsError
 from hub.languages import LanguagePair, broader, canonical
 from hub.refs import AdapterRef, check_domain
 from hub.registry import AdapterVersion, Registry
+from hub.settings import Settings
 from server.messages import Fallback
 
 MAX_RUNGS: Final = 8
@@ -147,6 +149,20 @@ class RouteBook:
             HubError: A stated route cannot be served; the table stays as it was.
         """
         self._table = self._build()
+
+
+def open_book(base: Base, registry: Registry, settings: Settings) -> RouteBook:
+    """Return the routes of a base from a registry and the routes file of the settings.
+
+    Raises:
+        HubError: A stated route cannot be served.
+    """
+
+    def build() -> RoutingTable:
+        stated = read_routes(settings.routes) if settings.routes is not None else []
+        return build_table(registry, settings.route_alias, base.answers_to, stated)
+
+    return RouteBook(build)
 
 
 @dataclass(frozen=True, slots=True)

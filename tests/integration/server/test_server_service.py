@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from hub import cli
 from hub.client import Decoding, Handling, ItemReply, Routing
 from hub.errors import AdapterNotFoundError, InputError, LanguageError
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
@@ -169,3 +171,27 @@ def test_a_number_that_is_no_choice_is_refused(house: Any) -> None:
         pytest.raises(grpc.RpcError, match="split_sentences 9"),
     ):
         pb_grpc.TranslationServiceStub(channel).TranslateText(request)
+
+
+def test_the_routing_table_is_printed(routed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = routed.settings
+    words = ["serve", "--registry", settings.registry, "--base", settings.base, "--print-routes"]
+    assert cli.run(words) == 0
+    told = capsys.readouterr()
+    assert "no adapter of tiny has the alias 'prod'" in told.err or "shown@prod" not in told.out
+    routed.publisher.lora("shown", pair="ko-en", seed=6)
+    routed.publisher.registry.set_alias("shown", "prod", 1, None)
+    assert cli.run(words) == 0
+    assert "ko-en\tany\tshown@prod\tshown:1" in capsys.readouterr().out
+
+
+def test_the_command_line_detects_and_asks_for_the_base(
+    house: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["translate", "--server", house.target, "--max-output-tokens", "6", "--json"]
+    assert cli.run([*words, "--pair", "auto-de", "--adapter", "base", "안녕하세요"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["detected"] == ["ko", 1.0]
+    assert (record["requested"], record["fallback"]) == ("base", "")
+    assert cli.run([*words, "--pair", "en-de", "--split", "words", "a"]) == 64
+    assert "use sentences, lines or off" in capsys.readouterr().err
