@@ -25,6 +25,7 @@ _WORDS: Final = _SOURCES | _TARGETS | _TEXTS
 
 _FILLING: Final = _TEXTS | {"language", "lang", "side"}
 _BETWEEN: Final = re.compile(r"[\s_.:/()\[\]-]+")
+_NAME_LENGTH: Final = 80
 _SHOWN: Final = 8
 
 
@@ -161,7 +162,8 @@ def named_columns(row: Sequence[str], pair: LanguagePair) -> tuple[int, int] | N
 
 
 def _plain(cell: str) -> str:
-    return cell.strip().strip("\ufeff'\"").strip()
+    """Return a cell as a name, "" where it is too long for one."""
+    return cell.strip().strip("\ufeff'\"").strip() if len(cell) <= _NAME_LENGTH else ""
 
 
 def _is_text_in(cell: str, language: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from hub.errors import CorpusError, CorpusNotFoundError
 from hub.languages import LanguagePair
 from training.corpora.record_keys import RecordSides
-from training.corpora.segments import UNTRANSLATED, Segment, Skipped, refuse_long
+from training.corpora.segments import Segment, Skipped, refuse_long
 from training.corpora.sources import DataSource
 
 _BUILDERS: Final[Mapping[str, str]] = {
@@ -31,12 +31,11 @@ def read_hf(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterato
         CorpusNotFoundError: There is no such file, folder or dataset, or the Hub is out of reach.
         CorpusError: The `datasets` library is missing, or a row lacks a side.
     """
-    take = RecordSides(source, pair)
+    take = RecordSides(source, pair, skipped)
     for number, row in enumerate(_rows(source), start=1):
         place = f"{source.path}:{number}"
         sides = take(row, place)
         if sides is None:
-            skipped[UNTRANSLATED] += 1
             continue
         for side in sides:
             refuse_long(place, side)

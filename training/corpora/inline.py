@@ -27,7 +27,7 @@ _BLOCKS: Final = (
 """Elements of HTML (and DocBook's paragraph) that text does not run across."""
 
 _BLOCK: Final = re.compile(rf"(?:{_BLOCKS})", re.IGNORECASE)
-_BLOCK_TAG: Final = re.compile(rf"<\s*/?\s*(?:\w+:)?(?:{_BLOCKS})\b", re.IGNORECASE)
+_BLOCK_TAG: Final = re.compile(rf"<\s*/?\s*(?:\w+:)?(?:{_BLOCKS})(?![\w-])", re.IGNORECASE)
 _BREAK_TYPE: Final = re.compile(
     rf"(?:xlf:)?[lp]b|(?:line|page)-?break|paragraph|x-(?:html-)?(?:{_BLOCKS})", re.IGNORECASE
 )

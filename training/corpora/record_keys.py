@@ -7,10 +7,17 @@ from typing import Any, Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from training.corpora.segments import OTHER_LANGUAGES, UNTRANSLATED, Skipped
 from training.corpora.sources import DataSource
-from training.corpora.tags import best_names
+from training.corpora.tags import best_names, direction
 
 _SIDES: Final = ("source", "target")
+_DEFAULTS: Final = (("source",), ("target",))
+_LANGUAGE_KEYS: Final = (
+    ("source_lang", "target_lang"),
+    ("source_language", "target_language"),
+    ("src_lang", "tgt_lang"),
+)
 _INNER: Final = "translation"
 _SHOWN: Final = 10
 _SHAPES_KEPT: Final = 1000
@@ -25,18 +32,21 @@ class RecordSides:
     inside "translation"; else the pair's languages in any spelling, in the record or in its
     "translation"; else "source" and "target", which may well be names of a web site or a
     translator beside the text. The first record settles which: a record that would need others is
-    refused, for its "source" may not mean what the first one's did.
+    refused, for its "source" may not mean what the first one's did. Where a record says beside
+    "source" and "target" which languages they are, that counts.
     """
 
-    def __init__(self, source: DataSource, pair: LanguagePair) -> None:
-        """Take the options and the languages wanted."""
+    def __init__(self, source: DataSource, pair: LanguagePair, skipped: Skipped) -> None:
+        """Take the options, the languages wanted, and what counts the records left out."""
+        self._pair = pair
+        self._skipped = skipped
         self._options = {side: source.options[side] for side in _SIDES if side in source.options}
         self._languages = (pair.source, pair.target)
         self._paths: tuple[_Path, _Path] | None = None
         self._shapes: set[tuple[str, ...]] = set()
 
     def __call__(self, record: Mapping[str, Any], place: str) -> tuple[str, str] | None:
-        """Return source and target, None where one of them is null.
+        """Return source and target, None where one is null or for other languages: counted.
 
         Raises:
             CorpusError: The record lacks a side, or has it under other keys than the first.
@@ -44,8 +54,23 @@ class RecordSides:
         if self._paths is None:
             self._paths = self._settle(record, place)
         self._refuse_other_keys(self._paths, record, place)
-        first, second = (_value(record, path, place) for path in self._paths)
-        return None if first is None or second is None else (first, second)
+        way = self._way(record) if self._paths == _DEFAULTS else 1
+        if not way:
+            self._skipped[OTHER_LANGUAGES] += 1
+            return None
+        first, second = (_value(record, path, place) for path in self._paths[::way])
+        if first is None or second is None:
+            self._skipped[UNTRANSLATED] += 1
+            return None
+        return first, second
+
+    def _way(self, record: Mapping[str, Any]) -> int:
+        """Return -1 where a record says that its source is the pair's target, 0 for neither."""
+        for keys in _LANGUAGE_KEYS:
+            first, second = (record.get(key) for key in keys)
+            if isinstance(first, str) and isinstance(second, str) and first and second:
+                return direction(first, second, self._pair)
+        return 1
 
     def _settle(self, record: Mapping[str, Any], place: str) -> tuple[_Path, _Path]:
         if self._options:
@@ -55,7 +80,7 @@ class RecordSides:
         if own is not None:
             return own
         if set(_SIDES) <= set(record):
-            return (_SIDES[0],), (_SIDES[1],)
+            return _DEFAULTS
         inner = record.get(_INNER)
         names = tuple(inner if isinstance(inner, Mapping) else record)
         before: _Path = (_INNER,) if isinstance(inner, Mapping) else ()
@@ -93,7 +118,7 @@ class RecordSides:
     ) -> None:
         """Refuse languages as keys where the first record had "source" and "target" alone."""
         shape = tuple(record)
-        if self._options or paths != ((_SIDES[0],), (_SIDES[1],)) or shape in self._shapes:
+        if self._options or paths != _DEFAULTS or shape in self._shapes:
             return
         if len(self._shapes) < _SHAPES_KEPT:
             self._shapes.add(shape)

@@ -12,7 +12,7 @@ from hub.languages import LanguagePair
 from training.corpora.columns import Columns
 from training.corpora.lines import read_lines
 from training.corpora.record_keys import RecordSides
-from training.corpora.segments import UNTRANSLATED, Segment, Skipped
+from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import DataSource
 
 _BOM: Final = "\ufeff"
@@ -50,15 +50,13 @@ def read_jsonl(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iter
         CorpusError: A line is not a JSON object, or lacks a side.
     """
     path = Path(source.path)
-    take = RecordSides(source, pair)
+    take = RecordSides(source, pair, skipped)
     for number, line in enumerate(read_lines(path), start=1):
         text = line.strip().removeprefix(_BOM)  # one stands in each part of joined files
         if not text:
             continue
         sides = take(_json_object(path, number, text), f"{path}:{number}")
-        if sides is None:
-            skipped[UNTRANSLATED] += 1
-        else:
+        if sides is not None:
             yield Segment(number, *sides)
 
 
