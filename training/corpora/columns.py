@@ -11,7 +11,7 @@ from hub.errors import CorpusError
 from hub.languages import LanguagePair
 from training.corpora.segments import Skipped
 from training.corpora.sources import DataSource
-from training.corpora.tags import best_names, match
+from training.corpora.tags import best_names, is_code, is_name, match
 
 _YES: Final = ("1", "yes", "true")
 _NO: Final = ("0", "no", "false")
@@ -26,6 +26,7 @@ _WORDS: Final = _SOURCES | _TARGETS | _TEXTS
 _FILLING: Final = _TEXTS | {"language", "lang", "side"}
 _BETWEEN: Final = re.compile(r"[\s_.:/()\[\]-]+")
 _NAME_LENGTH: Final = 80
+_CODE: Final = re.compile(r"[a-z]{2,3}(?:[-_](?:[a-z]{2}|[a-z]{4}|[0-9]{3}))*", re.IGNORECASE)
 _SHOWN: Final = 8
 
 
@@ -48,6 +49,7 @@ class Columns:
         """
         self._source = source
         self._pair = pair
+        self._languages = (pair.source, pair.target)
         self._skipped = skipped
         self._kind = kind
         self._chosen = _chosen_columns(source)
@@ -66,6 +68,7 @@ class Columns:
         self._refuse_ambiguous(row)
         named = named_columns(row, self._pair)
         if named is None:
+            self._refuse_other_languages(row)
             return bool(self._has_header)
         self._chosen = named
         first, second = named
@@ -130,14 +133,28 @@ class Columns:
 
     def _refuse_ambiguous(self, row: Sequence[str]) -> None:
         cells = [_plain(cell) for cell in row]
-        found = [best_names(cells, language) for language in (self._pair.source, self._pair.target)]
-        for language, names in zip((self._pair.source, self._pair.target), found, strict=True):
+        found = [best_names(cells, language) for language in self._languages]
+        for language, names in zip(self._languages, found, strict=True):
             if all(found) and len(names) > 1:
                 raise CorpusError(
                     f"{self._source.path}: columns {', '.join(names)} of its header are all "
                     f"{language!r}; choose two with #columns=1,3, source first",
                     field="data",
                 )
+
+    def _refuse_other_languages(self, row: Sequence[str]) -> None:
+        """Refuse a header that names other languages; as a segment it would say nothing."""
+        cells = [cell for cell in map(_plain, row) if cell]
+        if self._has_header or len(set(cells)) < 2:
+            return
+        own = any(match(c, language) for c in cells for language in self._languages)
+        if all(map(is_name, cells)) or (own and all(map(_is_short_code, cells))):
+            raise CorpusError(
+                f"{self._source.path}: its first row names {', '.join(cells[:_SHOWN])}, not the "
+                f"languages of {self._pair}; if it is right, choose the columns with "
+                "#columns=1,2&header=1, or say #header=0 where the row is a segment",
+                field="data",
+            )
 
 
 def named_columns(row: Sequence[str], pair: LanguagePair) -> tuple[int, int] | None:
@@ -164,6 +181,10 @@ def named_columns(row: Sequence[str], pair: LanguagePair) -> tuple[int, int] | N
 def _plain(cell: str) -> str:
     """Return a cell as a name, "" where it is too long for one."""
     return cell.strip().strip("\ufeff'\"").strip() if len(cell) <= _NAME_LENGTH else ""
+
+
+def _is_short_code(cell: str) -> bool:
+    return _CODE.fullmatch(cell) is not None and is_code(cell)
 
 
 def _is_text_in(cell: str, language: str) -> bool:

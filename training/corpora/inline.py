@@ -76,6 +76,11 @@ class FlatText:
         """Return whether what comes next is code of the original format."""
         return self._code > 0
 
+    @property
+    def has_open(self) -> bool:
+        """Return whether an inline element is open, so that the next end is its own."""
+        return bool(self._open)
+
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         """Hear of an inline element's begin."""
         for parent in self._open:

@@ -96,10 +96,10 @@ def plural_forms(count: int, expression: str) -> PluralForms:
     """
     from gettext import c2py  # the standard library's: bounded in length and depth
 
-    rule: Callable[[int], int] = c2py(expression)
     try:
+        rule: Callable[[int], int] = c2py(expression)
         forms = [int(rule(n)) for n in range(_TRIED)]
-    except (ArithmeticError, RecursionError) as error:
+    except (ArithmeticError, RecursionError, SyntaxError) as error:  # "n != !1" is C, not Python
         raise ValueError(f"plural={expression[:80]} cannot be evaluated: {error}") from None
     if not all(0 <= form < count for form in forms):
         raise ValueError(f"plural={expression[:80]} gives forms outside 0 to {count - 1}")

@@ -149,6 +149,18 @@ def is_code(tag: str) -> bool:
     return True
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text is the English name of a language."""
+    return text.casefold() in _english_names()
+
+
+@lru_cache(maxsize=1)
+def _english_names() -> frozenset[str]:
+    from babel import Locale
+
+    return frozenset(name.casefold() for name in Locale("en").languages.values())
+
+
 @lru_cache(maxsize=4096)
 def direction(source: str, target: str, pair: LanguagePair) -> int:
     """Return 1 where two tags are the pair, -1 where they are its reverse, 0 where neither."""

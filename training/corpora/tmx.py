@@ -111,12 +111,13 @@ class _Units:
             self._flat = FlatText(f"{self._path}:{line}")
 
     def end(self, name: str) -> None:
-        if name == "seg" and self._flat is not None:
+        if self._flat is not None:
+            if self._flat.has_open:
+                self._flat.end()
+                return
             if self._open:
                 self._open[-1].variants.append((self._tag, self._flat.flat))
             self._flat = None
-        elif self._flat is not None:
-            self._flat.end()
         elif name == "tu":
             self._finish(self._open.pop())
 

@@ -158,15 +158,15 @@ class _Units:
 
     def end(self, name: str) -> None:
         self._parents.pop()
-        parent = self._parents[-1][0] if self._parents else ""
         if self._flat is None:
             self._end_structure(name)
-        elif name == self._side and parent in _UNITS and self._unit is not None:
-            self._unit.add(name, self._flat.flat)
-            self._flat = None
-        else:
+        elif self._flat.has_open:
             self._flat.end()
             self._end_inline()
+        else:
+            assert self._unit is not None
+            self._unit.add(name, self._flat.flat)
+            self._flat = None
 
     def _end_structure(self, name: str) -> None:
         if name in _UNITS and self._unit is not None:

@@ -84,6 +84,17 @@ def test_a_language_twice_is_a_choice_for_the_user(put, read) -> None:
     assert texts(read(f"{path}#columns=1,3", "en-de")) == TREE
 
 
+def test_a_header_of_another_pair_is_no_segment(put, read) -> None:
+    for names in (("English", "Korean"), ("en", "ko"), ("pt-BR", "de")):
+        path = put("a.tsv", "\t".join(names) + "\noak\tEiche\n")
+        with pytest.raises(CorpusError, match=f"names {names[0]}, {names[1]}, not the languages"):
+            read(path, "en-de")
+        assert texts(read(f"{path}#columns=1,2&header=1", "en-de")) == TREE
+        assert texts(read(f"{path}#header=0", "en-de")) == [names, *TREE]
+    for names in (("Afrikaans", "Afrikaans"), ("Korean", "Koreanisch"), ("is", "it")):
+        assert texts(read(put("b.tsv", "\t".join(names)), "en-de")) == [names]
+
+
 # Delimiters
 
 

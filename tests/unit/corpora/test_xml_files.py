@@ -89,6 +89,18 @@ def test_a_unit_in_a_unit_is_read_once(put, read) -> None:
     assert skipped == {"without both languages": 1}
 
 
+def test_a_segment_in_a_segment_ends_neither_it_nor_its_unit(put, read) -> None:
+    inner = "<tu><tuv xml:lang='de'><seg>inner</seg></tuv></tu>"
+    path = put("a.tmx", tmx(unit(f"goal {inner} post") + unit("end", "Ende")))
+    assert texts(read(path, "en-de")) == [("goal inner post", "Ziel"), ("end", "Ende")]
+    units = (
+        "<trans-unit id='1'><source>goal <trans-unit id='2'><source>inner</source></trans-unit> "
+        "post</source><target>Ziel</target></trans-unit>"
+    )
+    xliff = f"<xliff><file source-language='en' target-language='de'>{units}</file></xliff>"
+    assert texts(read(put("a.xlf", xliff), "en-de")) == [("goal inner post", "Ziel")]
+
+
 # Inline elements
 
 
