@@ -165,16 +165,20 @@ def named_columns(row: Sequence[str], pair: LanguagePair) -> tuple[int, int] | N
     """
     cells = [_plain(cell) for cell in row]
     languages = (pair.source, pair.target)
-    for told in (
-        [[i for i, cell in enumerate(cells) if cell in best_names(cells, language)]
-         for language in languages],
-        [[i for i, cell in enumerate(cells) if _is_text_in(cell, language)]
-         for language in languages],
-        [[i for i, cell in enumerate(cells) if _is_side(cell, words)]
-         for words in (_SOURCES, _TARGETS)],
-    ):  # fmt: skip
-        if all(len(columns) == 1 for columns in told) and told[0] != told[1]:
-            return told[0][0], told[1][0]
+    by_language = [
+        [cells.index(name) for name in best_names(cells, language)] for language in languages
+    ]
+    by_content = [
+        [place for place, cell in enumerate(cells) if _is_text_in(cell, language)]
+        for language in languages
+    ]
+    by_side = [
+        [place for place, cell in enumerate(cells) if _is_side(cell, words)]
+        for words in (_SOURCES, _TARGETS)
+    ]
+    for first, second in (by_language, by_content, by_side):
+        if len(first) == len(second) == 1 and first != second:
+            return first[0], second[0]
     return None
 
 

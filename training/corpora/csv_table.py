@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -39,25 +40,40 @@ def read_csv(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterat
     """
     path = Path(source.path)
     columns = Columns(source, pair, skipped)
+    with _long_cells():
+        is_first = True
+        for line, row in _rows(source, pair, columns):
+            if not (is_first and columns.take_header(row)):
+                yield Segment(line, *columns.sides(path, line, row))
+            is_first = False
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let cells be as long as a segment may be."""
     before = csv.field_size_limit(LINE_LIMIT)
     try:
-        lines = (f"{line}\n" for line in read_lines(path))
-        sample = _sample(lines)
-        stated = _SEPARATOR.fullmatch(sample.lines[0]) if sample.lines else None
-        counted = _Counted(chain(sample.lines, lines))
-        if stated:
-            next(counted)
-            sample = Sample(sample.lines[1:], sample.is_whole)
-        delimiter = choose_delimiter(source, pair, sample, columns, stated[1] if stated else "")
-        header_is_due = True
-        for line, row in _numbered(path, read_rows(counted, delimiter), counted):
-            if is_blank(row):
-                continue
-            if not header_is_due or not columns.take_header(row):
-                yield Segment(line, *columns.sides(path, line, row))
-            header_is_due = False
+        yield
     finally:
         csv.field_size_limit(before)
+
+
+def _rows(
+    source: DataSource, pair: LanguagePair, columns: Columns
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line on which it begins."""
+    path = Path(source.path)
+    lines = (f"{line}\n" for line in read_lines(path))
+    sample = _sample(lines)
+    stated = _SEPARATOR.fullmatch(sample.lines[0]) if sample.lines else None
+    counted = _Counted(chain(sample.lines, lines))
+    if stated:
+        next(counted)
+        sample = Sample(sample.lines[1:], sample.is_whole)
+    delimiter = choose_delimiter(source, pair, sample, columns, stated[1] if stated else "")
+    for line, row in _numbered(path, read_rows(counted, delimiter), counted):
+        if not is_blank(row):
+            yield line, row
 
 
 def _sample(lines: Iterator[str]) -> Sample:

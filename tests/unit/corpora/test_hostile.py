@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 import tracemalloc
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
@@ -209,3 +214,46 @@ def test_parameter_entities_do_not_help(put, no_network) -> None:
     text = '<!DOCTYPE t [<!ENTITY % p SYSTEM "http://127.0.0.1:9/x">%p;]>' + TMX.format("")
     with pytest.raises(CorpusError, match="document type declaration"):
         load(put("a.tmx", text))
+
+
+SOUND = {
+    "a.po": 'msgid ""\nmsgstr "Plural-Forms: nplurals=2; plural=n!=1;\\n"\n\n#, c-format\n'
+    'msgid "one"\nmsgid_plural "more"\nmsgstr[0] "하나"\nmsgstr[1] "둘"\n',
+    "a.tmx": '<?xml version="1.0" encoding="utf-8"?>' + TMX.format(TU.format("a<ph>b</ph>c") * 2),
+    "a.xlf": XLF.format(
+        " target-language='ko'",
+        "<trans-unit id='1'><source>a</source><seg-source><mrk mtype='seg' mid='1'>a</mrk>"
+        "</seg-source><target>나</target></trans-unit><group restype='x-gettext-plurals'>"
+        "<trans-unit id='2[0]'><source>b</source><target>다</target></trans-unit></group>",
+    ),
+    "a.csv": 'en;ko\n"a ""b"" c";나\nd;"다\n라"\n',
+    "a.tsv": "en\tko\na\t나\n",
+    "a.jsonl": '{"translation": {"en": "a", "ko": "나"}}\n' * 2,
+}
+INSERTED = [
+    b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"\r", b"\n", b'"', b"<", b">", b"&x;", b"</seg>", b"<tu>",
+    b"<mrk mtype='seg'>", b"</source>", b"<?p x?>", b"\\", b"charset=utf-7", b"encoding='hz'",
+    b'msgid ""\n', b'msgstr[3] "x"\n', b"nplurals=", b"null", b"{", b"]", b",", b";", b"\t",
+    b"+2AA-",
+]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(sorted(SOUND)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), st.sampled_from(INSERTED)), max_size=5),
+)
+def test_damaged_files_are_read_or_refused(name: str, damage: list) -> None:
+    """Whatever is cut out of a file and put into it, no other error comes out."""
+    data = SOUND[name].encode()
+    for place, cut, piece in damage:
+        start = int(place * len(data))
+        data = data[:start] + piece + data[start + cut :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        if not damage:
+            assert len(load(path).train) > 0
+            return
+        with suppress(CorpusError):
+            load(path)
