@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 # Text labelled with the narrower name is written with the wider one in practice; each reads all
@@ -122,25 +122,36 @@ def is_single_byte(codec: str) -> bool:
     return True
 
 
-class Utf8Watch:
-    """Tells whether bytes with another label are UTF-8 after all, as they stream by."""
+def settle_codec(codec: str, stated: str, blocks: Iterable[bytes]) -> tuple[str, str]:
+    """Return the codec of a text with a label that may be left over, and what to say about it.
 
-    def __init__(self) -> None:
-        """Begin with nothing seen."""
-        self._decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
-        self._seen = False
+    A text in an encoding of one byte a character is never valid UTF-8 by chance: it was converted,
+    and its label was not. A few words in an encoding of several may be.
 
-    def feed(self, data: bytes, *, final: bool = False) -> None:
-        """Look at the next bytes."""
-        if self._decoder is None:
-            return
-        self._seen |= not data.isascii()
-        try:
-            self._decoder.decode(data, final)
-        except UnicodeDecodeError:
-            self._decoder = None
+    Args:
+        codec: What the label means.
+        stated: How the file states it, for the note.
+        blocks: All of the text.
+    """
+    if codec == "utf-8" or not _is_utf8(blocks):
+        return codec, ""
+    if is_single_byte(codec):
+        return (
+            "utf-8",
+            f"{stated}, but all of it is valid UTF-8, so it was read as that; correct it",
+        )
+    return codec, f"{stated}, but all of it is valid UTF-8, too; if letters are wrong, correct it"
 
-    @property
-    def is_utf8(self) -> bool:
-        """Return whether there were characters beyond ASCII, all of them valid UTF-8."""
-        return self._seen and self._decoder is not None
+
+def _is_utf8(blocks: Iterable[bytes]) -> bool:
+    """Return whether there are characters beyond ASCII, and all of them are valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    seen = False
+    try:
+        for block in blocks:
+            decoder.decode(block)
+            seen |= not block.isascii()
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return False
+    return seen

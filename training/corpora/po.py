@@ -10,13 +10,7 @@ from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
-from training.corpora.encodings import (
-    Utf8Watch,
-    find_codec,
-    is_single_byte,
-    marked_codec,
-    text_decoder,
-)
+from training.corpora.encodings import find_codec, marked_codec, settle_codec, text_decoder
 from training.corpora.lines import read_blocks, refuse_binary
 from training.corpora.plurals import (
     PluralForms,
@@ -130,15 +124,10 @@ def _codec(path: Path, data: bytes, header: _Header, skipped: Skipped) -> str:
             "convert it with msgconv -t UTF-8",
             field="data",
         )
-    watch = Utf8Watch()
-    watch.feed(data, final=True)
-    if watch.is_utf8 and is_single_byte(codec):
-        skipped.notes.append(
-            f"{path.name}: its header says charset={name}, but all of it is valid UTF-8, so that "
-            "is how it was read; correct the header"
-        )
-        return "utf-8"
-    return codec
+    settled, note = settle_codec(codec, f"its header says charset={name}", [data])
+    if note:
+        skipped.notes.append(f"{path.name}: {note}")
+    return settled
 
 
 def _decoded(path: Path, data: bytes, codec: str) -> str:

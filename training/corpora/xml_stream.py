@@ -18,13 +18,7 @@ from typing import Final, Protocol
 from xml.parsers import expat
 
 from hub.errors import CorpusError
-from training.corpora.encodings import (
-    Utf8Watch,
-    find_codec,
-    is_single_byte,
-    marked_codec,
-    text_decoder,
-)
+from training.corpora.encodings import find_codec, marked_codec, settle_codec, text_decoder
 from training.corpora.lines import LINE_LIMIT, read_blocks
 from training.corpora.segments import Segment, Skipped
 
@@ -107,7 +101,7 @@ class _Encoding:
     remedy: str = _REMEDY
 
 
-def _encoding(path: Path, first: bytes) -> _Encoding:
+def _encoding(path: Path, first: bytes, skipped: Skipped) -> _Encoding:
     marked = marked_codec(first)
     if marked is not None:
         return _Encoding(*marked, "which its byte order mark says it is in")
@@ -115,50 +109,51 @@ def _encoding(path: Path, first: bytes) -> _Encoding:
         if first.startswith(opening):
             return _Encoding(codec, 0, "which its first bytes say it is in")
     stated = _DECLARED.match(first)
-    if stated is None:
-        return _Encoding(
-            "utf-8",
-            0,
-            "the encoding of XML that declares none",
-            f'{_REMEDY}, or begin it with <?xml version="1.0" encoding="windows-1252"?> or '
-            "what else it is in",
-        )
-    name = stated[1].decode("latin-1")
-    found = find_codec(name)
-    if found is None:
+    if stated is not None:
+        return _declared(path, stated[1].decode("latin-1"), skipped)
+    return _Encoding(
+        "utf-8",
+        0,
+        "the encoding of XML that declares none",
+        f'{_REMEDY}, or begin it with <?xml version="1.0" encoding="windows-1252"?> or what else '
+        "it is in",
+    )
+
+
+def _declared(path: Path, name: str, skipped: Skipped) -> _Encoding:
+    """Return the encoding that the first line of a file declares; say if it seems wrong."""
+    codec = find_codec(name)
+    if codec is None:
         raise CorpusError(
             f"{path}:1: the file says that it is in {name!r}, which is no known encoding; convert "
             "it to UTF-8 and correct its first line",
             field="data",
         )
+    if path.is_file():  # a pipe can be read once only
+        codec, note = settle_codec(codec, f"it declares encoding={name}", read_blocks(path))
+        if note:
+            skipped.notes.append(f"{path.name}: {note}")
     return _Encoding(
-        found, 0, f"which it declares as {name}", f"{_REMEDY}, or correct its first line"
+        codec, 0, f"which it declares as {name}", f"{_REMEDY}, or correct its first line"
     )
 
 
 def _decoded(path: Path, skipped: Skipped) -> Iterator[str]:
-    """Yield a file's text; say if its label seems wrong."""
+    """Yield a file's text."""
     blocks = read_blocks(path, _BLOCK)
     first = b""
     while len(first) < _OPENING and (block := next(blocks, b"")):
         first += block
-    encoding = _encoding(path, first)
+    encoding = _encoding(path, first, skipped)
     decoder = text_decoder(encoding.codec)
-    watch = Utf8Watch()
     line = 1
     for data in chain([first[encoding.mark :]], blocks, [b""]):
         try:
             text = decoder.decode(data, not data)
         except UnicodeDecodeError as error:
             raise _undecodable(path, line, encoding, error) from None
-        watch.feed(data, final=not data)
         line += text.count("\n")
         yield text
-    if watch.is_utf8 and encoding.mark == 0 and is_single_byte(encoding.codec):
-        skipped.notes.append(
-            f"{path.name}: it was read as {encoding.codec}, {encoding.reason}, but all of it is "
-            "valid UTF-8, too; if letters with accents come out wrong, correct its first line"
-        )
 
 
 def _undecodable(

@@ -7,7 +7,7 @@ import codecs
 import pytest
 
 from hub.errors import CorpusError
-from training.corpora.encodings import Utf8Watch, find_codec, is_single_byte, text_decoder
+from training.corpora.encodings import find_codec, is_single_byte, settle_codec, text_decoder
 from training.corpora.segments import Skipped
 
 UNIT = (
@@ -119,9 +119,9 @@ def test_bytes_that_are_not_of_the_encoding_are_placed(put, read) -> None:
 def test_utf_8_with_the_label_of_one_byte_a_character_is_said(put, read) -> None:
     skipped = Skipped()
     path = put("a.tmx", declared("ISO-8859-1", UNIT.format("Fähre")).encode())
-    read(path, "en-de", skipped=skipped)
+    assert only(read(path, "en-de", skipped=skipped)) == ("ferry", "Fähre")
     assert len(skipped.notes) == 1
-    assert "all of it is valid UTF-8, too" in skipped.notes[0]
+    assert "it declares encoding=ISO-8859-1, but all of it is valid UTF-8, so" in skipped.notes[0]
     for text in ("Fahre", "Fähre"):
         quiet = Skipped()
         real = put("b.tmx", declared("ISO-8859-1", UNIT.format(text)).encode("latin-1"))
@@ -129,15 +129,15 @@ def test_utf_8_with_the_label_of_one_byte_a_character_is_said(put, read) -> None
         assert quiet.notes == []
 
 
-def test_utf_8_is_told_across_pieces() -> None:
-    whole, cut, ascii_only, other = (Utf8Watch() for _ in range(4))
-    for byte in "Fähre 渡船".encode():
-        whole.feed(bytes([byte]))
-    whole.feed(b"", final=True)
-    cut.feed("ä".encode()[:1], final=True)
-    ascii_only.feed(b"ferry", final=True)
-    other.feed("ä".encode("latin-1"), final=True)
-    assert [watch.is_utf8 for watch in (whole, cut, ascii_only, other)] == [True, *[False] * 3]
+def test_a_label_that_is_left_over_is_told() -> None:
+    utf8 = "Fähre 渡船".encode()
+    pieces = [bytes([byte]) for byte in utf8]
+    assert settle_codec("cp1252", "it says", pieces)[0] == "utf-8"
+    assert settle_codec("cp949", "it says", pieces)[0] == "cp949"
+    assert settle_codec("cp949", "it says", pieces)[1].startswith("it says, but all of it is valid")
+    for other in (utf8[:-1], b"ferry", "Fähre".encode("latin-1")):
+        assert settle_codec("cp1252", "it says", [other]) == ("cp1252", "")
+    assert settle_codec("utf-8", "it says", [utf8]) == ("utf-8", "")
 
 
 def test_single_byte_encodings_are_told() -> None:

@@ -58,6 +58,16 @@ def test_utf_8_with_the_label_of_one_byte_a_character_is_said(put, read) -> None
     assert quiet.notes == []
 
 
+def test_utf_8_that_may_be_another_encoding_is_said(put, read) -> None:
+    text = "中文"
+    assert text.encode().decode("gb18030") != text
+    skipped = Skipped()
+    body = header(charset="GBK") + f'msgid "moon"\nmsgstr "{text}"\n'
+    found = read(put("a.po", body), "en-zh", skipped=skipped)
+    assert texts(found) == [("moon", text.encode().decode("gb18030"))]
+    assert "all of it is valid UTF-8, too" in skipped.notes[0]
+
+
 @pytest.mark.parametrize(
     ("charset", "codec", "name"),
     [
