@@ -126,8 +126,8 @@ class Columns:
         if named_columns(names, self._pair) == (1, 0):
             self._skipped.notes.append(
                 f"{self._source.name}: by its header {names[0].strip()} was chosen as source and "
-                f"{names[1].strip()} as target of {self._pair}; if that is wrong, turn the columns "
-                "round"
+                f"{names[1].strip()} as target of {self._pair}; if that is wrong, swap the "
+                "columns"
             )
         return True
 

@@ -27,7 +27,9 @@ _BLOCKS: Final = (
 """Elements of HTML (and DocBook's paragraph) that text does not run across."""
 
 _BLOCK: Final = re.compile(rf"(?:{_BLOCKS})", re.IGNORECASE)
-_BLOCK_TAG: Final = re.compile(rf"<\s*/?\s*(?:\w+:)?(?:{_BLOCKS})(?![\w-])", re.IGNORECASE)
+_BLOCK_TAG: Final = re.compile(
+    rf"<\s{{0,4}}/?\s{{0,4}}(?:\w{{1,40}}:)?(?:{_BLOCKS})(?![\w-])", re.IGNORECASE
+)
 _BREAK_TYPE: Final = re.compile(
     rf"(?:xlf:)?[lp]b|(?:line|page)-?break|paragraph|x-(?:html-)?(?:{_BLOCKS})", re.IGNORECASE
 )
@@ -145,7 +147,7 @@ def _breaks(name: str, attributes: Mapping[str, str]) -> bool:
     if name not in _PAIRED and name not in _AROUND:
         return _BLOCK.fullmatch(name.rpartition(" ")[2]) is not None
     return any(_BREAK_TYPE.fullmatch(attributes.get(key, "")) for key in _TYPES) or any(
-        _BLOCK_TAG.search(attributes.get(key, "")) for key in _SHOWN_CODE
+        _BLOCK_TAG.search(attributes.get(key, "")[:_CODE_KEPT]) for key in _SHOWN_CODE
     )
 
 

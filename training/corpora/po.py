@@ -28,13 +28,14 @@ FUZZY: Final = "fuzzy"
 OBSOLETE: Final = "obsolete"
 TWICE: Final = "stated twice"
 _FIELD: Final = re.compile(r"([\w-]+):[ \t]*(.*)", re.ASCII)
+_TAG_LENGTH: Final = 60
 _TEMPLATE: Final = "CHARSET"
 _END_OF_DOS: Final = b"\x1a"
 
 # The header is looked for in the bytes, whose encoding it says: in some encodings of East Asia the
 # second byte of a character may be a backslash, but no line end and no quotation mark.
 _EMPTY_ID: Final = re.compile(
-    rb'^[ \t]*msgid[ \t]*""[ \t]*\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*'
+    rb'^(?:\xef\xbb\xbf)?[ \t]*msgid[ \t]*""[ \t]*\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*'
     rb'[ \t]*msgstr(?:\[0\])?[ \t]*[^\n]*(?:\n[ \t]*"[^\n]*)*',
     re.MULTILINE,
 )
@@ -165,7 +166,7 @@ def _fields(path: Path, codec: str, header: _Header) -> dict[str, str]:
 def _is_backwards(source: DataSource, stated: str, pair: LanguagePair, skipped: Skipped) -> bool:
     """Return whether the translations are in the pair's source language."""
     told = source.options.get("language", "")
-    tag = told or stated
+    tag = (told or stated)[:_TAG_LENGTH]
     if not plain_tag(tag).tag or match(tag, pair.target):
         return False
     if match(tag, pair.source):

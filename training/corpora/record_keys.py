@@ -171,4 +171,4 @@ def _value(record: Mapping[str, Any], path: _Path, place: str) -> str | None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) or "none"
+    return ", ".join(name[:40] for name in names[:_SHOWN]) or "none"

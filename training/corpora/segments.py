@@ -18,8 +18,8 @@ OTHER_LANGUAGES: Final = "without both languages"
 NO_COUNTERPART: Final = "plural form without counterpart"
 """Reasons for which formats leave entries out."""
 
-_BREAKS: Final = re.compile(r" *[\t-\r\x85\u2028\u2029][ \t-\r\x85\u2028\u2029]*")
-"""Line ends of any kind and tabs, with the blanks around them."""
+_BREAKS: Final = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+"""Line ends of any kind and tabs."""
 
 _BOM: Final = "\ufeff"
 
@@ -67,7 +67,8 @@ def one_line(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.replace(_BOM, ""))
-    return _BREAKS.sub(" ", text).strip(" ")
+    pieces = (piece.strip(" ") for piece in _BREAKS.split(text))
+    return " ".join(piece for piece in pieces if piece)
 
 
 def refuse_long(place: str, text: str) -> None:

@@ -22,6 +22,9 @@ _OF_CHINESE: Final[Mapping[str, str]] = {"chs": "Hans", "cht": "Hant"}
 _NORWEGIAN: Final = ("no", "nb")
 """Norwegian and its usual written form, Bokmål: texts in either are labelled as the other."""
 
+_LONGEST: Final = 80
+"""Characters of a tag or a name of a language; anything longer is none."""
+
 _NAMED: Final = re.compile(r"([^()]+?)\s*\(([^()]+)\)")
 _UNFILLED: Final = frozenset(("language", "ll", "ll_cc", "ll-cc"))
 """What catalogues say where nobody filled in the language."""
@@ -75,7 +78,6 @@ def _is_kept(part: str, place: int) -> bool:
     return part.isalpha() and (len(part) in (2, 4) or (len(part) == 3 and place == 0))
 
 
-@lru_cache(maxsize=4096)
 def match(tag: str, language: str) -> int:
     """Return EXACT for the same language, VARIANT for a regional form of it, else OTHER.
 
@@ -84,6 +86,11 @@ def match(tag: str, language: str) -> int:
     and its English one are as good as its code. A language asked for with its region or script has
     no variants. Bokmål is a variant of Norwegian and the other way round; Nynorsk is not.
     """
+    return _match(tag, language) if len(tag) <= _LONGEST else OTHER
+
+
+@lru_cache(maxsize=4096)
+def _match(tag: str, language: str) -> int:
     plain = plain_tag(tag)
     try:
         found = canonical(plain.tag)

@@ -17,6 +17,7 @@ from training.corpora.xml_stream import XML_LANG, parse
 
 SEVERAL_VARIANTS: Final = "with several variants of one language"
 _SHOWN: Final = 12
+_TAG_SHOWN: Final = 40
 _LANGUAGES_KEPT: Final = 1000
 """Tags remembered for messages: a hostile file could have a new one in every unit."""
 
@@ -127,7 +128,7 @@ class _Units:
 
     def _finish(self, unit: _Unit) -> None:
         if len(self.languages) < _LANGUAGES_KEPT:
-            self.languages.update(tag for tag, _ in unit.variants)
+            self.languages.update(tag[:_TAG_SHOWN] for tag, _ in unit.variants)
         source, target = (self._side(unit, *side) for side in self._sides)
         if not source or not target:
             self._skipped[OTHER_LANGUAGES] += 1

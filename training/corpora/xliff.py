@@ -40,6 +40,7 @@ _INHERITED: Final = ("file", "group", "unit", "trans-unit", "body")
 _PLURALS: Final = "x-gettext-plurals"
 _PO_HEADER: Final = "x-gettext-domain-header"
 _LANGUAGES_KEPT: Final = 1000
+_TAG_SHOWN: Final = 40
 
 
 def read_xliff(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
@@ -280,5 +281,5 @@ class _Units:
             return 1 if match(source, pair.source) else -1 if match(source, pair.target) else 0
         way = direction(source, target, pair)
         if not way and len(self.others) < _LANGUAGES_KEPT:
-            self.others.add(f"{source} to {target}")
+            self.others.add(f"{source[:_TAG_SHOWN]} to {target[:_TAG_SHOWN]}")
         return way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -191,6 +192,23 @@ def test_something_endless_in_xml_is_refused_in_little_memory(put, content, said
     tracemalloc.stop()
     assert said in caught.value.message
     assert peak < 25_000_000
+
+
+def test_long_names_and_codes_cost_no_time(put) -> None:
+    """Expressions over them take time in proportion."""
+    blanks = "a" + " " * 900_000 + "b"
+    tag = f'<ph x="1" equiv-text="&lt;{" " * 900_000}x"/>'
+    files = {
+        "a.tmx": TMX.format(TU.format(f"a{tag}b") + TU.format("c").replace('"en"', f'"{blanks}"')),
+        "a.jsonl": json.dumps({"en": "a", "ko": "나", blanks: 1}),
+        "a.tsv": f"{blanks}\tko\n",
+        "a.po": f'msgid ""\nmsgstr "Language:{blanks}\\n"\n\nmsgid "a"\nmsgstr "나"\n',
+    }
+    started = time.process_time()
+    for name, content in files.items():
+        with suppress(CorpusError):
+            load(put(name, content))
+    assert time.process_time() - started < 3
 
 
 def test_a_large_file_is_read_in_little_memory(put) -> None:

@@ -44,6 +44,9 @@ def test_a_byte_order_mark_goes_before_the_header(put, read) -> None:
     found = read(put("a.po", b"\xef\xbb\xbf" + body.encode()), "en-de", skipped=skipped)
     assert texts(found) == [("moon", "Mönd")]
     assert skipped.notes == []
+    marked = header("Language: pl", "Plural-Forms: nplurals=3; plural=(n==1 ? 2 : n==2 ? 1 : 0);")
+    path = put("b.po", b"\xef\xbb\xbf" + (marked + plural("a", "b", "c")).encode())
+    assert texts(read(path, "en-pl")) == [("%d moon", "c"), ("%d moons", "a")]
 
 
 def test_utf_8_with_the_label_of_one_byte_a_character_is_said(put, read) -> None:

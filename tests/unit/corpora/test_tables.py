@@ -69,7 +69,7 @@ def test_columns_that_are_chosen_have_a_header_all_the_same(put, read) -> None:
     assert texts(read(f"{path}#columns=2,1", "en-de", skipped=quiet)) == TREE
     assert quiet.notes == []
     assert texts(read(f"{path}#columns=1,2", "en-de", skipped=told)) == [("Eiche", "oak")]
-    assert "turn the columns round" in told.notes[0]
+    assert "if that is wrong, swap the columns" in told.notes[0]
 
 
 def test_a_header_can_be_denied(put, read) -> None:
