@@ -155,6 +155,8 @@ class Application:
         self._pool.submit(self.reloads.reload_all)
 
     def _register_reloads(self, core: Core) -> None:
+        routes = self.settings.routes
+        self.reloads.register("routes", lambda: [routes] if routes else [], core.routes.refresh)
         if self._reread is None:
             return
 

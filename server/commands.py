@@ -40,6 +40,9 @@ def serve(
             "--print-config", help="Print the effective settings and their sources as TOML; exit."
         ),
     ] = False,
+    print_routes: Annotated[
+        bool, typer.Option("--print-routes", help="Show the routing table and exit.")
+    ] = False,
 ) -> None:
     """Serve translations over gRPC, with any adapter of the registry, until Ctrl-C.
 
@@ -56,6 +59,8 @@ def serve(
     if print_config:
         typer.echo(settings_toml(effective), nl=False)
         return
+    if print_routes:
+        return _print_routes(effective.settings)
     from server.application import Reread
 
     reread = Reread(
@@ -63,6 +68,32 @@ def serve(
         (effective.file,) if effective.file else (),
     )
     raise typer.Exit(_run(effective.settings, reread, announce_json=announce == "json"))
+
+
+def _print_routes(settings: Settings) -> None:
+    """Print where requests go that name no adapter; nothing is loaded."""
+    from hub.bases import open_base
+    from hub.console import note, print_table
+    from hub.registry import Registry
+    from server.translation.routes import open_book
+
+    base = open_base(settings.base, cache=settings.cache)
+    with Registry.open(settings.registry) as registry:
+        entries = open_book(base, registry, settings)().sorted()
+    if not entries:
+        note(
+            f"no routes: no adapter of {base.name} has the alias {settings.route_alias!r}; "
+            "requests that name none are translated by the base"
+        )
+        return
+    rows = [
+        (
+            str(entry.pair), entry.domain or "any", entry.ref, entry.version.ref,
+            " ".join(entry.rungs), " ".join(entry.shadowed),
+        )
+        for entry in entries
+    ]  # fmt: skip
+    print_table(("pair", "domain", "adapter", "version", "rungs", "not chosen"), rows)
 
 
 def _run(settings: Settings, reread: Reread, *, announce_json: bool) -> int:

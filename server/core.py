@@ -26,7 +26,12 @@ from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 from server.telemetry.process_memory import resident_bytes
+from server.translation.assembly import Assembler
+from server.translation.detection import Detector
+from server.translation.feed import window_of
+from server.translation.plans import Planner
 from server.translation.resolution import ResolveCache
+from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
@@ -54,6 +59,7 @@ class Core:
     translator: Translator
     worker: Worker[HostAdapter]
     spill: Spill
+    routes: RouteBook
     resolution: ResolveCache
     watcher: RegistryWatcher
 
@@ -66,8 +72,8 @@ class Core:
 
     def take(self, settings: Settings) -> None:
         """Put the limits of changed settings in force, for the requests to come."""
-        translator = self.translator
-        translator.limits = limits_of(settings, self.base, translator.tokenizer)
+        planner = self.translator.planner
+        planner.limits = limits_of(settings, self.base, planner.tokenizer)
 
     async def warm_up(self) -> None:
         """Translate something, so that the first caller does not pay for the first time.
@@ -96,6 +102,7 @@ def open_core(
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
+        routes = open_book(base, registry, settings)
         engine = _load_engine(base, tokenizer, settings, metrics)
     except BaseException:
         registry.close()
@@ -104,21 +111,44 @@ def open_core(
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     resolution = ResolveCache(registry.resolve)
+    resolution.changed.append(routes.refresh)
     watcher = RegistryWatcher(registry, resolution.invalidate)
     translator = Translator(
-        router=Router(
-            resolution.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+        planner=Planner(
+            router=_router(base, tokenizer, resolution, routes, settings, worker),
+            tokenizer=tokenizer,
+            detector=Detector(tokenizer.languages),
+            limits=limits_of(settings, base, tokenizer),
         ),
-        tokenizer=tokenizer,
+        assembler=Assembler(tokenizer),
         worker=worker,
-        limits=limits_of(settings, base, tokenizer),
         metrics=metrics,
         pool=pool,
+        window=window_of(settings.queue),
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
     watcher.start()
-    return Core(base, settings, registry, translator, worker, spill, resolution, watcher)
+    return Core(base, settings, registry, translator, worker, spill, routes, resolution, watcher)
+
+
+def _router(
+    base: Base,
+    tokenizer: BaseTokenizer,
+    resolution: ResolveCache,
+    routes: RouteBook,
+    settings: Settings,
+    worker: Worker[HostAdapter],
+) -> Router:
+    return Router(
+        resolution.resolve,
+        tokenizer.languages,
+        base.name,
+        base.digest,
+        base.answers_to,
+        table=routes,
+        overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
+    )
 
 
 def _load_engine(

@@ -108,15 +108,11 @@ class AccessLog:
 
     def _of_result(self, result: TranslateResult) -> dict[str, object]:
         items = result.items
-        source = result.source or "auto"
+        served = [item for item in items if item.error is None or item.adapter_version]
         facts: dict[str, object] = {
-            "pair": f"{source}-{result.target}",
-            "adapter": _one_or_all(
-                item.adapter_version or result.adapter_version for item in items
-            ),
-            "adapter_digest": _one_or_all(
-                item.adapter_digest or result.adapter_digest for item in items
-            ),
+            "pair": f"{result.source or 'mixed'}-{result.target}",
+            "adapter": _one_or_all(item.adapter_version or "base" for item in served),
+            "adapter_digest": _one_or_all(item.adapter_digest for item in served),
             "items_failed": sum(item.error is not None for item in items),
             "input_tokens": sum(item.input_tokens for item in items),
             "output_tokens": sum(item.output_tokens for item in items),
@@ -152,7 +148,7 @@ def _stages(result: TranslateResult) -> dict[str, float]:
 
 
 def _one_or_all(values: Iterable[str]) -> str | list[str]:
-    """Return the value that all share, else the distinct ones."""
+    """Return the value that all share, else the distinct ones; [] where there is none."""
     distinct = list(dict.fromkeys(values))
     return distinct[0] if len(distinct) == 1 else distinct
 

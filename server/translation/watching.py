@@ -40,6 +40,7 @@ class RegistryWatcher:
         self._changed = changed
         self._seconds = seconds
         self._blind = False
+        self._untaken = ""  # why the last change was not taken in
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -74,8 +75,12 @@ class RegistryWatcher:
         try:
             self._changed()
         except Exception as error:  # one that cannot take the change in must not end the watch
-            fault = as_hub_error(error, "taking in a change of the registry")
-            _log.warning("a change of the registry was not taken in: %s", fault.message)
+            why = as_hub_error(error, "taking in a change of the registry").message
+            if why != self._untaken:
+                _log.warning("a change of the registry was not taken in: %s", why)
+            self._untaken = why
+        else:
+            self._untaken = ""
 
     def _note_blind(self, why: str) -> None:
         if not self._blind:

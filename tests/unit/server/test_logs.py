@@ -38,6 +38,8 @@ RESULT = TranslateResult(
             timings=Timings(0.5, 0.25, 0.125),
             input_tokens=3,
             output_tokens=4,
+            adapter_version="en-ko:3",
+            adapter_digest="sha256:3",
         ),
         ItemResult(
             error=EngineError("no"),
@@ -49,8 +51,6 @@ RESULT = TranslateResult(
     ),
     source="en",
     target="ko",
-    adapter_version="en-ko:3",
-    adapter_digest="sha256:3",
     input_characters=13,
     stage_seconds={"route": 0.001, "tokenize": 0.002, "total": 0.9},
 )
