@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -100,19 +100,18 @@ def open_core(
     if settings.languages:
         remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)
-    registry = Registry.open(settings.registry)
-    try:
+    with ExitStack() as undo:
+        registry = undo.enter_context(Registry.open(settings.registry))
+        resolution = ResolveCache(registry.resolve)
+        # Before the routes are read, so that no change between is missed.
+        watcher = undo.enter_context(closing(RegistryWatcher(registry, resolution.invalidate)))
         routes = open_book(base, registry, settings)
+        resolution.changed.append(routes.refresh)
         engine = _load_engine(base, tokenizer, settings, metrics)
-    except BaseException:
-        registry.close()
-        raise
+        undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
-    resolution = ResolveCache(registry.resolve)
-    resolution.changed.append(routes.refresh)
-    watcher = RegistryWatcher(registry, resolution.invalidate)
     translator = Translator(
         planner=Planner(
             router=_router(base, tokenizer, resolution, routes, settings, worker),

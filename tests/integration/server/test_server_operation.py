@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -169,7 +171,8 @@ def test_requests_leave_the_registry_alone(house: Any) -> None:
     reads: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
-        if statement.startswith("SELECT"):
+        watching = threading.current_thread().name == "registry-watcher"
+        if statement.startswith("SELECT") and not watching:
             reads.append(statement)
 
     engine = core.registry._database._engine
@@ -189,3 +192,75 @@ def test_requests_leave_the_registry_alone(house: Any) -> None:
 def test_an_empty_ref_cannot_be_loaded(house: Any) -> None:
     with pytest.raises(InputError):
         house.client.load_adapter("")
+
+
+def test_a_stream_leaves_one_line_with_its_whole_result(
+    house: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="adapterhub.access")
+    with grpc.insecure_channel(house.target) as channel:
+        call = channel.unary_stream(
+            "/adapterhub.v1.TranslationService/StreamTranslateText",
+            pb.TranslateTextRequest.SerializeToString,
+            pb.StreamTranslateTextResponse.FromString,
+        )
+        list(call(request(contents=["Monday. Tuesday.", "euro"]), timeout=WAIT))
+        with pytest.raises(grpc.RpcError):
+            list(call(request(adapter="nobody"), timeout=WAIT))
+    done, failed = access_lines(caplog)
+    assert done["method"].endswith("/StreamTranslateText")
+    assert (done["code"], done["items"], done["adapter"]) == ("OK", 2, "base")
+    assert done["output_tokens"] > 0
+    assert (failed["code"], failed["reason"]) == ("NOT_FOUND", "ADAPTER_NOT_FOUND")
+
+
+def test_routes_follow_the_registry_within_two_seconds(house: Any) -> None:
+    def served() -> str:
+        reply = house.client.translate(["euro"], "de", "fr", decoding=SHORT)
+        version: str = reply.items[0].adapter_version
+        return version
+
+    def soon(wanted: str) -> None:
+        until = time.monotonic() + 2
+        while (version := served()) != wanted:
+            assert time.monotonic() < until, f"still {version!r}"
+
+    for seed in (73, 74):
+        house.publisher.lora("routed", pair="de-fr", seed=seed)
+    assert served() == ""
+    house.publisher.registry.set_alias("routed", "prod", 1, None)
+    soon("routed:1")
+    house.publisher.registry.set_alias("routed", "prod", 2, 1)
+    soon("routed:2")
+
+
+def test_a_changed_routes_file_is_read_and_a_bad_one_is_not_taken(
+    house: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.publisher.lora("stated", pair="fr-de", seed=75)
+    routes = tmp_path / "routes.toml"
+    routes.write_text("")
+    flags = house.settings.model_dump(include={"registry", "base", "threads"})
+    settings = load_settings(
+        {**flags, "port": 0, "metrics_port": 0, "routes": str(routes)},
+        environ={}, folder=tmp_path,
+    )  # fmt: skip
+
+    async def live() -> None:
+        async with Application(settings) as application:
+            assert application.reloads.parts == ("routes",)
+
+            def stated() -> int:
+                entries = application.core.routes().sorted()
+                return sum(entry.ref == "stated" for entry in entries)
+
+            assert not stated()
+            routes.write_text('[[route]]\npair = "fr-de"\nadapter = "stated"\n')
+            while not stated():  # by itself, for the file has changed
+                await asyncio.sleep(0.02)
+            routes.write_text('[[route]]\npair = "fr-de"\nadapter = "nobody"\n')
+            while "routes not reloaded, what was there stays" not in caplog.text:
+                await asyncio.sleep(0.02)
+            assert stated() == 1
+
+    asyncio.run(asyncio.wait_for(live(), 60))
