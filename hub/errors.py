@@ -19,6 +19,7 @@
     │   ├── PairMismatchError
     │   ├── QualityGateError
     │   └── EqualityGateError
+    ├── PinLimitError               FAILED_PRECONDITION  75
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
     ├── CorruptError                DATA_LOSS            65
@@ -26,8 +27,7 @@
     │   └── CorruptBaseError
     ├── OverloadedError             RESOURCE_EXHAUSTED   75
     │   ├── QueueFullError
-    │   ├── SlotsBusyError
-    │   └── PinLimitError
+    │   └── SlotsBusyError
     ├── StorageFullError            RESOURCE_EXHAUSTED   74
     ├── RegistryAccessError         PERMISSION_DENIED    77
     ├── BaseAccessError             PERMISSION_DENIED    77
@@ -208,6 +208,14 @@ class EqualityGateError(IncompatibleAdapterError):
     reason = "EQUALITY_GATE"
 
 
+class PinLimitError(HubError):
+    """Pinned adapters would take more memory than they may; one has to be unloaded first."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 75
+    reason = "PIN_LIMIT"
+
+
 class VersionExistsError(HubError):
     """A version is immutable and exists with other content."""
 
@@ -262,12 +270,6 @@ class SlotsBusyError(OverloadedError):
     """Every adapter slot is pinned by running requests."""
 
     reason = "SLOTS_BUSY"
-
-
-class PinLimitError(OverloadedError):
-    """Pinned adapters would take more memory than they may."""
-
-    reason = "PIN_LIMIT"
 
 
 class StorageFullError(HubError):
