@@ -96,6 +96,9 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         "text", description="log of the server: text for people, or one JSON object a line"
     )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged; warning leaves the lines of calls out"
+    )
     log_texts: bool = Field(
         False, description="log the texts and translations of every request, too"
     )

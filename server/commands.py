@@ -105,7 +105,7 @@ def _run(settings: Settings, reread: Reread, *, announce_json: bool) -> int:
     from server.telemetry.logs import configure_logging
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     return asyncio.run(_serve(settings, reread, announce_json=announce_json))
 

@@ -61,16 +61,17 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure_logging(log_format: str, stream: TextIO | None = None) -> None:
+def configure_logging(log_format: str, level: str = "info", stream: TextIO | None = None) -> None:
     """Send the log of this process to one stream, replacing what was set up before.
 
     Args:
         log_format: "text" or "json".
+        level: Least level that is logged.
         stream: Standard error by default.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 

@@ -62,7 +62,7 @@ def lines() -> Iterator[Any]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
-    configure_logging("json", stream)
+    configure_logging("json", stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     logging.captureWarnings(False)
     root.handlers[:] = handlers
@@ -133,6 +133,17 @@ def test_a_failed_call_names_the_reason_and_a_fault_of_ours_is_an_error(lines: A
     assert (first["reason"], first["tenant"]) == ("ADAPTER_NOT_FOUND", "acme")
     assert "zq9" not in json.dumps(first)
     assert (second["level"], second["code"]) == ("error", "INTERNAL")
+
+
+def test_a_higher_level_leaves_calls_out(lines: Any) -> None:
+    logging.getLogger().setLevel("WARNING")
+    log = AccessLog()
+    with log.call("Service/Method", {}):
+        note_command(COMMAND)
+    with log.call("Service/Method", {}):
+        note_error(EngineError("incident 5"))
+    (line,) = lines()
+    assert line["code"] == "INTERNAL"
 
 
 def test_probes_of_the_health_service_are_not_logged(lines: Any) -> None:
