@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.console import size_text
 from hub.doctor.report import Finding
+from hub.errors import HubError
 from hub.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,10 +91,12 @@ def check_memory(settings: Settings) -> Iterator[Finding]:
     from hub.doctor.contents import local_base
     from hub.engine.devices import find_device
 
-    base = local_base(settings)
+    try:
+        base, device = local_base(settings), find_device(settings.device)
+    except HubError:
+        return  # `check_base` and `check_gpu` say so
     if base is None:
-        return  # `check_base` says so
-    device = find_device(settings.device)
+        return
     on_cpu = device.type == "cpu"
     asked = settings.quantization
     quantization = ("int8" if on_cpu else "bfloat16") if asked == "auto" else asked

@@ -11,6 +11,7 @@ from hub.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
 
+_REINSTALL: Final = "a library is missing or broken: install the package again"
 _BUG: Final = "run the command again with HUB_DEBUG=1, and report what it prints"
 
 
@@ -67,6 +68,8 @@ def _findings(check: Check, settings: Settings) -> list[Finding]:
         found.extend(check.run(settings))
     except HubError as error:
         found.append(Finding(check.name, "fail", error.message, "see the message"))
+    except ImportError as error:
+        found.append(Finding(check.name, "fail", f"{type(error).__name__}: {error}", _REINSTALL))
     except Exception as error:
         found.append(Finding(check.name, "fail", f"{type(error).__name__}: {error}", _BUG))
     return found

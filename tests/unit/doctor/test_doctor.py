@@ -94,6 +94,18 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_run(settings: Make) -> 
     assert Report((Finding("a", "warn", "b"),)).exit_code == 0
 
 
+def test_a_library_that_is_broken(settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    report = examine(settings(device="cpu"), (Check("memory", machine.check_memory),))
+    assert report.exit_code == 1
+    assert "psutil" in report.findings[0].detail
+    assert "install the package again" in report.findings[0].remedy
+
+
+def test_what_memory_needs_is_not_told_of_a_base_that_does_not_open(settings: Make) -> None:
+    assert list(machine.check_memory(settings(base="/nowhere/at/all"))) == []
+
+
 def test_a_damaged_base(settings: Make, tmp_path: Path) -> None:
     folder = tmp_path / "base"
     shutil.copytree(open_base().folder, folder)

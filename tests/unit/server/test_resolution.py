@@ -132,6 +132,22 @@ def test_every_commit_of_others_is_noticed_and_a_read_is_not(
     changes.close()
 
 
+def test_every_commit_is_noticed_in_a_database_that_counts_none(
+    registry: Registry, adapter_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PostgreSQL is asked is valid SQL in SQLite, too."""
+    monkeypatch.setattr(registry._database._engine.dialect, "name", "another")
+    changes = registry.changes()
+    assert not changes.moved()
+    with Registry.open(registry.root) as other:
+        other.publish(adapter_folder, "one")
+        assert changes.moved()
+        other.set_alias("one", "prod", 1, None)
+        assert changes.moved()
+    assert not changes.moved()
+    changes.close()
+
+
 def test_the_watcher_tells_within_two_seconds(registry: Registry, adapter_folder: Path) -> None:
     registry.publish(adapter_folder, "one")
     told = threading.Event()
