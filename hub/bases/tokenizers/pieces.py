@@ -180,7 +180,7 @@ class SentencePieces:
         found |= {token: index for index, token in enumerate(specials)}
         behind = max(found.values()) + 1
         self._ids = found | {token: behind + index for index, token in enumerate(extra)}
-        self._pieces = {index: piece for piece, index in self._ids.items()}
+        self._pieces: Mapping[int, str] = {index: piece for piece, index in self._ids.items()}
         self._unk_id = self._ids["<unk>"]
 
     @property
