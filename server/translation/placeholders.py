@@ -247,11 +247,15 @@ def numbers_in(text: str) -> list[tuple[int, int, int]]:
 
 
 def _unused(used: Iterable[int]) -> Iterator[int]:
-    """Yield numbers that a text does not have: of two digits first, no multiples of ten."""
+    """Yield numbers that a text does not have, no multiples of ten.
+
+    The first are those that may be a day or a minute, which are copied best, but no hour of the
+    afternoon, which a model makes of other numbers.
+    """
     taken = set(used)
-    for digits in itertools.count(2):
-        least, count = 10 ** (digits - 1), 9 * 10 ** (digits - 1)
+    larger = ((10**digits, 9 * 10**digits) for digits in itertools.count(2))
+    for least, count in itertools.chain(((24, 16), (40, 60)), larger):
         for index in range(count):
-            number = least + (7 + index * 37) % count
+            number = least + (3 + index * 37) % count
             if number % 10 and number not in taken:
                 yield number

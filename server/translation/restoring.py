@@ -136,8 +136,12 @@ def _garbled(
 def _replaced(
     masked: Masked, translation: UnitTranslation, runs: dict[int, list[Span]], chosen: Chosen
 ) -> Iterator[Edit]:
-    """Yield edits of the numbers that came back, and of those that came too often."""
+    """Yield edits of the numbers that came back, and of those that came too often.
+
+    Not of one that is aligned to another number: "5 PM" became "17".
+    """
     text = translation.text
+    origins = _Origins(masked, translation.links)
     for index, (start, end) in chosen.items():
         one = masked.masks[index]
         start -= one.before and text[start - 1 : start] == " "
@@ -146,8 +150,25 @@ def _replaced(
     kept = set(chosen.values())
     for own in runs.values():
         for start, end in own:
-            if (start, end) not in kept:
+            if (start, end) not in kept and not origins.known(start, end):
                 yield Edit(start - (text[start - 1 : start] == " "), end, "")
+
+
+class _Origins:
+    """Which numbers of a translation come from numbers of the source that stand for nothing."""
+
+    def __init__(self, masked: Masked, links: Sequence[Link]) -> None:
+        digits = {place for start, end, _ in numbers_in(masked.text) for place in range(start, end)}
+        digits -= {place for one in masked.masks for place in range(one.start, one.end)}
+        self._starts = {
+            one.start
+            for one in links
+            if any(place in digits for place in range(one.source_start, one.source_end))
+        }
+
+    def known(self, start: int, end: int) -> bool:
+        """Tell whether a number comes from such a number."""
+        return any(place in self._starts for place in range(start, end))
 
 
 def _inserted(

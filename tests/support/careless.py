@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from server.translation.offsets import Link, UnitTranslation
 
 INVENTED = [
-    "wort", "言葉", "{name}", "%s", "%", "5%", "{", "}", "{{x}}", "$", "17", "54", "91", "<b>",
-    "&amp;", "www.x.org", "٥٤", "0054", "http://", "{0", "plural,", "\ufffc", "Acme", "@x.org",
+    "wort", "言葉", "{name}", "%s", "%", "5%", "{", "}", "{{x}}", "$", "27", "32", "37", "<b>",
+    "&amp;", "www.x.org", "٢٧", "0032", "http://", "{0", "plural,", "\ufffc", "Acme", "@x.org",
     "%%", "\u00a0",
 ]  # fmt: skip
 
