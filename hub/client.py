@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -23,6 +23,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from hub.asking import Handling, Routing, write_handling, write_routing
 from hub.errors import (
     DeadlineError,
     EngineError,
@@ -46,10 +47,13 @@ from hub.replies import (
     ItemTimings,
     LoadedAdapterInfo,
     Quality,
+    RouteInfo,
     TranslateReply,
     adapter_info,
     decoding_message,
+    item_reply,
     loaded_adapter_info,
+    route_info,
     translate_reply,
 )
 from hub.splitting import (
@@ -68,11 +72,14 @@ __all__ = [
     "AdapterInfo",
     "Alternative",
     "Decoding",
+    "Handling",
     "HubClient",
     "ItemReply",
     "ItemTimings",
     "LoadedAdapterInfo",
     "Quality",
+    "RouteInfo",
+    "Routing",
     "TranslateReply",
 ]
 
@@ -157,9 +164,11 @@ class HubClient:
         adapter: str = "",
         decoding: Decoding | None = None,
         num_alternatives: int = 0,
+        handling: Handling | None = None,
+        routing: Routing | None = None,
         timeout: float | None = None,
     ) -> TranslateReply:
-        """Translate texts with one adapter, or with the base model when `adapter` is empty.
+        """Translate texts.
 
         Texts that are too many, or together too large, for one call are sent in several, one
         after the other. A text that cannot be sent (a lone surrogate has no UTF-8 form) fails
@@ -167,11 +176,13 @@ class HubClient:
 
         Args:
             contents: The texts.
-            source: Their language.
+            source: Their language; "" to have it detected, text by text.
             target: The language to translate into.
-            adapter: A ref.
+            adapter: A ref; "base" for the base model alone; "" for the server's route of the pair.
             decoding: Options of the search.
             num_alternatives: Further hypotheses for each text.
+            handling: How the texts are taken.
+            routing: Who translates, where no adapter is named.
             timeout: Seconds for all of it; the client's own by default.
 
         Raises:
@@ -181,16 +192,66 @@ class HubClient:
         unsent = unencodable(contents)
         if unsent and len(unsent) == len(contents):
             raise unsent[0]
-        request = translation_service_pb2.TranslateTextRequest(
-            source_language_code=source,
-            target_language_code=target,
-            adapter=adapter,
-            decoding=decoding_message(decoding or Decoding()),
-            num_alternatives=num_alternatives,
-        )
+        request = _request(source, target, adapter, decoding, num_alternatives, handling, routing)
         sent = [text for index, text in enumerate(contents) if index not in unsent]
         seconds = self.timeout if timeout is None else timeout
         return joined(self._send(sent, request, _Deadline.after(seconds)), unsent)
+
+    def stream(
+        self,
+        text: str,
+        source: str,
+        target: str,
+        *,
+        adapter: str = "",
+        decoding: Decoding | None = None,
+        handling: Handling | None = None,
+        routing: Routing | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[str | ItemReply]:
+        """Translate one text and yield its sentences as they are finished, then the item.
+
+        Args:
+            text: The text.
+            source: As in `translate`, and so are the others.
+            target: Likewise.
+            adapter: Likewise.
+            decoding: Likewise.
+            handling: Likewise.
+            routing: Likewise.
+            timeout: Seconds for all of it; the client's own by default.
+
+        Raises:
+            HubError: What the server, or the way to it, answered.
+        """
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        request = _request(source, target, adapter, decoding, 0, handling, routing)
+        request.contents.append(text)
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            for part in stub.StreamTranslateText(request, timeout=seconds):
+                if part.HasField("segment"):
+                    yield part.segment.translated_text
+                elif part.HasField("translation"):
+                    yield item_reply(part.translation)
+        except grpc.RpcError as error:
+            raise self._hub_error(error, seconds) from None
+
+    def detect(self, contents: Sequence[str]) -> list[list[tuple[str, float]]]:
+        """Return the most probable languages of texts with their confidence, best first."""
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        request = translation_service_pb2.DetectLanguageRequest(contents=contents)
+        reply = self._call(stub.DetectLanguage, request, None)
+        return [
+            [(one.language_code, one.confidence) for one in detection.languages]
+            for detection in reply.detections
+        ]
+
+    def routes(self) -> list[RouteInfo]:
+        """Return the server's routing table."""
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        reply = self._call(stub.ListRoutes, translation_service_pb2.ListRoutesRequest(), None)
+        return [route_info(route) for route in reply.routes]
 
     def _send(
         self,
@@ -313,3 +374,25 @@ class HubClient:
         number, _ = code.value
         plain = Status(code=number, message=f"{self.target}: {error.details() or code.name}")
         return from_status(plain) or EngineError(plain.message)
+
+
+def _request(
+    source: str,
+    target: str,
+    adapter: str,
+    decoding: Decoding | None,
+    num_alternatives: int,
+    handling: Handling | None,
+    routing: Routing | None,
+) -> translation_service_pb2.TranslateTextRequest:
+    """Write a request without its texts."""
+    request = translation_service_pb2.TranslateTextRequest(
+        source_language_code=source,
+        target_language_code=target,
+        adapter=adapter,
+        decoding=decoding_message(decoding or Decoding()),
+        num_alternatives=num_alternatives,
+    )
+    write_handling(request, handling or Handling())
+    write_routing(request, routing or Routing())
+    return request

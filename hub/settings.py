@@ -88,11 +88,19 @@ class Settings(BaseModel):
     )
     device_adapter_bytes: Bytes = Field(ByteSize(2**29), description="adapters kept on the device")
 
+    routes: Path | None = Field(None, description="routes file; see hub serve --print-routes")
+    route_alias: Text = Field(
+        "prod", description="alias whose adapters serve requests that name none"
+    )
+    overload_rungs: bool = Field(
+        False, description="serve the cheaper adapters of the routes file under overload"
+    )
+
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
     max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")
     queue: Positive = Field(1024, description="requests that may wait")
     max_contents: Positive = Field(256, description="texts in one request")
-    max_content_characters: Positive = Field(5000, description="characters of one text")
+    max_content_characters: Positive = Field(30_000, description="characters of one text")
     max_source_tokens: Positive = Field(256, description="tokens of one text")
     max_beam: int = Field(16, ge=1, le=64, description="widest beam")
 
@@ -101,10 +109,10 @@ class Settings(BaseModel):
     def _expand_home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
 
-    @field_validator("runs", "cache")
+    @field_validator("runs", "cache", "routes")
     @classmethod
-    def _expand_home_path(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_home_path(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
 
 
 def load_settings(

@@ -20,7 +20,8 @@ _ZERO_WIDTH_SPACE: Final = "\u200b"
 # (U+200C, U+200D) and variation selectors are part of words and of emoji, and stay.
 _INVISIBLE: Final = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
-_LINE_ENDS: Final = re.compile(" *[\t-\r\x85\u2028\u2029][ \t-\r\x85\u2028\u2029]*")
+# Only from the first blank of a run: else a run of n blanks without a line end costs n² steps.
+_LINE_ENDS: Final = re.compile("(?<! ) *[\t-\r\x85\u2028\u2029][ \t-\r\x85\u2028\u2029]*")
 
 # Blanks, control characters, and all that Unicode lists as Default_Ignorable_Code_Point, which has
 # no glyph of its own; besides these the interlinear annotation marks and the empty Braille cell.

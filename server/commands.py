@@ -59,6 +59,12 @@ def serve(
             "greedy."
         ),
     ] = None,
+    routes: Annotated[
+        str | None, typer.Option(help="File of routes for requests that name no adapter (TOML).")
+    ] = None,
+    print_routes: Annotated[
+        bool, typer.Option("--print-routes", help="Show the routing table and exit.")
+    ] = False,
     slots: Annotated[
         int | None, typer.Option(help="Adapters that can take part in one batch.")
     ] = None,
@@ -96,13 +102,42 @@ def serve(
             "device": device,
             "threads": threads,
             "search": search,
+            "routes": routes,
             "slots": slots,
             "max_batch_rows": max_batch_rows,
             "queue": queue,
             "drain_seconds": drain_seconds,
         }
     )
+    if print_routes:
+        return _print_routes(settings)
     raise typer.Exit(_run(settings, announce_json=announce == "json"))
+
+
+def _print_routes(settings: Settings) -> None:
+    """Print where requests go that name no adapter; nothing is loaded."""
+    from hub.bases import open_base
+    from hub.console import note, print_table
+    from hub.registry import Registry
+    from server.translation.routes import open_book
+
+    base = open_base(settings.base, cache=settings.cache)
+    with Registry.open(settings.registry) as registry:
+        entries = open_book(base, registry, settings)().sorted()
+    if not entries:
+        note(
+            f"no routes: no adapter of {base.name} has the alias {settings.route_alias!r}; "
+            "requests that name none are translated by the base"
+        )
+        return
+    rows = [
+        (
+            str(entry.pair), entry.domain or "any", entry.ref, entry.version.ref,
+            " ".join(entry.rungs), " ".join(entry.shadowed),
+        )
+        for entry in entries
+    ]  # fmt: skip
+    print_table(("pair", "domain", "adapter", "version", "rungs", "not chosen"), rows)
 
 
 def _run(settings: Settings, *, announce_json: bool) -> int:

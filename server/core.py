@@ -25,6 +25,11 @@ from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 from server.telemetry.process_memory import resident_bytes
+from server.translation.assembly import Assembler
+from server.translation.detection import Detector
+from server.translation.feed import window_of
+from server.translation.plans import Planner
+from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
@@ -51,6 +56,7 @@ class Core:
     translator: Translator
     worker: Worker[HostAdapter]
     spill: Spill
+    routes: RouteBook
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
@@ -84,6 +90,7 @@ def open_core(
     tokenizer = load_tokenizer(base)
     registry = Registry.open(settings.registry)
     try:
+        routes = open_book(base, registry, settings)
         engine = _load_engine(base, tokenizer, settings, metrics)
     except BaseException:
         registry.close()
@@ -92,18 +99,40 @@ def open_core(
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     translator = Translator(
-        router=Router(
-            registry.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+        planner=Planner(
+            router=_router(base, tokenizer, registry, routes, settings, worker),
+            tokenizer=tokenizer,
+            detector=Detector(tokenizer.languages),
+            limits=limits_of(settings, base, tokenizer),
         ),
-        tokenizer=tokenizer,
+        assembler=Assembler(tokenizer),
         worker=worker,
-        limits=limits_of(settings, base, tokenizer),
         metrics=metrics,
         pool=pool,
+        window=window_of(settings.queue),
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
-    return Core(base, settings, registry, translator, worker, spill)
+    return Core(base, settings, registry, translator, worker, spill, routes)
+
+
+def _router(
+    base: Base,
+    tokenizer: BaseTokenizer,
+    registry: Registry,
+    routes: RouteBook,
+    settings: Settings,
+    worker: Worker[HostAdapter],
+) -> Router:
+    return Router(
+        registry.resolve,
+        tokenizer.languages,
+        base.name,
+        base.digest,
+        base.answers_to,
+        table=routes,
+        overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
+    )
 
 
 def _load_engine(

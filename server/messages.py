@@ -325,22 +325,45 @@ class ItemResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedSegment:
+    """A sentence of a stream.
+
+    Attributes:
+        item: Index of its text in the command.
+        index: Of the sentence in its text.
+        text: With the white space around it: the sentences of a text, joined, are its translation.
+        start: First code point of the source sentence in its text, and `end` one past its last.
+    """
+
+    item: int
+    index: int
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedItem:
+    """The end of a text of a stream."""
+
+    item: int
+    result: ItemResult
+
+
+@dataclass(frozen=True, slots=True)
 class TranslateResult:
     """What became of a command; `items` keep the order of its contents.
 
     Attributes:
-        source: The source language as it was served; it may say less than the command's.
+        source: The source language as it was served; it may say less than the command's. "" where
+            the items have different ones.
         target: The target language, likewise.
-        adapter_version: "name:version", "" for the base model.
-        adapter_digest: "sha256:…", "" for the base model.
         stage_seconds: Seconds by stage of the whole command: "route", "tokenize", "total".
     """
 
     items: tuple[ItemResult, ...]
     source: str
     target: str
-    adapter_version: str
-    adapter_digest: str
     input_characters: int
     stage_seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 

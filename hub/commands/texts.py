@@ -16,7 +16,8 @@ from hub.errors import TextError
 
 _SHOWN: Final = 40
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_LINE_ENDS: Final = re.compile("\\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\\s*")
+# Only from the first blank of a run: else a run of n blanks without a line end costs n² steps.
+_LINE_ENDS: Final = re.compile("(?<!\\s)\\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from hub.asking import Splitting
     from hub.client import ItemReply, TranslateReply
     from hub.commands.texts import InputText
     from hub.errors import HubError
-    from hub.languages import LanguagePair
 
 TEXTS_PER_CALL: Final = 64
+AUTO: Final = "auto"
+"""Source language of a pair whose source is to be detected."""
 
 
 def register_translate(app: typer.Typer) -> None:
@@ -26,10 +28,31 @@ def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; none: one per line of standard input.")
     ] = None,
-    pair: Annotated[str, typer.Option(help="Language pair, such as en-ko.")] = "",
+    pair: Annotated[
+        str, typer.Option(help="Language pair, such as en-ko; auto-ko detects the source.")
+    ] = "",
     adapter: Annotated[
         str,
-        typer.Option(help="Adapter: name, name@alias, name:version or sha256:…; none: the base."),
+        typer.Option(
+            help="Adapter: name, name@alias, name:version or sha256:…; base for the base alone; "
+            "none: the server's route of the pair."
+        ),
+    ] = "",
+    domain: Annotated[
+        str, typer.Option(help="Domain of the texts, which narrows the server's route.")
+    ] = "",
+    require_adapter: Annotated[
+        bool, typer.Option("--require-adapter", help="Fail rather than fall back.")
+    ] = False,
+    split: Annotated[
+        str, typer.Option(help="Where texts are split: sentences, lines or off.")
+    ] = "sentences",
+    html: Annotated[bool, typer.Option("--html", help="The texts are HTML.")] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Words that stay as they are; repeatable.")
+    ] = None,
+    glossary: Annotated[
+        str, typer.Option(help="Stored glossary to use: name or name:version.")
     ] = "",
     beam: Annotated[int | None, typer.Option(help="Beam width; 1 is greedy.")] = None,
     max_output_tokens: Annotated[
@@ -51,20 +74,25 @@ def translate(
     failed texts are told on standard error; a text that failed gives an empty line, and the exit
     code is that of the first failure.
     """
-    from hub.client import Decoding, HubClient
+    from hub.client import Decoding, Handling, HubClient, Routing
     from hub.commands.texts import read_words
-    from hub.errors import LanguageError
-    from hub.languages import LanguagePair
 
-    if not pair:
-        raise LanguageError("--pair is missing; give a language pair such as en-ko")
-    languages = LanguagePair.parse(pair)
+    source, target = _languages(pair)
     decoding = Decoding(beam_size=beam, max_output_tokens=max_output_tokens)
-    output = _Output(languages, as_json=as_json)
+    handling = Handling(
+        mime_type="text/html" if html else "text/plain",
+        split=_splitting(split),
+        keep=tuple(keep or ()),
+        glossary=glossary,
+    )
+    routing = Routing(domain=domain, require_adapter=require_adapter)
+    output = _Output((source, target), as_json=as_json)
 
     def ask(client: HubClient, contents: list[str]) -> TranslateReply:
-        source, target = languages.source, languages.target
-        return client.translate(contents, source, target, adapter=adapter, decoding=decoding)
+        return client.translate(
+            contents, source, target, adapter=adapter, decoding=decoding,
+            handling=handling, routing=routing,
+        )  # fmt: skip
 
     with HubClient(server or _default_server(), timeout=timeout) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
@@ -72,6 +100,29 @@ def translate(
             output.show(batch, ask(client, sent) if sent else None)
     if output.failure is not None:
         raise output.failure
+
+
+def _languages(pair: str) -> tuple[str, str]:
+    """Read a pair; the source is "" where it is to be detected."""
+    from hub.errors import LanguageError
+    from hub.languages import LanguagePair, canonical
+
+    if not pair:
+        raise LanguageError("--pair is missing; give a language pair such as en-ko")
+    first, _, target = pair.partition("-")
+    if first == AUTO:
+        return "", canonical(target)
+    languages = LanguagePair.parse(pair)
+    return languages.source, languages.target
+
+
+def _splitting(name: str) -> Splitting:
+    from hub.errors import SettingsError
+
+    match name:
+        case "sentences" | "lines" | "off":
+            return name
+    raise SettingsError(f"--split {name!r} is not known; use sentences, lines or off")
 
 
 def _default_server() -> str:
@@ -106,7 +157,7 @@ def _batches(texts: Iterable[InputText]) -> Iterator[list[InputText]]:
 class _Output:
     """Prints replies as they come, and remembers the first failure."""
 
-    def __init__(self, asked: LanguagePair, *, as_json: bool) -> None:
+    def __init__(self, asked: tuple[str, str], *, as_json: bool) -> None:
         self.failure: HubError | None = None
         self._asked = asked
         self._as_json = as_json
@@ -145,12 +196,12 @@ class _Output:
         """Say once where a language was asked for that is served as a broader one."""
         from hub.console import note
 
-        asked, served = self._asked, (reply.source, reply.target)
+        served = reply.source, reply.target
         if self._told_languages or not all(served):
             return
         self._told_languages = True
-        for wanted, found in zip((asked.source, asked.target), served, strict=True):
-            if wanted != found:
+        for wanted, found in zip(self._asked, served, strict=True):
+            if wanted and wanted != found:
                 note(f"{wanted!r} is served as {found!r}")
 
 
@@ -168,6 +219,11 @@ def _json_line(text: str, item: ItemReply, reply: TranslateReply | None) -> str:
         "quality": dataclasses.asdict(item.quality),
         "warnings": list(item.warnings),
         "unknown_characters": list(item.unknown_characters),
+        "requested": item.requested_adapter,
+        "fallback": item.fallback,
+        "detected": item.detected,
+        "segments": item.segments,
+        "details": item.details,
         "timings": dataclasses.asdict(item.timings),
         "alternatives": [dataclasses.asdict(other) for other in item.alternatives],
     }

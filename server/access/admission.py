@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,21 +68,30 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
         InputError: Contents are missing or too many, or the MIME type is not plain text.
         DecodingError: A search option is out of range.
     """
-    if not command.contents:
+    check_contents(command.contents, command.mime_type, limits)
+    _check_search(command.search, limits)
+
+
+def check_contents(contents: Sequence[str], mime_type: str, limits: Limits) -> None:
+    """Refuse texts that are none, too many or of another type.
+
+    Raises:
+        InputError: They are.
+    """
+    if not contents:
         raise InputError("contents is empty; send at least one text", field="contents")
-    if len(command.contents) > limits.max_contents:
+    if len(contents) > limits.max_contents:
         raise InputError(
-            f"{len(command.contents)} texts in one request; at most {limits.max_contents} are "
+            f"{len(contents)} texts in one request; at most {limits.max_contents} are "
             "allowed, so split them over several requests",
             field="contents",
             metadata={MAX_CONTENTS: str(limits.max_contents)},
         )
-    if command.mime_type not in ("", PLAIN_TEXT):
+    if mime_type not in ("", PLAIN_TEXT):
         raise InputError(
-            f"MIME type {command.mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r}",
+            f"MIME type {mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r}",
             field="mime_type",
         )
-    _check_search(command.search, limits)
 
 
 def _check_search(choice: SearchChoice, limits: Limits) -> None:

@@ -139,6 +139,11 @@ class Worker(Generic[Adapter]):
         """Cancel jobs; those that are running free their rows before the next step."""
         self._inbox.put(_Withdraw(tuple(keys)))
 
+    def overloaded(self) -> bool:
+        """Tell whether half of the queue is taken."""
+        with self._gate:
+            return 2 * self._waiting >= self._queue_limit
+
     def inspect(self) -> Future[tuple[LoadedAdapter, ...]]:
         """Ask which adapters are in memory, the most recently used first."""
         answer: Future[tuple[LoadedAdapter, ...]] = Future()

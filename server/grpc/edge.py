@@ -56,7 +56,7 @@ class Edge:
             ],
         )
         translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(
-            TranslationServicer(core), self._server
+            TranslationServicer(core, pool), self._server
         )
         adapter_service_pb2_grpc.add_AdapterServiceServicer_to_server(
             AdapterServicer(core, pool), self._server

@@ -122,10 +122,11 @@ class _Boundary:
         return behaviour
 
     def _streaming(self, inner: Callable[..., Any], kind: str) -> Callable[..., Any]:
-        """Wrap a method that streams replies; it stays open at will, so draining ignores it."""
+        """Wrap a method that streams replies; a health watch stays open at will."""
+        calls = self._calls if self._service.startswith("adapterhub.") else None
 
         async def behaviour(request: Any, context: Context) -> None:
-            with _Count(self._metrics, None, (kind, self._service, self._method)) as call:
+            with _Count(self._metrics, calls, (kind, self._service, self._method)) as call:
                 try:
                     if isinstance(request, _Malformed):
                         raise _malformed()

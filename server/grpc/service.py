@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hub.errors import InputError, NotFoundError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
@@ -20,8 +20,19 @@ from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grp
 from hub.registry import Registry
 from server.catalog import Filter, list_page
 from server.core import Core
-from server.grpc.convert import BaseIdentity, adapter_of, command_of, loaded_of, response_of
+from server.grpc.convert import (
+    BaseIdentity,
+    adapter_of,
+    command_of,
+    detected_of,
+    loaded_of,
+    pair_of,
+    part_of,
+    response_of,
+    route_of,
+)
 from server.messages import LoadedAdapter
+from server.translation.routes import list_pairs
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -37,9 +48,11 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
 
     Attributes:
         core: Returns the application; raises UnavailableError while there is none.
+        pool: Threads for what blocks.
     """
 
     core: Callable[[], Core]
+    pool: Executor
 
     async def TranslateText(
         self, request: translation_pb.TranslateTextRequest, context: TranslateContext
@@ -47,11 +60,76 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
         """Translate every item of the request."""
         core = self.core()
         result = await core.translator.translate(command_of(request, _deadline(context)))
-        base = BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
-        return response_of(result, base)
+        return response_of(result, _identity(core))
+
+    async def StreamTranslateText(
+        self,
+        request: translation_pb.TranslateTextRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.TranslateTextRequest, translation_pb.StreamTranslateTextResponse
+        ],
+    ) -> AsyncIterator[translation_pb.StreamTranslateTextResponse]:
+        """Translate, sentence by sentence."""
+        core = self.core()
+        async for part in core.translator.stream(command_of(request, _deadline(context))):
+            yield part_of(part, _identity(core))
+
+    async def DetectLanguage(
+        self,
+        request: translation_pb.DetectLanguageRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.DetectLanguageRequest, translation_pb.DetectLanguageResponse
+        ],
+    ) -> translation_pb.DetectLanguageResponse:
+        """Tell the language of every text."""
+        translator = self.core().translator
+        found = await asyncio.get_running_loop().run_in_executor(
+            self.pool, translator.detect, tuple(request.contents), request.mime_type
+        )
+        return translation_pb.DetectLanguageResponse(
+            detections=[
+                translation_pb.DetectedLanguages(languages=[detected_of(one) for one in languages])
+                for languages in found
+            ]
+        )
+
+    async def ListLanguagePairs(
+        self,
+        request: translation_pb.ListLanguagePairsRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.ListLanguagePairsRequest, translation_pb.ListLanguagePairsResponse
+        ],
+    ) -> translation_pb.ListLanguagePairsResponse:
+        """List what can be translated, and by what."""
+        core = self.core()
+        pairs = list_pairs(
+            core.routes(),
+            core.translator.router.languages,
+            request.source_language_code,
+            request.target_language_code,
+        )
+        return translation_pb.ListLanguagePairsResponse(
+            pairs=[pair_of(pair) for pair in pairs],
+            language_codes=sorted(core.translator.router.languages),
+        )
+
+    async def ListRoutes(
+        self,
+        request: translation_pb.ListRoutesRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.ListRoutesRequest, translation_pb.ListRoutesResponse
+        ],
+    ) -> translation_pb.ListRoutesResponse:
+        """List the routing table."""
+        routes = [route_of(entry) for entry in self.core().routes().sorted()]
+        return translation_pb.ListRoutesResponse(routes=routes)
 
 
-def _deadline(context: TranslateContext) -> float | None:
+def _identity(core: Core) -> BaseIdentity:
+    return BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
+
+
+def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
     remaining: float | None = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining
 

@@ -15,20 +15,22 @@ route by route:
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hub.bases import Base
 from hub.errors import HubError, SettingsError
-from hub.languages import LanguagePair, broader
+from hub.languages import LanguagePair, broader, canonical
 from hub.refs import AdapterRef, check_domain
 from hub.registry import AdapterVersion, Registry
+from hub.settings import Settings
 from server.messages import Fallback
 
 MAX_RUNGS: Final = 8
@@ -83,6 +85,84 @@ class RoutingTable:
     def sorted(self) -> list[RouteEntry]:
         """Return all routes, by pair and domain."""
         return [self.entries[key] for key in sorted(self.entries)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPair:
+    """A pair that requests may ask for.
+
+    Attributes:
+        adapter_version: What serves it without a domain, "" for the base model.
+        base: Whether the base model has both languages.
+    """
+
+    pair: LanguagePair
+    adapter_version: str
+    base: bool
+
+
+def list_pairs(
+    table: RoutingTable, languages: Collection[str], source: str = "", target: str = ""
+) -> list[ServedPair]:
+    """Return the pairs that are served, sorted.
+
+    Args:
+        table: The routes.
+        languages: The base's languages.
+        source: Only pairs with this source language, "" for all.
+        target: Likewise.
+
+    Raises:
+        LanguageError: A code is not a language.
+    """
+    wanted = (canonical(source) if source else "", canonical(target) if target else "")
+    of_base = {LanguagePair(one, other) for one, other in permutations(languages, 2)}
+    found = []
+    for pair in sorted(of_base | {pair for pair, domain in table.entries if not domain}):
+        if wanted[0] in ("", pair.source) and wanted[1] in ("", pair.target):
+            entry = table.entries.get((pair, ""))
+            version = entry.version.ref if entry else ""
+            found.append(ServedPair(pair, version, pair in of_base))
+    return found
+
+
+class RouteBook:
+    """The routing table of a server, as of the last refresh."""
+
+    def __init__(self, build: Callable[[], RoutingTable]) -> None:
+        """Build it for the first time.
+
+        Raises:
+            HubError: A stated route cannot be served.
+        """
+        self._build = build
+        self._table = build()
+
+    def __call__(self) -> RoutingTable:
+        """Return the table."""
+        return self._table
+
+    def refresh(self) -> None:
+        """Build it anew, after the registry or the routes file changed; blocks on both.
+
+        Raises:
+            HubError: A stated route cannot be served; the table stays as it was.
+        """
+        self._table = self._build()
+
+
+def open_book(base: Base, registry: Registry, settings: Settings) -> RouteBook:
+    """Return the routes of a base from a registry and the routes file of the settings.
+
+    Raises:
+        HubError: A stated route cannot be served.
+    """
+
+    def build() -> RoutingTable:
+        stated = read_routes(settings.routes) if settings.routes is not None else []
+        return build_table(registry, settings.route_alias, base.answers_to, stated)
+
+    return RouteBook(build)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,14 @@ class Router:
         version = self.arm(entry.version, alias, key) if alias else entry.version
         return Route(version.manifest.language_pair, version, entry.ref, fallback, alias)
 
+    def check_target(self, target: str) -> None:
+        """Refuse a target language before any source is known.
+
+        Raises:
+            LanguageError: It is unknown, or the base does not have it.
+        """
+        self._language(target, "target_language_code")
+
     def with_base(self, route: Route, fallback: Fallback) -> Route | None:
         """Return the route of the same request to the base model; None where it cannot serve."""
         try:

@@ -1,9 +1,10 @@
 """Sentences of a text, and parts of sentences that are longer than the model takes.
 
 Models for translation are trained on sentences and are at their best with them. So a text is split
-at line breaks and between sentences, and every piece becomes a row of the batch. What lies between
-the pieces (blanks, line breaks, the bullets of a list) is never translated: it comes back as it
-was, wherever its pieces end up.
+at blank lines, at the items of a list and between sentences, and every piece becomes a row of the
+batch. What lies between the pieces (blanks, line breaks, the bullets of a list) is never
+translated: it comes back as it was. A line break inside a sentence is a blank, as in mail and in
+Markdown.
 
 The boundaries of sentences are those of the sentencex package. It takes the full stop behind a
 number or an initial ("21. Oktober", "d. C.", "1984. 10. 28.") for the end of a sentence more often
@@ -28,8 +29,9 @@ from server.messages import Split
 Count = Callable[[str], int]
 """Source tokens of a text, language and end tokens included."""
 
-_BREAK: Final = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]+")
+_BREAK: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 _BULLET: Final = re.compile(r"[-*•‣◦·▪–—](?=[ \t\u00a0])")
+_LIST_ITEM: Final = re.compile(r"[ \t]*(?:[-*•‣◦·▪–—]|\d{1,3}[.)])[ \t\u00a0]")
 # The end of a sentence in some script, with something behind it: else there is nothing to split.
 _INNER_STOP: Final = regex.compile(r"\p{Sentence_Terminal=Yes}[\p{P}\s]*[\p{L}\p{N}]")
 _FULL_STOP: Final = re.compile(r"(\w*)\.\W*$")
@@ -76,9 +78,10 @@ def segments_of(text: str, language: str, split: Split) -> list[Segment]:
     if split is Split.OFF:
         return list(_trimmed(text, 0, len(text)))
     found: list[Segment] = []
-    for start, end in _lines(text):
+    sentences = split is Split.SENTENCES
+    for start, end in _paragraphs(text) if sentences else _lines(text):
         stops = [end]
-        if split is Split.SENTENCES:
+        if sentences:
             stops = [start + stop for stop in _sentence_ends(text[start:end], language)]
         for stop in stops:
             found += _trimmed(text, start, stop)
@@ -108,6 +111,22 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
+def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
+    """Yield runs of lines between blank lines, each item of a list for itself."""
+    begun: int | None = None
+    last = 0
+    for start, end in _lines(text):
+        blank = not text[start:end].strip()
+        if begun is not None and (blank or _LIST_ITEM.match(text, start, end)):
+            yield begun, last
+            begun = None
+        if not blank:
+            begun = start if begun is None else begun
+            last = end
+    if begun is not None:
+        yield begun, last
+
+
 def _trimmed(text: str, start: int, end: int, *, part: bool = False) -> Iterator[Segment]:
     """Yield the piece without outer blanks and bullet, nothing where that leaves nothing."""
     piece = text[start:end]
@@ -121,10 +140,11 @@ def _trimmed(text: str, start: int, end: int, *, part: bool = False) -> Iterator
         yield Segment(start, end, part)
 
 
-def _sentence_ends(line: str, language: str) -> list[int]:
-    """Return where the sentences of a line end, the line's own end last."""
-    if _INNER_STOP.search(line) is None:
-        return [len(line)]
+def _sentence_ends(paragraph: str, language: str) -> list[int]:
+    """Return where the sentences of a paragraph end, its own end last."""
+    if _INNER_STOP.search(paragraph) is None:
+        return [len(paragraph)]
+    line = _BREAK.sub(lambda found: " " * len(found[0]), paragraph)
     pieces = sentencex.segment(language.partition("-")[0], line)
     if "".join(pieces) != line:
         return [len(line)]
@@ -168,7 +188,7 @@ def _cut(text: str, start: int, end: int, count: Count, limit: int) -> int:
         places = [found.end() for found in pattern.finditer(text, start, longest)]
         places = [place for place in places if start + (longest - start) // 3 < place]
         if places:
-            return min(places, key=lambda place: abs(place - preferred))
+            return int(min(places, key=lambda place: abs(place - preferred)))
     whole = regex.match(r"\X", text, pos=start)
     first = int(whole.end()) if whole else start + 1
     return max(longest, first)

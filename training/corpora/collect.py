@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from hub.text import is_blank
 from training.corpora.clean import DUPLICATE, OVERLAP, Cleaning, normal
 from training.corpora.digests import (
     BottomSample,
@@ -116,7 +117,7 @@ def read_held_out(source: DataSource, pair: LanguagePair) -> tuple[SentencePair,
     report = SourceReport(source.name, source.format, 1.0)
     found: list[SentencePair] = []
     for line, text, translation in read_segments(source, pair, report.skipped):
-        if text.strip() and translation.strip():
+        if not (is_blank(text) or is_blank(translation)):
             item = f"{source.name}:{line}"
             found.append(SentencePair(text.strip(), translation.strip(), source.name, item))
         if len(found) > HELD_OUT_LIMIT:
@@ -172,7 +173,7 @@ class _Collector:
         kept = []
         for segment in chunk:
             source, target = segment.source.strip(), segment.target.strip()
-            reason = EMPTY if not source or not target else ""
+            reason = EMPTY if is_blank(source) or is_blank(target) else ""
             for name, removes in self._filters if not reason else ():
                 if removes(source, target):
                     reason = name

@@ -3,77 +3,111 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from training.corpora.columns import Columns
+from training.corpora.csv_delimiter import Sample, choose_delimiter, is_blank, read_rows
 from training.corpora.lines import LINE_LIMIT, read_lines
 from training.corpora.segments import Segment, Skipped
 from training.corpora.sources import DataSource
-from training.corpora.tables import chosen_columns, has_header
-from training.corpora.tags import best
 
-_DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t", ",": ",", ";": ";"}
-_NAMED: Final = (("source", "target"), ("src", "tgt"))
+_SEPARATOR: Final = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
+"""The line by which Excel says the delimiter."""
+
+_SAMPLE_LINES: Final = 500
+_SAMPLE_SIZE: Final = 1 << 20
 
 
 def read_csv(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
     """Yield the rows of a CSV file; cells may hold delimiters, quotation marks and line ends.
 
-    A first row that names the pair's languages, or `source` and `target`, is a header and says
-    which columns to take. Otherwise there are two columns, source first, or `#columns=1,3` says
-    which; `#header=1` passes the first row over. The delimiter is the one of comma, semicolon and
-    tab that the first row has most of, or `#delimiter=semicolon`.
+    A first row that names the pair's languages, or source and target, is a header and says which
+    columns to take. Otherwise there are two columns, source first, or `#columns=1,3` says which;
+    `#header=1` passes the first row over, `#header=0` takes it for a segment. The delimiter is the
+    one that divides the first rows into equally many columns, or `#delimiter=semicolon`; a first
+    line "sep=;" says it, too.
 
     Raises:
-        CorpusError: A row has too few columns, a quotation mark is not closed, or a cell is longer
-            than a segment may be.
+        CorpusError: A row has too few columns, a quotation mark is not closed, a cell is longer
+            than a segment may be, or several delimiters would do.
     """
     path = Path(source.path)
-    lines = _Counted(read_lines(path))
-    first = next(lines, None)
-    if first is None:
-        return
-    rows = csv.reader(_again(first, lines), delimiter=_delimiter(source, first), strict=True)
-    columns = chosen_columns(source)
-    header = has_header(source)
+    columns = Columns(source, pair, skipped)
+    with _long_cells():
+        is_first = True
+        for line, row in _rows(source, pair, columns):
+            if not (is_first and columns.take_header(row)):
+                yield Segment(line, *columns.sides(path, line, row))
+            is_first = False
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let cells be as long as a segment may be."""
     before = csv.field_size_limit(LINE_LIMIT)
     try:
-        for number, (line, row) in enumerate(_numbered(path, rows, lines), start=1):
-            if number == 1 and columns is None and (named := _columns_of(row, pair)):
-                columns, header = named, True
-            if not row or (number == 1 and header):
-                continue
-            yield _segment(path, line, row, columns)
+        yield
     finally:
         csv.field_size_limit(before)
 
 
+def _rows(
+    source: DataSource, pair: LanguagePair, columns: Columns
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line on which it begins."""
+    path = Path(source.path)
+    lines = (f"{line}\n" for line in read_lines(path))
+    sample = _sample(lines)
+    stated = _SEPARATOR.fullmatch(sample.lines[0]) if sample.lines else None
+    counted = _Counted(chain(sample.lines, lines))
+    if stated:
+        next(counted)
+        sample = Sample(sample.lines[1:], sample.is_whole)
+    delimiter = choose_delimiter(source, pair, sample, columns, stated[1] if stated else "")
+    for line, row in _numbered(path, read_rows(counted, delimiter), counted):
+        if not is_blank(row):
+            yield line, row
+
+
+def _sample(lines: Iterator[str]) -> Sample:
+    """Take the first lines, by which the delimiter is told."""
+    taken: list[str] = []
+    size = 0
+    for line in islice(lines, _SAMPLE_LINES):
+        taken.append(line)
+        size += len(line)
+        if size > _SAMPLE_SIZE:
+            break
+    else:
+        return Sample(taken, len(taken) < _SAMPLE_LINES)
+    return Sample(taken, is_whole=False)
+
+
 class _Counted(Iterator[str]):
-    """Lines with their ends put back, counted as they are taken."""
+    """Lines, counted as they are taken."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
         self.taken = 0
 
     def __next__(self) -> str:
-        line = next(self._lines) + "\n"
+        line = next(self._lines)
         self.taken += 1
         return line
-
-
-def _again(first: str, lines: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _numbered(
     path: Path, rows: Iterator[list[str]], lines: _Counted
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield rows with the line on which each begins."""
-    begins = 1
+    begins = lines.taken + 1
     while True:
         try:
             row = next(rows)
@@ -81,45 +115,10 @@ def _numbered(
             return
         except csv.Error as error:
             raise CorpusError(
-                f"{path}:{begins}: not CSV: {error}; if quotation marks are text, the file is "
-                f"tab-separated: say tsv:{path}",
+                f"{path}:{begins}: not CSV: {error}; a quotation mark inside a quoted cell is "
+                'written twice (""), and a backslash is text; if quotation marks are text, the '
+                f"file is tab-separated: say tsv:{path}",
                 field="data",
             ) from None
         yield begins, row
         begins = lines.taken + 1
-
-
-def _delimiter(source: DataSource, first: str) -> str:
-    told = source.options.get("delimiter")
-    if told is None:
-        return max((",", ";", "\t"), key=first.count)
-    if told.lower() not in _DELIMITERS:
-        raise CorpusError(
-            f"--data {source.typed}: delimiter={told} must be comma, semicolon or tab", field="data"
-        )
-    return _DELIMITERS[told.lower()]
-
-
-def _columns_of(row: Sequence[str], pair: LanguagePair) -> tuple[int, int] | None:
-    """Return the columns that a header names, None where the row is no header."""
-    cells = [cell.strip() for cell in row]
-    found = [best(cells, language) for language in (pair.source, pair.target)]
-    if all(len(tags) == 1 for tags in found):
-        return cells.index(found[0][0]), cells.index(found[1][0])
-    lower = [cell.lower() for cell in cells]
-    for names in _NAMED:
-        if all(lower.count(name) == 1 for name in names):
-            return lower.index(names[0]), lower.index(names[1])
-    return None
-
-
-def _segment(path: Path, line: int, row: Sequence[str], columns: tuple[int, int] | None) -> Segment:
-    first, second = columns or (0, 1)
-    if (len(row) != 2) if columns is None else (len(row) <= max(columns)):
-        wanted = "2" if columns is None else f"at least {max(columns) + 1}"
-        raise CorpusError(
-            f"{path}:{line}: {len(row)} column{'s' * (len(row) != 1)}, where {wanted} must be; "
-            "choose two of several with #columns=1,3, or say #delimiter=semicolon",
-            field="data",
-        )
-    return Segment(line, row[first], row[second])

@@ -9,6 +9,7 @@ from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from hub.text import is_blank
 from training.corpora.csv_table import read_csv
 from training.corpora.hf import read_hf
 from training.corpora.moses import read_moses
@@ -45,16 +46,23 @@ def read_segments(source: DataSource, pair: LanguagePair, skipped: Skipped) -> I
     """
     if source.format == "moses" and Path(source.path).is_dir():
         source = replace(source, format="hf")
-    read = False
-    for segment in READERS[source.format](source, pair, skipped):
-        read = True
-        yield Segment(segment.line, one_line(segment.source), one_line(segment.target))
-    if not read:
-        raise _nothing_read(source, pair, skipped)
+    empty = 0
+    is_filled = False
+    for line, text, translation in READERS[source.format](source, pair, skipped):
+        segment = Segment(line, one_line(text), one_line(translation))
+        if not is_filled:
+            is_filled = not (is_blank(segment.source) or is_blank(segment.target))
+            empty += not is_filled
+        yield segment
+    if not is_filled:
+        raise _nothing_read(source, pair, skipped, empty)
 
 
-def _nothing_read(source: DataSource, pair: LanguagePair, skipped: Skipped) -> CorpusError:
-    reasons = [f"{count:,} {reason}" for reason, count in skipped.items() if count]
+def _nothing_read(
+    source: DataSource, pair: LanguagePair, skipped: Skipped, empty: int
+) -> CorpusError:
+    counts = {**skipped, "with an empty side": empty}
+    reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
     why = f"all its entries were left out: {', '.join(reasons)}" if reasons else "it has no entries"
     return CorpusError(
         f"{source.path}: there is no segment for {pair} in it; {why}. Correct it or leave it out",

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from hub.errors import CorpusError, CorpusNotFoundError
 from hub.languages import LanguagePair
+from training.corpora.record_keys import RecordSides
 from training.corpora.segments import Segment, Skipped, refuse_long
 from training.corpora.sources import DataSource
-from training.corpora.tables import side_taker
 
 _BUILDERS: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
@@ -25,24 +25,21 @@ _SAVED: Final = ("dataset_dict.json", "state.json")
 def read_hf(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
     """Yield a dataset's rows; the line of a segment is its row, from 1.
 
-    Columns are found as JSONL's keys are.
+    Columns are found as JSONL's keys are; rows with a null side are left out and counted.
 
     Raises:
         CorpusNotFoundError: There is no such file, folder or dataset, or the Hub is out of reach.
         CorpusError: The `datasets` library is missing, or a row lacks a side.
     """
-    take = side_taker(_only_keys(source), pair)
+    take = RecordSides(source, pair, skipped)
     for number, row in enumerate(_rows(source), start=1):
         place = f"{source.path}:{number}"
         sides = take(row, place)
+        if sides is None:
+            continue
         for side in sides:
             refuse_long(place, side)
         yield Segment(number, *sides)
-
-
-def _only_keys(source: DataSource) -> DataSource:
-    keys = {key: value for key, value in source.options.items() if key in ("source", "target")}
-    return DataSource(source.path, source.format, source.weight, keys, source.typed)
 
 
 def _rows(source: DataSource) -> Iterator[Mapping[str, Any]]:

@@ -21,11 +21,16 @@ LINE_LIMIT: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 # A piece of a Zstandard stream may unpack to 128 KiB for every 4 bytes: at most 4 MiB.
 _ZST_PIECE: Final = 1 << 7
+_END_OF_DOS: Final = b"\x1a"
 _MAGIC: Final = (
     (b"\x1f\x8b", "gzip data; name it ….gz"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data; name it ….zst"),
-    (b"\xff\xfe", "UTF-16 text; convert it with iconv -t UTF-8"),
-    (b"\xfe\xff", "UTF-16 text; convert it with iconv -t UTF-8"),
+    (b"\xff\xfe\0\0", "UTF-32 text; convert it with iconv -f UTF-32 -t UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32 text; convert it with iconv -f UTF-32 -t UTF-8"),
+    (b"\xff\xfe", "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8"),
+    (b"\xfe\xff", "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8"),
+    (b"\xde\x12\x04\x95", "a compiled catalogue; make a PO file of it with msgunfmt"),
+    (b"\x95\x04\x12\xde", "a compiled catalogue; make a PO file of it with msgunfmt"),
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"%PDF", "a PDF document"),
 )
@@ -39,9 +44,10 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
         CorpusError: It cannot be read, or its compressed data is damaged or ends too early.
     """
     with _open(path) as file:
-        if path.suffix == ".gz":
+        suffix = path.suffix.lower()
+        if suffix == ".gz":
             yield from _gunzip(path, file, size)
-        elif path.suffix == ".zst":
+        elif suffix == ".zst":
             yield from _unzstd(path, file, size)
         else:
             while block := file.read(size):
@@ -65,6 +71,7 @@ def read_lines(path: Path, *, limit: int = LINE_LIMIT, block: int = BLOCK) -> It
     blocks = read_blocks(path, block)
     first = next(blocks, b"")
     refuse_binary(path, first)
+    _refuse_old_mac(path, first)
     for data in _chain(first.removeprefix(_BOM), blocks):
         whole, end, tail = data.rpartition(b"\n")
         if not end:
@@ -78,6 +85,7 @@ def read_lines(path: Path, *, limit: int = LINE_LIMIT, block: int = BLOCK) -> It
             number += 1
             yield line
         rest = tail
+    rest = rest.removesuffix(_END_OF_DOS)
     if rest:
         _refuse_long(path, number + 1, rest, limit)
         yield from _decode(path, number, rest)
@@ -136,6 +144,16 @@ def refuse_binary(path: Path, first: bytes) -> None:
     for magic, what in _MAGIC:
         if first.startswith(magic):
             raise CorpusError(f"{path}:1: the file holds {what}", field="data")
+
+
+def _refuse_old_mac(path: Path, first: bytes) -> None:
+    """Refuse a file whose lines all end at carriage returns: it would be one line."""
+    if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
+        raise CorpusError(
+            f"{path}:1: its lines end at carriage returns alone, as on classic Mac OS; convert "
+            r"it with tr '\r' '\n'",
+            field="data",
+        )
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from hub.errors import CorpusError, CorpusNotFoundError
 from hub.languages import LanguagePair
 from training.corpora.lines import read_lines
 from training.corpora.segments import Segment, Skipped
-from training.corpora.sources import DataSource, without_compression
-from training.corpora.tags import best, direction, is_language
+from training.corpora.sources import COMPRESSIONS, DataSource, without_compression
+from training.corpora.tags import best_names, direction, is_code
 
 _MERE_NAMES: Final = frozenset(
     {("src", "tgt"), ("src", "trg"), ("source", "target"), ("src", "ref")}
@@ -58,25 +58,41 @@ def moses_files(source: DataSource, pair: LanguagePair) -> tuple[Path, Path]:
     """
     found = _BRACES.fullmatch(source.path)
     if found:
-        before, first, second, after = found.groups()
-        if (first, second) in _MERE_NAMES:
-            return Path(before + first + after), Path(before + second + after)
-        order = direction(first, second, pair)
-        if not order and (is_language(first) or is_language(second)):
-            raise CorpusError(
-                f"--data {source.typed}: {{{first},{second}}} are not the languages of {pair}",
-                field="data",
-            )
-        sides = (second, first) if order < 0 else (first, second)
-        return Path(before + sides[0] + after), Path(before + sides[1] + after)
+        before, after = found[1], found[4]
+        one, other = _in_order(source, pair, found[2].strip(), found[3].strip())
+        return _on_disk(Path(before + one + after)), _on_disk(Path(before + other + after))
     prefix = Path(source.path)
     return _by_suffix(prefix, pair.source, pair), _by_suffix(prefix, pair.target, pair)
+
+
+def _in_order(source: DataSource, pair: LanguagePair, first: str, second: str) -> tuple[str, str]:
+    """Return the two names in braces, that of the pair's source language first."""
+    if (first.lower(), second.lower()) in _MERE_NAMES:
+        return first, second
+    order = direction(first, second, pair)
+    if not order and (is_code(first) or is_code(second)):
+        raise CorpusError(
+            f"--data {source.typed}: {{{first},{second}}} are not the languages of {pair}",
+            field="data",
+        )
+    return (second, first) if order < 0 else (first, second)
+
+
+def _on_disk(named: Path) -> Path:
+    """Return the file that a name means: itself, itself compressed, or in other capitals."""
+    names = [named.name, *(named.name + ending for ending in COMPRESSIONS)]
+    for name in names:
+        if named.with_name(name).is_file():
+            return named.with_name(name)
+    folded = {name.lower() for name in names}
+    alike = [file for file in _files_in(named.parent) if file.name.lower() in folded]
+    return alike[0] if len(alike) == 1 else named
 
 
 def _by_suffix(prefix: Path, language: str, pair: LanguagePair) -> Path:
     files = _beginning_with(prefix)
     tags = [without_compression(file.name)[len(prefix.name) + 1 :] for file in files]
-    wanted = set(best(tags, language))
+    wanted = set(best_names(tags, language))
     found = [file for file, tag in zip(files, tags, strict=True) if tag in wanted]
     if len(found) == 1:
         return found[0]
@@ -91,11 +107,14 @@ def _by_suffix(prefix: Path, language: str, pair: LanguagePair) -> Path:
 
 
 def _beginning_with(prefix: Path) -> Sequence[Path]:
+    return [file for file in _files_in(prefix.parent) if file.name.startswith(f"{prefix.name}.")]
+
+
+def _files_in(folder: Path) -> Sequence[Path]:
     try:
-        names = sorted(file for file in prefix.parent.iterdir() if file.is_file())
+        return sorted(file for file in folder.iterdir() if file.is_file())
     except OSError:
         return []
-    return [file for file in names if file.name.startswith(f"{prefix.name}.")]
 
 
 def _nothing(prefix: Path, language: str) -> CorpusError | CorpusNotFoundError:

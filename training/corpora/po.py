@@ -10,23 +10,42 @@ from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
-from training.corpora.encodings import find_codec
+from training.corpora.encodings import find_codec, marked_codec, settle_codec, text_decoder
 from training.corpora.lines import read_blocks, refuse_binary
-from training.corpora.plurals import PluralForms, read_plural_forms, usual_plural_forms
+from training.corpora.plurals import (
+    PluralForms,
+    fitting_plural_forms,
+    pair_forms,
+    read_plural_forms,
+)
 from training.corpora.po_syntax import Entry, PoReader
-from training.corpora.segments import Segment, Skipped
+from training.corpora.segments import NO_COUNTERPART, UNTRANSLATED, Segment, Skipped
 from training.corpora.sources import DataSource
 from training.corpora.tags import match, plain_tag
-from training.corpora.xliff import UNTRANSLATED
 
 SIZE_LIMIT: Final = 64 << 20
 FUZZY: Final = "fuzzy"
 OBSOLETE: Final = "obsolete"
 TWICE: Final = "stated twice"
-NO_COUNTERPART: Final = "plural form without counterpart"
-_FIELD: Final = re.compile(r"^([\w-]+):[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.ASCII)
-_CHARSET: Final = re.compile(r"charset=([^\s;]+)", re.IGNORECASE)
+_FIELD: Final = re.compile(r"([\w-]+):[ \t]*(.*)", re.ASCII)
+_TAG_LENGTH: Final = 60
 _TEMPLATE: Final = "CHARSET"
+_END_OF_DOS: Final = b"\x1a"
+
+# The header is looked for in the bytes, whose encoding it says: in some encodings of East Asia the
+# second byte of a character may be a backslash, but no line end and no quotation mark.
+_EMPTY_ID: Final = re.compile(
+    rb'^(?:\xef\xbb\xbf)?[ \t]*msgid[ \t]*""[ \t]*\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*'
+    rb'[ \t]*msgstr(?:\[0\])?[ \t]*[^\n]*(?:\n[ \t]*"[^\n]*)*',
+    re.MULTILINE,
+)
+_CONTEXT: Final = re.compile(
+    rb'^[ \t]*msgctxt[ \t]*"(?!"\s*\Z)[^\n]*\n(?:[ \t]*"[^\n]*\n)*\Z', re.MULTILINE
+)
+_CONTEXT_LENGTH: Final = 4096
+_CHARSET: Final = re.compile(
+    rb"Content-Type:[^:]{0,200}?charset\s*=[\s\\\"']*([^\s;\\\"']+)", re.IGNORECASE
+)
 
 
 def read_po(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterator[Segment]:
@@ -43,11 +62,16 @@ def read_po(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterato
     """
     path = Path(source.path)
     data = _bounded(path)
-    header = _header(path, data)
-    text = _decoded(path, data, header.codec)
-    backwards = _is_backwards(source, header, pair, skipped)
-    reader = PoReader(path, header.codec)
-    messages = _Messages(path, header.plurals, pair.source if backwards else pair.target, skipped)
+    header = _header_in(data)
+    codec = _codec(path, data, header, skipped)
+    text = _decoded(path, data, codec)
+    fields = _fields(path, codec, header)
+    backwards = _is_backwards(source, fields.get("language", ""), pair, skipped)
+    reader = PoReader(path, codec)
+    plurals = _Plurals(
+        source.name, fields.get("plural-forms", ""), pair.source if backwards else pair.target
+    )
+    messages = _Messages(plurals, skipped)
     for entry in reader.entries(iter(text.split("\n"))):
         for told, translation in messages.pairs(entry):
             sides = (translation, told) if backwards else (told, translation)
@@ -56,62 +80,65 @@ def read_po(source: DataSource, pair: LanguagePair, skipped: Skipped) -> Iterato
         skipped[OBSOLETE] += reader.obsolete
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What the catalogue says of itself: `codec`, `language` and `plurals` as written."""
-
-    codec: str
-    language: str
-    plurals: str
-
-
 def _bounded(path: Path) -> bytes:
-    data = bytearray()
+    """Return a file's bytes with lines that end at line feeds."""
+    read = bytearray()
     for block in read_blocks(path):
-        data += block
-        if len(data) > SIZE_LIMIT:
+        read += block
+        if len(read) > SIZE_LIMIT:
             raise CorpusError(
                 f"{path}: the catalogue has more than {SIZE_LIMIT:,} bytes, the limit; split it",
                 field="data",
             )
-    refuse_binary(path, bytes(data[:16]))
-    return bytes(data).removeprefix(b"\xef\xbb\xbf")
+    data = bytes(read).removesuffix(_END_OF_DOS)
+    refuse_binary(path, data[:16])
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
 
 
-def _header(path: Path, data: bytes) -> _Header:
-    """Read the header before it is known how the text is encoded: all it needs is ASCII."""
-    lines = iter(data.decode("latin-1").split("\n"))
-    first = next((e for e in PoReader(path).entries(_first_entries(lines)) if e.is_header), None)
-    fields = dict(_FIELD.findall(first.forms.get(0, ""))) if first is not None else {}
-    stated = _CHARSET.search(fields.get("Content-Type", ""))
-    name = stated[1] if stated and stated[1].upper() != _TEMPLATE else "utf-8"
-    codec = find_codec(name)
+@dataclass(frozen=True)
+class _Header:
+    """The entry in which a catalogue speaks of itself, and the lines before it."""
+
+    data: bytes = b""
+    before: int = 0
+
+
+def _header_in(data: bytes) -> _Header:
+    """Find the entry with an empty id, wherever it stands, as bytes."""
+    for found in _EMPTY_ID.finditer(data):
+        start = found.start()
+        if not _CONTEXT.search(data, max(0, start - _CONTEXT_LENGTH), start):
+            return _Header(found[0], data.count(b"\n", 0, start))
+    return _Header()
+
+
+def _codec(path: Path, data: bytes, header: _Header, skipped: Skipped) -> str:
+    """Return the codec of a catalogue: a byte order mark says it, else the header."""
+    if marked_codec(data):  # of UTF-8: others are refused
+        return "utf-8"
+    stated = _CHARSET.search(header.data)
+    name = stated[1].decode("latin-1") if stated else _TEMPLATE
+    codec = "utf-8" if name.upper() == _TEMPLATE else find_codec(name)
     if codec is None:
         raise CorpusError(
             f"{path}: the catalogue says it is in {name[:40]!r}, which is no known charset; "
             "convert it with msgconv -t UTF-8",
             field="data",
         )
-    return _Header(codec, fields.get("Language", ""), fields.get("Plural-Forms", ""))
-
-
-def _first_entries(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the lines up to the second msgid: the header is the first entry, or there is none."""
-    seen = 0
-    for line in lines:
-        seen += line.startswith(("msgid ", "msgid\t", "msgctxt"))
-        if seen > 1:
-            return
-        yield line
+    settled, note = settle_codec(codec, f"its header says charset={name}", [data])
+    if note:
+        skipped.notes.append(f"{path.name}: {note}")
+    return settled
 
 
 def _decoded(path: Path, data: bytes, codec: str) -> str:
+    mark = marked_codec(data)
     try:
-        text = data.decode(codec)
+        text = text_decoder(codec).decode(data[mark[1] if mark else 0 :], True)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise CorpusError(
-            f"{path}:{line}: byte 0x{data[error.start]:02x} is not valid in {codec}: "
+            f"{path}:{line}: byte 0x{error.object[error.start]:02x} is not valid in {codec}: "
             f"{error.reason}; convert the catalogue with msgconv -t UTF-8",
             field="data",
         ) from None
@@ -121,13 +148,26 @@ def _decoded(path: Path, data: bytes, codec: str) -> str:
     return text
 
 
-def _is_backwards(
-    source: DataSource, header: _Header, pair: LanguagePair, skipped: Skipped
-) -> bool:
+def _fields(path: Path, codec: str, header: _Header) -> dict[str, str]:
+    """Return the fields of the header by their names in small letters."""
+    text = text_decoder(codec).decode(header.data, True)
+    entries = PoReader(path, codec, line=header.before).entries(iter(text.split("\n")))
+    fields: dict[str, str] = {}
+    name = ""
+    for line in next((entry.forms.get(0, "") for entry in entries), "").split("\n"):
+        if found := _FIELD.fullmatch(line):
+            name = found[1].lower()
+            fields.setdefault(name, found[2].strip())
+        elif name:  # a field that goes on
+            fields[name] = f"{fields[name]} {line.strip()}".strip()
+    return fields
+
+
+def _is_backwards(source: DataSource, stated: str, pair: LanguagePair, skipped: Skipped) -> bool:
     """Return whether the translations are in the pair's source language."""
     told = source.options.get("language", "")
-    tag = plain_tag(told or header.language)
-    if not tag or match(tag, pair.target):
+    tag = (told or stated)[:_TAG_LENGTH]
+    if not plain_tag(tag).tag or match(tag, pair.target):
         return False
     if match(tag, pair.source):
         if not told:
@@ -144,24 +184,44 @@ def _is_backwards(
     )
 
 
+class _Plurals:
+    """Knows what the plural forms of a catalogue mean."""
+
+    def __init__(self, name: str, header: str, language: str) -> None:
+        self.fault = ""
+        self._language = language
+        self._stated: PluralForms | None = None
+        try:
+            self._stated = read_plural_forms(header)
+        except ValueError as error:
+            self.fault = (
+                f"{name}: its Plural-Forms cannot be used, so messages with plural forms were left "
+                f"out: {error}"
+            )
+
+    def of(self, entry: Entry) -> PluralForms | None:
+        """Return what the forms of an entry mean; None where it cannot be told."""
+        if self.fault:
+            return None
+        return fitting_plural_forms(entry.forms, self._stated, self._language)
+
+
 class _Messages:
     """Pairs each entry's ids with their translations, and counts what has none."""
 
-    def __init__(self, path: Path, plural_header: str, language: str, skipped: Skipped) -> None:
-        self._path = path
-        self._plural_header = plural_header
-        self._language = language
+    def __init__(self, plurals: _Plurals, skipped: Skipped) -> None:
+        self._plurals = plurals
         self._skipped = skipped
         self._seen: set[tuple[str | None, str]] = set()
-        self._plurals: PluralForms | None = None
+        self._header_seen = False
 
     def pairs(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Yield `(id, translation)` of what is translated."""
-        key = (entry.context, entry.id)
-        if entry.is_header and not self._seen:
-            self._seen.add(key)
+        if entry.is_header and not self._header_seen:
+            self._header_seen = True
             return
-        if key in self._seen:
+        key = (entry.context, entry.id)
+        if key in self._seen or entry.is_header:
             self._skipped[TWICE] += 1
             return
         self._seen.add(key)
@@ -177,43 +237,19 @@ class _Messages:
     def _counterparts(self, entry: Entry) -> Iterator[tuple[str, str]]:
         if entry.plural is None:
             yield entry.id, entry.forms.get(0, "")
+            self._count_left(sum(1 for number, text in entry.forms.items() if number and text))
             return
         if not any(entry.forms.values()):
             yield entry.plural, ""
             return
-        forms = self._plural_forms(entry)
-        used = {forms.plural} if forms is not None else set()
-        if forms is not None:
-            if forms.singular not in (None, forms.plural):
-                used.add(forms.singular)
-                yield entry.id, entry.forms.get(forms.singular, "")
-            yield entry.plural, entry.forms.get(forms.plural, "")
-        left = sum(1 for number, text in entry.forms.items() if text and number not in used)
-        if left:
-            self._skipped[NO_COUNTERPART] += left
+        paired = pair_forms(entry.id, entry.plural, entry.forms, self._plurals.of(entry))
+        yield from paired.pairs
+        self._count_left(paired.left)
 
-    def _plural_forms(self, entry: Entry) -> PluralForms | None:
-        """Return what the forms mean; None where neither header nor language says it."""
-        self._plurals = self._plurals or self._stated(entry)
-        forms = self._plurals or usual_plural_forms(self._language)
-        if forms is None or max(entry.forms) < forms.count:
-            return forms
-        if self._plurals is None:  # another count of forms than the language's usual one
-            return None
-        raise CorpusError(
-            f"{self._path}:{entry.line}: msgstr[{max(entry.forms)}], but the catalogue has "
-            f"{forms.count} plural forms (Plural-Forms); correct the header or the entry",
-            field="data",
-        )
-
-    def _stated(self, entry: Entry) -> PluralForms | None:
-        if not self._plural_header:
-            return None
-        try:
-            return read_plural_forms(self._plural_header)
-        except ValueError as error:
-            raise CorpusError(
-                f"{self._path}: its Plural-Forms cannot be used for the entry in line "
-                f"{entry.line}: {error}",
-                field="data",
-            ) from None
+    def _count_left(self, forms: int) -> None:
+        """Count forms without a counterpart, and say why if it is the header's fault."""
+        if not forms:
+            return
+        self._skipped[NO_COUNTERPART] += forms
+        if self._plurals.fault and self._plurals.fault not in self._skipped.notes:
+            self._skipped.notes.append(self._plurals.fault)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hub.errors import CorpusError
+from training.corpora.encodings import text_decoder
 
 MAX_FORMS: Final = 32
 """Plural forms of one message; no language has more than six."""
 
 _KEYWORD: Final = re.compile(r"(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d{1,9})\])?[ \t]*(?=\"|$)")
 _OBSOLETE: Final = re.compile(r"#~\s*msgid(?!_)")
+_DOMAIN: Final = re.compile(r"domain[ \t]+\"[^\"]*\"")
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*')
 _ESCAPE: Final = re.compile(r"((?:\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}))+)|\\(.)")
 _NUMBER: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|([0-7]{1,3}))")
@@ -34,7 +36,7 @@ class Entry:
 
     Attributes:
         line: Where its `msgid` stands, from 1.
-        id: The message; "" is the catalogue's header, where there is no context.
+        id: The message; "" is the catalogue's header.
         plural: `msgid_plural`, None where the message has none.
         forms: Translations by number; a message without a plural has number 0 alone.
         fuzzy: Marked as not yet checked.
@@ -49,8 +51,8 @@ class Entry:
 
     @property
     def is_header(self) -> bool:
-        """Tell whether this is the header."""
-        return self.id == "" and self.context is None
+        """Tell whether this is the header; some tools give it an empty context."""
+        return self.id == "" and not self.context
 
 
 @dataclass
@@ -60,13 +62,14 @@ class PoReader:
     Attributes:
         path: Of the file, for messages.
         codec: What numeric escapes above 127 are bytes of.
+        line: The line that was read last; begin with those before where a part of a file is read.
         obsolete: Entries passed over that are commented out with `#~`.
     """
 
     path: object
     codec: str = "utf-8"
+    line: int = 0
     obsolete: int = 0
-    _line: int = 0
     _entry: Entry | None = None
     _part: tuple[str, int] = ("", 0)
     _fuzzy: bool = False
@@ -78,8 +81,8 @@ class PoReader:
             CorpusError: A line is none of a PO file; the message has file and line.
         """
         for line in lines:
-            self._line += 1
-            text = line.strip(" \t\r\f\v")
+            self.line += 1
+            text = line.strip().strip("\ufeff")  # no-break spaces are blanks, too
             if text.startswith("#"):
                 finished = self._comment(text)
             elif text.startswith('"'):
@@ -98,11 +101,16 @@ class PoReader:
         if text.startswith("#~"):
             self.obsolete += bool(_OBSOLETE.match(text))
             self._fuzzy = False
-        elif text.startswith("#,"):
-            self._fuzzy |= "fuzzy" in re.split(r"[,\s]+", text[2:])
+        elif text.startswith("#,") and "fuzzy" in re.split(r"[,\s]+", text[2:]):
+            if self._entry is None:
+                self._fuzzy = True
+            else:  # between the parts of an entry
+                self._entry.fuzzy = True
         return finished
 
     def _keyword(self, text: str) -> Entry | None:
+        if _DOMAIN.fullmatch(text):
+            return self._finish()
         found = _KEYWORD.match(text)
         if found is None:
             raise self._fault(f"not a line of a PO file: {_short(text)}")
@@ -132,10 +140,10 @@ class PoReader:
         ):
             raise self._fault(f"{name} does not belong here; is a line missing?")
         if entry is None:
-            entry = self._entry = Entry(self._line, fuzzy=self._fuzzy)
+            entry = self._entry = Entry(self.line, fuzzy=self._fuzzy)
             self._fuzzy = False
         if name == "msgid":
-            entry.line = self._line
+            entry.line = self.line
         elif name == "msgctxt":
             entry.context = ""
         elif name == "msgid_plural":
@@ -184,7 +192,7 @@ class PoReader:
         numbers = _NUMBER.finditer(found[1])
         data = bytes((int(one[1], 16) if one[1] else int(one[2], 8)) & 255 for one in numbers)
         try:
-            return data.decode(self.codec)
+            return text_decoder(self.codec).decode(data, True)
         except UnicodeDecodeError:
             raise self._fault(f"{found[1]} is no character in {self.codec}") from None
 
@@ -197,7 +205,7 @@ class PoReader:
         return entry
 
     def _fault(self, what: str, line: int | None = None) -> CorpusError:
-        place = f"{self.path}:{line or self._line}"
+        place = f"{self.path}:{line or self.line}"
         return CorpusError(f"{place}: not a PO catalogue: {what}", field="data")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from hub.errors import CorpusError
@@ -13,8 +13,13 @@ from hub.languages import LanguagePair
 from training.corpora.lines import LINE_LIMIT
 from training.corpora.sources import DataSource
 
-_BREAKS: Final = re.compile(r" *[\t-\r\x85\u2028\u2029][ \t-\r\x85\u2028\u2029]*")
-"""Line ends of any kind and tabs, with the blanks around them."""
+UNTRANSLATED: Final = "untranslated"
+OTHER_LANGUAGES: Final = "without both languages"
+NO_COUNTERPART: Final = "plural form without counterpart"
+"""Reasons for which formats leave entries out."""
+
+_BREAKS: Final = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+"""Line ends of any kind and tabs."""
 
 _BOM: Final = "\ufeff"
 
@@ -29,6 +34,13 @@ class Segment(NamedTuple):
     line: int
     source: str
     target: str
+
+
+class Paired(NamedTuple):
+    """What a format pairs within one entry, and how many texts in it found no counterpart."""
+
+    pairs: Sequence[tuple[str, str]]
+    left: int
 
 
 class Skipped(Counter[str]):
@@ -55,7 +67,8 @@ def one_line(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.replace(_BOM, ""))
-    return _BREAKS.sub(" ", text).strip(" ")
+    pieces = (piece.strip(" ") for piece in _BREAKS.split(text))
+    return " ".join(piece for piece in pieces if piece)
 
 
 def refuse_long(place: str, text: str) -> None:

@@ -121,9 +121,10 @@ def endings_of(name: str) -> tuple[str, ...]:
 
 
 def without_compression(name: str) -> str:
-    """Return a file name without ".gz" or ".zst"."""
+    """Return a file name without ".gz" or ".zst", in small letters or capitals."""
     for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
     return name
 
 

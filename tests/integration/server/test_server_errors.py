@@ -49,7 +49,7 @@ def raw(house: Any, method: str, payload: bytes) -> grpc.RpcError:
     ("call", "kind", "told"),
     [
         ({"contents": []}, InputError, "contents is empty"),
-        ({"source": ""}, LanguageError, "source_language_code is empty"),
+        ({"target": ""}, LanguageError, "target_language_code is empty"),
         ({"source": "xx"}, LanguageError, "'xx'"),
         ({"target": "klingon"}, LanguageError, "klingon"),
         ({"target": "ja"}, LanguageError, "it has: de, en, fr, ko"),

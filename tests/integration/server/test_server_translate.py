@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hub.client import Decoding
+from hub.client import Decoding, Handling
 from hub.registry import Registry
 
 TEXTS = ["Monday", "five kilometres per hour", "in 4 weeks", "Seoul"]
@@ -140,8 +140,9 @@ def test_alternatives_come_best_first(house: Any) -> None:
 
 
 def test_one_bad_text_does_not_cost_the_others(house: Any) -> None:
-    contents = ["Monday", "", " \n\t", "a\x00b", "x" * 5001, "word " * 400, "euro"]
-    reply = house.client.translate(contents, "en", "ko", decoding=SHORT)
+    contents = ["Monday", "", " \n\t", "a\x00b", "x" * 30_001, "word " * 400, "euro"]
+    strict = Handling(refuse_long=True)
+    reply = house.client.translate(contents, "en", "ko", decoding=SHORT, handling=strict)
     errors = [item.error for item in reply.items]
     assert [error.code if error else "OK" for error in errors] == [
         "OK",
@@ -151,7 +152,7 @@ def test_one_bad_text_does_not_cost_the_others(house: Any) -> None:
     assert [error.field for error in errors if error] == [f"contents[{i}]" for i in range(1, 6)]
     assert reply.items[0].text == texts(house, "", ["Monday"])[0]
     assert all(item.text == "" for item in reply.items[1:6])
-    assert "5001 characters; at most 5000" in errors[4].message
+    assert "30001 characters; at most 30000" in errors[4].message
     assert "tokens; at most" in errors[5].message
 
 

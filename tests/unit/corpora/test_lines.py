@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hub.errors import CorpusError, CorpusNotFoundError
@@ -40,6 +40,9 @@ def test_a_last_line_needs_no_end(put, content: bytes, count: int) -> None:
 
 @given(st.text(alphabet=st.sampled_from("ab한\n\r\u2028\u0085\x0b\x0c\ufeff🙂")), st.integers(1, 9))
 def test_lines_are_those_between_line_feeds(text: str, block: int) -> None:
+    # A file without a line feed whose lines end at carriage returns is refused; see below.
+    start = text.encode()[: max(block, 3)]
+    assume(b"\n" in start or b"\r" not in start)
     expected = text.removeprefix("\ufeff").split("\n")
     if expected[-1] == "":
         expected.pop()
@@ -51,11 +54,22 @@ def test_lines_are_those_between_line_feeds(text: str, block: int) -> None:
     assert found == [line.removesuffix("\r") for line in expected]
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
+def test_lines_of_classic_mac_os_are_named(put) -> None:
+    with pytest.raises(CorpusError, match=r"a\.txt:1: its lines end at carriage returns alone"):
+        lines_of(put("a.txt", "one\rtwo\r"))
+    assert lines_of(put("b.txt", "one\r")) == ["one"]
+    assert lines_of(put("c.txt", "one\rtwo\n")) == ["one\rtwo"]
+
+
+def test_the_end_of_a_dos_file_is_no_line(put) -> None:
+    assert lines_of(put("a.txt", "one\r\ntwo\r\n\x1a")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst", "a.txt.GZ"])
 def test_compressed_files_are_unpacked(put, name: str) -> None:
     data = (TEXT * 3000).encode()
     pack = {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
-    path = put(name, pack.get(Path(name).suffix, bytes)(data))
+    path = put(name, pack.get(Path(name).suffix.lower(), bytes)(data))
     assert lines_of(path) == (TEXT * 3000).split("\n")
 
 

@@ -105,11 +105,14 @@ def test_without_a_header_the_language_says_the_forms(put, read) -> None:
         assert texts(found) == [("One owl", "Eule"), ("%d owls", "Eulen")]
 
 
-def test_a_form_that_there_is_not_is_refused(put, read) -> None:
+def test_an_entry_with_a_form_too_many_is_left_out_and_counted(put, read) -> None:
     body = 'msgid "o"\nmsgid_plural "os"\nmsgstr[0] "a"\nmsgstr[1] "b"\nmsgstr[2] "c"\n'
     header = plural_header("nplurals=2; plural=(n != 1);")
-    with pytest.raises(CorpusError, match=r"a\.po:\d+: msgstr\[2\], but the catalogue has 2"):
-        read(put("a.po", po(body, more=header)), "en-de")
+    skipped = Skipped()
+    other = 'msgid "one"\nmsgstr "eins"\n'
+    found = read(put("a.po", po(body + other, more=header)), "en-de", skipped=skipped)
+    assert texts(found) == [("one", "eins")]
+    assert skipped == {"plural form without counterpart": 3}
 
 
 # The syntax of PO
@@ -438,5 +441,5 @@ def test_tags_match(tag: str, language: str, how: int) -> None:
 
 
 def test_modifiers() -> None:
-    found = [plain_tag(tag) for tag in ("sr_RS@latin", "ca@valencia", "ko_KR.EUC-KR", "en")]
-    assert found == ["sr-Latn-RS", "ca", "ko_KR", "en"]
+    found = [plain_tag(tag).tag for tag in ("sr_RS@latin", "ca@valencia", "ko_KR.EUC-KR", "en")]
+    assert found == ["sr-Latn-RS", "ca", "ko-KR", "en"]

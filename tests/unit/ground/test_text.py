@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.commands.texts import one_line
 from hub.text import is_blank, normal, normal_target
 
 # PropList.txt, White_Space=yes (Unicode 14).
@@ -96,3 +97,9 @@ def test_nothing_that_has_a_glyph_is_blank() -> None:
             assert is_blank(chr(code)) == (code in unseen), hex(code)
     for sign in ("\u0600", "\u06dd", "\U000110bd"):  # of category Cf, but seen
         assert not is_blank(sign)
+
+
+def test_long_runs_of_blanks_cost_time_in_proportion() -> None:
+    blanks = " " * 300_000  # the square of it would take minutes
+    assert normal_target(f"a{blanks}b") == f"a{blanks}b"
+    assert one_line(f"a{blanks}b\n\n{blanks}c") == f"a{blanks}b c"

@@ -10,7 +10,7 @@ from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 class TranslationServiceStub:
     def __init__(self, channel: grpc.Channel) -> None: ...
     TranslateText: grpc.UnaryUnaryMultiCallable[pb.TranslateTextRequest, pb.TranslateTextResponse]
-    StreamTranslateText: grpc.UnaryUnaryMultiCallable[pb.TranslateTextRequest, pb.StreamTranslateTextResponse]
+    StreamTranslateText: grpc.UnaryStreamMultiCallable[pb.TranslateTextRequest, pb.StreamTranslateTextResponse]
     DetectLanguage: grpc.UnaryUnaryMultiCallable[pb.DetectLanguageRequest, pb.DetectLanguageResponse]
     ListLanguagePairs: grpc.UnaryUnaryMultiCallable[pb.ListLanguagePairsRequest, pb.ListLanguagePairsResponse]
     ListRoutes: grpc.UnaryUnaryMultiCallable[pb.ListRoutesRequest, pb.ListRoutesResponse]
@@ -25,7 +25,7 @@ class TranslationServiceServicer:
         self,
         request: pb.TranslateTextRequest,
         context: grpc.aio.ServicerContext[pb.TranslateTextRequest, pb.StreamTranslateTextResponse],
-    ) -> collections.abc.Awaitable[pb.StreamTranslateTextResponse]: ...
+    ) -> collections.abc.AsyncIterator[pb.StreamTranslateTextResponse]: ...
     def DetectLanguage(
         self,
         request: pb.DetectLanguageRequest,

@@ -1,0 +1,213 @@
+"""From the texts of a command to jobs: which language, which route, which sentences.
+
+Blocking work (the registry, the tokenizer, the detector) for a whole command at once, done on a
+thread of the pool. What one item lacks fails that item; what the command lacks fails the command.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hub.bases.tokenizer import BaseTokenizer
+from hub.errors import HubError
+from hub.languages import LanguagePair
+from server.access.admission import (
+    Limits,
+    blank_error,
+    check_source,
+    check_text,
+    resolve_search,
+)
+from server.messages import Detected, Job, Outcome, TranslateCommand
+from server.quality.signals import text_tokens
+from server.translation.detection import Detector, best
+from server.translation.routing import Route, Router
+from server.translation.segments import Segment, fit, segments_of
+
+
+@dataclass(slots=True)
+class SegmentPlan:
+    """One sentence of an item.
+
+    Attributes:
+        segment: Where it lies in the item's text.
+        text: What is translated.
+        tokens: Source tokens of the text, without those of the base's own layout.
+        job: What runs, or has run.
+        outcome: How it ended; None while it has not.
+    """
+
+    segment: Segment
+    text: str
+    tokens: tuple[int, ...]
+    job: Job
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class ItemPlan:
+    """One text of a command.
+
+    Attributes:
+        route: Who translates it; None where it failed before that was known.
+        error: Why it cannot be translated.
+    """
+
+    index: int
+    text: str
+    route: Route | None = None
+    detected: Detected | None = None
+    segments: list[SegmentPlan] = field(default_factory=list)
+    error: HubError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is the same for all texts of a route.
+
+    Attributes:
+        empty: Source tokens of no text at all.
+        prefix: Tokens that every output is forced to begin with.
+    """
+
+    empty: tuple[int, ...]
+    prefix: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Planner:
+    """Makes plans; one per server, used on several threads."""
+
+    router: Router
+    tokenizer: BaseTokenizer
+    detector: Detector
+    limits: Limits
+    _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def routes(self, command: TranslateCommand) -> list[ItemPlan]:
+        """Find out who translates each item.
+
+        Raises:
+            HubError: The command's own languages, adapter or domain are at fault; with a source
+                language to be detected, such an error is the item's.
+        """
+        items = [ItemPlan(index, text) for index, text in enumerate(command.contents)]
+        if command.source.strip():
+            route = self._route(command, command.source)
+            for item in items:
+                item.route = route
+            return items
+        self.router.check_target(command.target)
+        known: dict[str, Route | HubError] = {}
+        for item in items:
+            self._detect(item, command, known)
+        return items
+
+    def _detect(
+        self, item: ItemPlan, command: TranslateCommand, known: dict[str, Route | HubError]
+    ) -> None:
+        item.error = check_text(item.text, self.limits)
+        if item.error is not None:
+            return
+        try:
+            item.detected = best(self.detector.detect(item.text))
+        except HubError as error:
+            item.error = error
+            return
+        language = item.detected.language
+        if language not in known:
+            known[language] = self._route_or_error(command, language)
+        found = known[language]
+        if isinstance(found, HubError):
+            item.error = found
+        else:
+            item.route = found
+
+    def _route_or_error(self, command: TranslateCommand, source: str) -> Route | HubError:
+        try:
+            return self._route(command, source)
+        except HubError as error:
+            return error
+
+    def _route(self, command: TranslateCommand, source: str) -> Route:
+        return self.router.route(
+            source,
+            command.target,
+            command.adapter,
+            command.domain,
+            require_adapter=command.require_adapter,
+            key=command.routing_key or f"{command.tenant}\n{command.contents[0]}",
+        )
+
+    def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:
+        """Split every item that has a route into sentences with jobs."""
+        layouts: dict[LanguagePair, _Layout] = {}
+        for item in items:
+            if item.route is None or item.error is not None:
+                continue
+            pair = item.route.pair
+            if pair not in layouts:
+                prefix = tuple(self.tokenizer.target_prefix(pair.target))
+                layouts[pair] = _Layout(self.encode("", pair), prefix)
+            self._split_item(item, command, layouts[pair])
+
+    def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:
+        assert item.route is not None
+        item.error = check_text(item.text, self.limits)
+        if item.error is not None:
+            return
+        segments = segments_of(item.text, item.route.pair.source, command.split)
+        for part, source in self._encoded(item.text, segments, item.route.pair, command):
+            if source == layout.empty:  # the base's own normalizer takes it for blanks
+                continue
+            item.error = check_source(len(source), self.limits)
+            if item.error is not None:
+                item.segments.clear()
+                return
+            text = item.text[part.start : part.end]
+            tokens = text_tokens(source, layout.empty)
+            job = self._job(source, layout, command, item.route)
+            item.segments.append(SegmentPlan(part, text, tokens, job))
+        if not item.segments:
+            item.error = blank_error(item.text)
+
+    def _encoded(
+        self, text: str, segments: Sequence[Segment], pair: LanguagePair, command: TranslateCommand
+    ) -> Iterator[tuple[Segment, tuple[int, ...]]]:
+        """Yield sentences with their tokens; one that is too long in parts, if it may be split."""
+        limit = self.limits.max_source_tokens
+        for segment in segments:
+            source = self.encode(text[segment.start : segment.end], pair)
+            if len(source) <= limit or command.refuse_long:
+                yield segment, source
+                continue
+            for part in fit(text, segment, lambda piece: len(self.encode(piece, pair)), limit):
+                yield part, self.encode(text[part.start : part.end], pair)
+
+    def _job(
+        self, source: tuple[int, ...], layout: _Layout, command: TranslateCommand, route: Route
+    ) -> Job:
+        return Job(
+            key=next(self._keys),
+            digest=route.digest,
+            source_ids=source,
+            prefix_ids=layout.prefix,
+            search=resolve_search(command.search, len(source), self.limits),
+            adapter_bytes=route.adapter_bytes,
+            deadline=command.deadline,
+            priority=command.priority,
+            tenant=command.tenant,
+            token_scores=command.token_scores,
+        )
+
+    def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
+        """Return the encoder's tokens of a text, with those of the base's layout."""
+        return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))
+
+
+def jobs_of(items: Sequence[ItemPlan]) -> Iterator[Job]:
+    """Yield the jobs of all items, in the order of their texts."""
+    for item in items:
+        yield from (segment.job for segment in item.segments)

@@ -1,0 +1,197 @@
+"""Long texts, streams, routes and detection, through a real server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from hub import cli
+from hub.client import Decoding, Handling, ItemReply, Routing
+from hub.errors import AdapterNotFoundError, InputError, LanguageError
+from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as pb_grpc
+
+SHORT = Decoding(max_output_tokens=6)
+LONG = "One day.\r\n\r\n  Two nights!  Three years?\n- four\n\n* five\n"
+PIECES = ["One day.", "Two nights!", "Three years?", "four", "five"]
+
+
+@pytest.fixture(scope="module")
+def routed(open_house: Callable[..., Iterator[Any]]) -> Iterator[Any]:
+    """A server of its own, whose registry has aliases."""
+    yield from open_house(max_source_tokens=24)
+
+
+def test_sentences_are_rows_and_blanks_are_the_sources(house: Any) -> None:
+    alone = house.client.translate(PIECES, "en", "ko", decoding=SHORT).texts
+    (item,) = house.client.translate([LONG], "en", "ko", decoding=SHORT).items
+    one, two, three, four, five = alone
+    assert item.text == f"{one}\r\n\r\n  {two}  {three}\n- {four}\n\n* {five}\n"
+    assert item.segments == 5
+    assert item.timings.batch_rows >= 5
+
+
+def test_other_ways_to_split(house: Any) -> None:
+    def segments(split: Any) -> int:
+        handling = Handling(split=split)
+        (item,) = house.client.translate(
+            [LONG], "en", "ko", decoding=SHORT, handling=handling
+        ).items
+        return int(item.segments)
+
+    assert [segments(split) for split in ("sentences", "lines", "off")] == [5, 4, 1]
+
+
+def test_a_stream_sends_each_sentence_in_order_and_then_the_item(house: Any) -> None:
+    *sentences, item = house.client.stream(LONG, "en", "ko", decoding=SHORT)
+    (whole,) = house.client.translate([LONG], "en", "ko", decoding=SHORT).items
+    assert isinstance(item, ItemReply)
+    assert len(sentences) == 5
+    assert "".join(sentences) == item.text == whole.text
+
+
+def test_the_parts_of_a_stream_name_their_place_in_the_source(house: Any) -> None:
+    contents = [LONG, "", "Monday"]
+    request = pb.TranslateTextRequest(
+        contents=contents,
+        source_language_code="en",
+        target_language_code="ko",
+        decoding=pb.DecodingOptions(max_output_tokens=6),
+    )
+    with grpc.insecure_channel(house.target) as channel:
+        parts = list(pb_grpc.TranslationServiceStub(channel).StreamTranslateText(request))
+    assert parts[-1].WhichOneof("part") == "summary"
+    assert parts[-1].summary.usage.input_characters == len(LONG) + 6
+    ends = {part.content_index: part.translation for part in parts if part.HasField("translation")}
+    assert set(ends) == {0, 1, 2}
+    assert ends[1].status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    segments = [p.segment for p in parts if p.HasField("segment") and p.content_index == 0]
+    assert [one.index for one in segments] == [0, 1, 2, 3, 4]
+    assert [LONG[one.source_start : one.source_end] for one in segments] == PIECES
+
+
+def test_a_stream_that_is_left_frees_its_rows(house: Any) -> None:
+    text = "A sentence that takes its time. " * 60
+    stream = house.client.stream(text, "en", "ko", decoding=Decoding(max_output_tokens=200))
+    next(stream)
+    stream.close()
+    deadline = time.monotonic() + 20
+    while house.metric("hub_requests_running") + house.metric("hub_requests_waiting"):
+        assert time.monotonic() < deadline, "the rest of the stream was not withdrawn"
+        time.sleep(0.02)
+
+
+def test_an_error_of_a_stream_is_the_call_s(house: Any) -> None:
+    with pytest.raises(LanguageError, match="xx"):
+        list(house.client.stream("a", "en", "xx"))
+
+
+def test_a_text_of_more_sentences_than_the_queue_holds(
+    open_house: Callable[..., Iterator[Any]],
+) -> None:
+    for house in open_house(queue=8, max_batch_rows=4):
+        text = "Go now. " * 40
+        (item,) = house.client.translate([text], "en", "ko", decoding=SHORT).items
+        assert item.error is None
+        assert item.segments == 40
+
+
+def test_a_long_sentence_is_split_with_a_warning_or_refused(routed: Any) -> None:
+    text = "word " * 60
+    (item,) = routed.client.translate([text], "en", "ko", decoding=SHORT).items
+    assert item.segments > 1
+    assert "SPLIT" in item.warnings
+    strict = Handling(refuse_long=True)
+    (refused,) = routed.client.translate([text], "en", "ko", decoding=SHORT, handling=strict).items
+    assert "tokens; at most 24" in refused.error.message
+
+
+def test_the_language_is_detected_item_by_item(house: Any) -> None:
+    contents = ["안녕하세요 반갑습니다", "This is a sentence in English", "12:30"]
+    reply = house.client.translate(contents, "", "de", decoding=SHORT)
+    korean, english, none = reply.items
+    assert (korean.detected[0], english.detected[0]) == ("ko", "en")
+    assert korean.text == house.client.translate([contents[0]], "ko", "de", decoding=SHORT).texts[0]
+    assert "language of the text cannot be told" in none.error.message
+    assert reply.source == ""
+    with pytest.raises(LanguageError, match="target_language_code is empty"):
+        house.client.translate(contents, "", "")
+
+
+def test_detect_language(house: Any) -> None:
+    korean, nothing = house.client.detect(["안녕하세요", "…"])
+    assert korean[0] == ("ko", 1.0)
+    assert nothing == []
+    with pytest.raises(InputError, match="contents is empty"):
+        house.client.detect([])
+
+
+def test_a_request_without_an_adapter_follows_the_alias(routed: Any) -> None:
+    routed.publisher.lora("routed", seed=5)
+    named = routed.client.translate(["Monday"], "en", "ko", adapter="routed", decoding=SHORT)
+    base = routed.client.translate(["Monday"], "en", "ko", adapter="base", decoding=SHORT)
+    assert named.texts != base.texts
+    (before,) = routed.client.translate(["Monday"], "en", "ko", decoding=SHORT).items
+    assert (before.text, before.fallback) == (base.texts[0], "NO_ADAPTER")
+    with pytest.raises(AdapterNotFoundError, match="require_adapter"):
+        routed.client.translate(
+            ["Monday"], "en", "ko", routing=Routing(require_adapter=True), decoding=SHORT
+        )
+    routed.publisher.registry.set_alias("routed", "prod", 1, None)
+    item = _until_routed(routed, "routed:1")
+    assert (item.text, item.requested_adapter, item.fallback) == (named.texts[0], "routed@prod", "")
+    (route,) = routed.client.routes()
+    assert (route.adapter, route.adapter_version) == ("routed@prod", "routed:1")
+    (related,) = routed.client.translate(["Monday"], "en-GB", "ko", decoding=SHORT).items
+    assert (related.text, related.fallback) == (named.texts[0], "RELATED_LOCALE")
+
+
+def _until_routed(house: Any, version: str) -> Any:
+    """Ask until the server has seen the change of its registry; it has two seconds."""
+    deadline = time.monotonic() + 2
+    while True:
+        (item,) = house.client.translate(["Monday"], "en", "ko", decoding=SHORT).items
+        if item.adapter_version == version:
+            return item
+        assert time.monotonic() < deadline, "the moved alias was not seen within two seconds"
+        time.sleep(0.05)
+
+
+def test_a_number_that_is_no_choice_is_refused(house: Any) -> None:
+    request = pb.TranslateTextRequest(
+        contents=["a"], source_language_code="en", target_language_code="ko", split_sentences=9
+    )
+    with (
+        grpc.insecure_channel(house.target) as channel,
+        pytest.raises(grpc.RpcError, match="split_sentences 9"),
+    ):
+        pb_grpc.TranslationServiceStub(channel).TranslateText(request)
+
+
+def test_the_routing_table_is_printed(routed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = routed.settings
+    words = ["serve", "--registry", settings.registry, "--base", settings.base, "--print-routes"]
+    assert cli.run(words) == 0
+    told = capsys.readouterr()
+    assert "no adapter of tiny has the alias 'prod'" in told.err or "shown@prod" not in told.out
+    routed.publisher.lora("shown", pair="ko-en", seed=6)
+    routed.publisher.registry.set_alias("shown", "prod", 1, None)
+    assert cli.run(words) == 0
+    assert "ko-en\tany\tshown@prod\tshown:1" in capsys.readouterr().out
+
+
+def test_the_command_line_detects_and_asks_for_the_base(
+    house: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["translate", "--server", house.target, "--max-output-tokens", "6", "--json"]
+    assert cli.run([*words, "--pair", "auto-de", "--adapter", "base", "안녕하세요"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["detected"] == ["ko", 1.0]
+    assert (record["requested"], record["fallback"]) == ("base", "")
+    assert cli.run([*words, "--pair", "en-de", "--split", "words", "a"]) == 64
+    assert "use sentences, lines or off" in capsys.readouterr().err
