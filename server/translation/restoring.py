@@ -86,11 +86,36 @@ class SourceOrder:
 
 
 def _runs_of(masked: Masked, translation: UnitTranslation) -> dict[int, list[Span]]:
+    """Return the runs of digits that are each mask's number.
+
+    Of several those do not count that are aligned to other numbers: "5 PM" became "17".
+    """
     runs: dict[int, list[Span]] = {one.number: [] for one in masked.masks}
     for start, end, number in numbers_in(translation.text):
         if number in runs:
             runs[number].append((start, end))
+    origins = _Origins(masked, translation.links)
+    for number, own in runs.items():
+        if len(own) > 1:
+            runs[number] = [run for run in own if not origins.known(*run)] or own[:1]
     return runs
+
+
+class _Origins:
+    """Which numbers of a translation come from numbers of the source that stand for nothing."""
+
+    def __init__(self, masked: Masked, links: Sequence[Link]) -> None:
+        digits = {place for start, end, _ in numbers_in(masked.text) for place in range(start, end)}
+        digits -= {place for one in masked.masks for place in range(one.start, one.end)}
+        self._starts = {
+            one.start
+            for one in links
+            if any(place in digits for place in range(one.source_start, one.source_end))
+        }
+
+    def known(self, start: int, end: int) -> bool:
+        """Tell whether a number comes from such a number."""
+        return any(place in self._starts for place in range(start, end))
 
 
 def _chosen(masked: Masked, runs: dict[int, list[Span]], links: SourceOrder) -> Chosen:
@@ -123,12 +148,14 @@ def _garbled(
         for place in range(start, end)
     }
     found: Chosen = {}
+    used: set[Span] = set()
     for index in lost:
         one = masked.masks[index]
         for link in links.into(one.start, one.end):
             run = strange.get(link.start)
-            if run is not None and run not in found.values():
+            if run is not None and run not in used:
                 found[index] = run
+                used.add(run)
                 break
     return found
 
@@ -136,12 +163,8 @@ def _garbled(
 def _replaced(
     masked: Masked, translation: UnitTranslation, runs: dict[int, list[Span]], chosen: Chosen
 ) -> Iterator[Edit]:
-    """Yield edits of the numbers that came back, and of those that came too often.
-
-    Not of one that is aligned to another number: "5 PM" became "17".
-    """
+    """Yield edits of the numbers that came back, and of those that came too often."""
     text = translation.text
-    origins = _Origins(masked, translation.links)
     for index, (start, end) in chosen.items():
         one = masked.masks[index]
         start -= one.before and text[start - 1 : start] == " "
@@ -150,25 +173,8 @@ def _replaced(
     kept = set(chosen.values())
     for own in runs.values():
         for start, end in own:
-            if (start, end) not in kept and not origins.known(start, end):
+            if (start, end) not in kept:
                 yield Edit(start - (text[start - 1 : start] == " "), end, "")
-
-
-class _Origins:
-    """Which numbers of a translation come from numbers of the source that stand for nothing."""
-
-    def __init__(self, masked: Masked, links: Sequence[Link]) -> None:
-        digits = {place for start, end, _ in numbers_in(masked.text) for place in range(start, end)}
-        digits -= {place for one in masked.masks for place in range(one.start, one.end)}
-        self._starts = {
-            one.start
-            for one in links
-            if any(place in digits for place in range(one.source_start, one.source_end))
-        }
-
-    def known(self, start: int, end: int) -> bool:
-        """Tell whether a number comes from such a number."""
-        return any(place in self._starts for place in range(start, end))
 
 
 def _inserted(

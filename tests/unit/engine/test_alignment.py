@@ -16,7 +16,7 @@ from hub.engine.graphs import GraphRunner
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
 from hub.engine.search import UNREACHED
 
-from .test_graphs import FakeCapture
+from .test_graphs import FakeCapture, needs_gpu
 
 FAMILIES = ["m2m_100", "marian", "t5", "mbart"]
 OPTIONS = [
@@ -194,6 +194,23 @@ def test_graphs_give_the_same_alignment(lab: Any, zoo: Any, beam: int) -> None:
     for one, other in zip(plain, graphed, strict=True):
         assert [h.alignment for h in one.hypotheses] == [h.alignment for h in other.hypotheses]
         assert [h.token_ids for h in one.hypotheses] == [h.token_ids for h in other.hypotheses]
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("beam", [1, 4])
+def test_cuda_graphs_give_the_alignment_of_eager_steps(lab: Any, zoo: Any, beam: int) -> None:
+    options = DecodingOptions(beam_size=beam, max_new_tokens=20)
+    requests = asking(lab.requests(9, 6, options, zoo.gathered))
+    engine = zoo.engine(lab, "float32", device="cuda")
+    plain = zoo.engine(lab, "float32", device="cuda")
+    plain._graphs = None
+    expected = [one.hypotheses[0].alignment for one in plain.translate(requests)]
+    for _ in range(2):
+        found = [one.hypotheses[0].alignment for one in engine.translate(requests)]
+        assert found == expected
+    assert engine._graphs is not None
+    assert engine._graphs.captured > 0
 
 
 def test_token_scores_of_a_narrow_vocabulary_are_numbers(lab: Any) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.messages import Flag
-from server.translation.documents import plain_units
+from server.translation.documents import Rendered, plain_units
 from server.translation.offsets import Link, UnitTranslation, unchanged
 from server.translation.placeholders import Finder, mask, numbers_in
 from tests.support.careless import careless
@@ -132,6 +132,17 @@ def test_of_two_numbers_the_aligned_one_stays() -> None:
     assert answer("Hallo {x} heute", "A hello A today", [(0, 2, 0, 5), (9, 11, 6, 8)]) == (
         " hello {x} today", ["{x}"]
     )  # fmt: skip
+
+
+def test_a_number_that_comes_from_another_number_stays() -> None:
+    """The model writes "5 PM" as an hour that happens to stand for the placeholder."""
+    document = plain_units("{x} at 5 PM")
+    (unit,) = document.units
+    number = unit.text.split()[0]
+    target = f"um {number} Uhr {number}"
+    links = (Link(3, 5, 6, 7), Link(6, 9, 8, 10), Link(10, 12, 0, 2))
+    rendered = document.render([UnitTranslation(target, links)])
+    assert rendered == Rendered(f"um {number} Uhr {{x}}")
 
 
 def test_what_the_model_invents_is_no_placeholder() -> None:
