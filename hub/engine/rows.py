@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hub.engine.alignment import CrossQueries, attended_tokens
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
 from hub.engine.devices import CPU, upload
@@ -39,6 +40,8 @@ class Running:
         utf8: What its byte pieces must form; None for a vocabulary without.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
+        attended: For each beam, the source token that its next token attends to; empty where
+            nobody asked.
     """
 
     request: DecodeRequest
@@ -55,6 +58,7 @@ class Running:
     decode_seconds: float = 0.0
     error: HubError | None = None
     origins: list[int] | None = None
+    attended: Sequence[int] = ()
 
     @property
     def place(self) -> Place:
@@ -107,7 +111,7 @@ class Running:
         if self.utf8 is None:
             return found
         possible = [one for one in found if one.log_probability > -math.inf] or list(found[:1])
-        return tuple(replace(one, token_ids=self.utf8.whole(one.token_ids)) for one in possible)
+        return tuple(one.shortened(self.utf8.whole(one.token_ids)) for one in possible)
 
 
 class Rows:
@@ -204,6 +208,25 @@ class Rows:
                 entries = [one.entry for one in members for _ in one.tokens]
                 parts.append((lane, tokens, places, entries))
         return DecoderStep.build(parts, self._precision, self._device)
+
+    @property
+    def aligned(self) -> bool:
+        """Tell whether a row of the next step wants to know what it attends to."""
+        return any(one.request.align and not one.forced for one in self.running)
+
+    def align(self, queries: CrossQueries) -> None:
+        """Note what each row that wants to know attends to; before `advance`."""
+        places, start = [], 0
+        for one in self.running:
+            if one.request.align and not one.forced:
+                rows = slice(start, start + len(one.tokens))
+                places.append((one, rows))
+            start += len(one.tokens)
+        found = attended_tokens(
+            queries, [(one.place, rows, len(one.request.source_ids)) for one, rows in places]
+        )
+        for (one, _), indices in zip(places, found, strict=True):
+            one.attended = indices
 
     def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
@@ -320,7 +343,7 @@ def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> lis
         if not math.isfinite(value):
             one.error = _not_finite(one)
             ended.append(one)
-        elif one.search.advance(token, value):
+        elif one.search.advance(token, value, one.attended):
             ended.append(one)
     return ended
 
@@ -336,7 +359,7 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
             one.error = _not_finite(one)
             ended.append(one)
             continue
-        over, one.origins, one.tokens = search.advance(candidates)
+        over, one.origins, one.tokens = search.advance(candidates, one.attended)
         if over:
             ended.append(one)
     return ended

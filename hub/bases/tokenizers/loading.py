@@ -23,9 +23,11 @@ from hub.bases.tokenizers.pieces import (
     SentencePieces,
     WithLanguages,
     cut,
+    cut_spans,
     load_sentencepiece,
     read_object,
 )
+from hub.bases.tokenizers.spans import Span
 from hub.errors import BaseNotFoundError, CorruptBaseError
 from hub.language_tables import (
     FLORES_200,
@@ -255,6 +257,12 @@ class _VocabularyPieces:
     def encode(self, text: str) -> list[int]:
         unk = self._ids["<unk>"]
         return [self._ids.get(piece, unk) for piece in cut(self._model, text)]
+
+    def spans(self, text: str) -> list[Span]:
+        return cut_spans(self._model, text)
+
+    def piece(self, index: int) -> str:
+        return self._pieces.get(index, "")
 
     def decode(self, ids: Sequence[int]) -> str:
         pieces = [self._pieces[index] for index in ids if index in self._pieces]
