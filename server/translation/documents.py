@@ -66,6 +66,17 @@ class PlainDocument:
             return ()
         return (Unit(self.masked.text, bool(self.masked.masks)),)
 
+    def restored(self, start: int, end: int, translation: UnitTranslation) -> Rendered:
+        """Return the translation of one sentence with its placeholders.
+
+        Args:
+            start: Where the sentence begins in the unit's text.
+            end: Where it ends.
+            translation: Its links are relative to the sentence.
+        """
+        found = restore(self.masked.part(start, end), translation, self.finder)
+        return Rendered(found.translation.text, details_of(found.repaired, ()))
+
     def render(self, translations: Sequence[UnitTranslation | None]) -> Rendered:
         """Return the translation with the placeholders of the text."""
         (translation,) = translations or (None,)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import regex  # type: ignore[import-untyped]
@@ -103,6 +103,21 @@ class Masked:
         ends = [0, *(one.end for one in self.masks)]
         starts = [*(one.start for one in self.masks), len(self.text)]
         return "".join(self.text[end:start] for end, start in zip(ends, starts, strict=True))
+
+    def part(self, start: int, end: int) -> Masked:
+        """Return the masked text from `start` to `end`, neither of which lies in a number."""
+        inside = (one for one in self.masks if start <= one.start and one.end <= end)
+        return Masked(
+            self.text[start:end],
+            tuple(replace(one, start=one.start - start, end=one.end - start) for one in inside),
+        )
+
+    def original(self, place: int) -> int:
+        """Return where a place of the masked text, outside of numbers, is in the text itself."""
+        for one in reversed(self.masks):
+            if one.end <= place:
+                return one.placeholder.end + max(0, place - one.end - one.after)
+        return place
 
 
 class Finder:

@@ -46,7 +46,11 @@ def request(**fields: Any) -> pb.TranslateTextRequest:
     return pb.TranslateTextRequest(**(known | fields))
 
 
-def access_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+def access_lines(caplog: pytest.LogCaptureFixture, count: int = 0) -> list[dict[str, Any]]:
+    """Return the lines of calls; a call's line comes a moment after its caller has the status."""
+    until = time.monotonic() + WAIT
+    while len(caplog.records) < count and time.monotonic() < until:
+        time.sleep(0.01)
     return [r.hub_fields for r in caplog.records if r.name == "adapterhub.access"]  # type: ignore[attr-defined]
 
 
@@ -207,7 +211,7 @@ def test_a_stream_leaves_one_line_with_its_whole_result(
         list(call(request(contents=["Monday. Tuesday.", "euro"]), timeout=WAIT))
         with pytest.raises(grpc.RpcError):
             list(call(request(adapter="nobody"), timeout=WAIT))
-    done, failed = access_lines(caplog)
+    done, failed = access_lines(caplog, 2)
     assert done["method"].endswith("/StreamTranslateText")
     assert (done["code"], done["items"], done["adapter"]) == ("OK", 2, "base")
     assert done["output_tokens"] > 0
