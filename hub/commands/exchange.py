@@ -150,7 +150,7 @@ def merge(
     """Combine LoRAs of one pair into a new adapter: hub adapters merge A=0.7 B=0.3 --name C."""
     from hub.bases import open_base
     from hub.refs import check_alias, check_name
-    from hub.registry.exchange.weighted import merge_adapters, parse_parents
+    from hub.registry.exchange.combining import merge_adapters, parse_parents
 
     asked = parse_parents(parents)
     check_name(name)

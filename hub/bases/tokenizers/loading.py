@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hub.bases.base import Base
-from hub.bases.spoken import said_languages
+from hub.bases.languages import said_languages
 from hub.bases.tokenizers.codes import languages_of, tag_of
 from hub.bases.tokenizers.layouts import (
     MarianTokenizer,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import Base, open_base
-from hub.bases.spoken import said_text
+from hub.bases.languages import said_text
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import note
 from hub.errors import AdapterBindingError, StorageFullError

@@ -194,7 +194,7 @@ def _write_base(adapter: Outgoing, stage: Path) -> None:
 
 def _record(base: Base, adapter: Outgoing) -> dict[str, Any]:
     """Return base.json: what the folder was made from, and what its base says of itself."""
-    from hub.bases.spoken import said_languages
+    from hub.bases.languages import said_languages
 
     record: dict[str, Any] = {
         "made_from": {
@@ -216,7 +216,7 @@ def _merged(base: Base, adapter: Outgoing) -> dict[str, Tensor]:
 
 def _write_ctranslate2(adapter: Outgoing, stage: Path, quantization: str) -> None:
     """Write a CTranslate2 model of the merged base, with the tokenizer's files beside it."""
-    from hub.registry.exchange.translate2 import convert, how_to_translate
+    from hub.registry.exchange.ctranslate2 import convert, how_to_translate
 
     base = checked_base(adapter)
     with tempfile.TemporaryDirectory(prefix="merged-", dir=stage.parent) as scratch:

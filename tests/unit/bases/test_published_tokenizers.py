@@ -12,7 +12,7 @@ import sentencepiece
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
 from hub.bases import Base, open_base
-from hub.bases.spoken import parse_languages, remember_languages, said_languages, said_text
+from hub.bases.languages import parse_languages, remember_languages, said_languages, said_text
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import (
     BaseNotFoundError,

@@ -23,9 +23,9 @@ from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.errors import HubError, InputError, StorageFullError
 from hub.manifest import ScoreRecord
 from hub.registry import AdapterVersion, Registry
+from hub.registry.exchange.combining import parse_parents
 from hub.registry.exchange.merging import merged_tensors
 from hub.registry.exchange.outgoing import Outgoing, export
-from hub.registry.exchange.weighted import parse_parents
 from tests.support.hub_server import TOKEN
 from tests.support.hub_uploads import WritableHub
 

@@ -170,7 +170,7 @@ def _manifest(
 ) -> AdapterManifest:
     from safetensors import safe_open
 
-    from hub.bases.spoken import said_text
+    from hub.bases.languages import said_text
     from hub.manifest import AdapterManifest, BaseReference
 
     config = json.loads((folder / "adapter_config.json").read_text())
