@@ -2,12 +2,15 @@
 
 T5 fine-tunes, Marian groups ("ROMANCE") and ByT5 do not name the languages that they translate.
 `--languages` says them once: `en,de,ko`, or with the word that a T5 is asked by,
-`en=English,de=German`, or with a token of the vocabulary, `ko=<2ko>`.
+`en=English,de=German`, or with a token of the vocabulary, `ko=<2ko>`. Of a Marian of one pair it
+says the direction: `en>fr`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,14 +24,46 @@ if TYPE_CHECKING:
 FOLDER: Final = "languages"
 _MOST: Final = 1000
 _LONGEST_WORD: Final = 80
+_SHOWN: Final = 8
+DIRECTION: Final = ">"
+"""Between the two languages of a base that translates one way."""
 
 
-def parse_languages(text: str) -> Mapping[str, str]:
-    """Return canonical tags with the word or token that was said for each, "" for none.
+@dataclass(frozen=True)
+class SaidLanguages(Mapping[str, str]):
+    """Canonical tags with the word or token that was said for each, "" for none.
+
+    Attributes:
+        directed: They are two, and the base translates the first into the second only.
+    """
+
+    words: Mapping[str, str]
+    directed: bool = False
+
+    def __getitem__(self, tag: str) -> str:
+        """Return the word of a language."""
+        return self.words[tag]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the languages, in the order in which they were said."""
+        return iter(self.words)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.words)
+
+
+NOTHING_SAID: Final = SaidLanguages({})
+
+
+def parse_languages(text: str) -> SaidLanguages:
+    """Read what `--languages` was given.
 
     Raises:
         LanguageError: A language is unknown or said twice, a word is too long, or there is none.
     """
+    if DIRECTION in text and "=" not in text:
+        return _directed(text)
     found: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         code, _, word = (piece.strip() for piece in part.partition("="))
@@ -53,10 +88,22 @@ def parse_languages(text: str) -> Mapping[str, str]:
             "--languages gives a word for some languages only; give one for each or none",
             field="languages",
         )
-    return found
+    return SaidLanguages(found)
 
 
-def said_languages(base: Base) -> Mapping[str, str]:
+def _directed(text: str) -> SaidLanguages:
+    """Read "en>fr"."""
+    codes = [canonical(code) for code in text.split(DIRECTION)]
+    if len(codes) != 2 or codes[0] == codes[1]:
+        raise LanguageError(
+            f"--languages {text[:_LONGEST_WORD]!r} is no direction; write two different languages, "
+            "as en>fr",
+            field="languages",
+        )
+    return SaidLanguages(dict.fromkeys(codes, ""), directed=True)
+
+
+def said_languages(base: Base) -> SaidLanguages:
     """Return the languages said of a base: by the base.json beside it, or remembered.
 
     Raises:
@@ -64,14 +111,14 @@ def said_languages(base: Base) -> Mapping[str, str]:
     """
     recorded = base.record.get("languages") or ()
     if isinstance(recorded, Mapping):
-        return {canonical(str(code)): str(word) for code, word in recorded.items()}
+        return SaidLanguages({canonical(str(code)): str(word) for code, word in recorded.items()})
     if recorded:
-        return {canonical(str(code)): "" for code in recorded}
+        return SaidLanguages({canonical(str(code)): "" for code in recorded})
     if not _folder(base).is_dir():  # nothing was ever said, so no digest is needed
-        return {}
+        return NOTHING_SAID
     path = _path(base)
     if not path.is_file():
-        return {}
+        return NOTHING_SAID
     try:
         return parse_languages(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, LanguageError) as error:
@@ -80,16 +127,16 @@ def said_languages(base: Base) -> Mapping[str, str]:
         ) from None
 
 
-def remember_languages(base: Base, text: str) -> Mapping[str, str]:
-    """Remember what is said of a base for all commands to come.
+def remember_languages(base: Base, text: str) -> SaidLanguages:
+    """Try what is said of a base, and remember it for all commands to come.
 
     Raises:
         LanguageError: The text is not a list of languages.
         SettingsError: Others were said before, or the base itself says its languages.
+        CorruptBaseError: The base's tokenizer does not load with them.
     """
-    said = parse_languages(text)
-    before = said_languages(base)
-    if before and dict(before) != dict(said):
+    said, before = parse_languages(text), said_languages(base)
+    if before and spelled(before) != spelled(said):
         known = "its base.json" if base.record.get("languages") else str(_path(base))
         raise SettingsError(
             f"base {base.label!r} has the languages {spelled(before)!r} by {known}; adapters may "
@@ -97,16 +144,51 @@ def remember_languages(base: Base, text: str) -> Mapping[str, str]:
             field="languages",
         )
     if not before:
-        path = _path(base)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_suffix(".partial")
-        staged.write_text(spelled(said) + "\n", encoding="utf-8")
-        staged.replace(path)
+        _try(base, said)
+        _write(_path(base), said)
     return said
 
 
-def spelled(languages: Mapping[str, str]) -> str:
-    """Return languages as `--languages` takes them."""
+def _try(base: Base, said: SaidLanguages) -> None:
+    """Load the base's tokenizer with what is said, before it is remembered.
+
+    Raises:
+        SettingsError: The base says its languages itself: what is said would not be read.
+        CorruptBaseError: It does not load.
+    """
+    from hub.bases.tokenizer import load_tokenizer
+
+    with tempfile.TemporaryDirectory(prefix="hub-languages-") as scratch:
+        trial = replace(base, cache=Path(scratch))
+        try:
+            own = load_tokenizer(trial).languages
+        except CorruptBaseError:  # it needs to be told
+            own = frozenset()
+        _write(_path(trial), said)
+        if load_tokenizer(trial).languages == own:
+            raise SettingsError(
+                f"base {base.label!r} says its languages itself ({_some_of(own)}); leave "
+                "--languages out",
+                field="languages",
+            )
+
+
+def _some_of(languages: frozenset[str]) -> str:
+    shown = sorted(languages)[:_SHOWN]
+    return ", ".join(shown) + (", …" if len(languages) > _SHOWN else "")
+
+
+def _write(path: Path, said: SaidLanguages) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".partial")
+    staged.write_text(spelled(said) + "\n", encoding="utf-8")
+    staged.replace(path)
+
+
+def spelled(languages: SaidLanguages) -> str:
+    """Return languages as `--languages` takes them; the same ones always in the same way."""
+    if languages.directed:
+        return DIRECTION.join(languages)
     return ",".join(f"{tag}={word}" if word else tag for tag, word in sorted(languages.items()))
 
 

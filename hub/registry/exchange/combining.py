@@ -1,4 +1,8 @@
-"""Several LoRAs become one, as PEFT combines them, and are published with their parents."""
+"""Several LoRAs become one, as PEFT combines them, and are published with their parents.
+
+What is published says every module, rank and factor by name, so that nothing depends on rules of
+the parents' configs (patterns, layers, rsLoRA), which differ from parent to parent.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,26 @@ from hub.errors import IncompatibleAdapterError, InputError, PairMismatchError, 
 from hub.provenance import OriginRecord, ParentRecord
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hub.bases import Base
     from hub.manifest import AdapterManifest
     from hub.registry import AdapterVersion, Registry
 
 METHODS: Final = ("sum", "linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
-"""`sum` is the exact weighted sum of the adapters' changes (PEFT's `cat`). `linear` is PEFT's: it
-adds the A and the B matrices, each by the root of its weight, which keeps the rank and is no sum of
-the changes. The others are PEFT's of that name."""
+"""`sum` is the exact weighted sum of the adapters' deltas: of rank `sum(r)`. `linear` is PEFT's:
+`A = sum(sqrt(w s) A_i)` and `B` likewise, which keeps the rank and is no sum of the deltas. The
+others are PEFT's of that name."""
 
 _DENSITY: Final = 0.5
 _LARGEST: Final = 100.0
 _LARGEST_RANK: Final = 1024
 _OWN: Final = "merged"
+_CLOSE: Final = 1e-4
+"""Relative difference of deltas that float32 explains."""
+
+_Products = Mapping[str, tuple["Tensor", "Tensor"]]
+"""By module: A `(rank, in)` and B `(out, rank)`, with the factor 1."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +89,11 @@ def merge_adapters(
 
     Raises:
         InputError: The method is unknown, or an adapter is named twice.
-        WrongBaseError: They belong to different bases, or to another than the one given.
+        WrongBaseError: They belong to different bases, to another than the one given, or were made
+            for other languages of it.
         PairMismatchError: They translate different pairs.
-        IncompatibleAdapterError: One is no plain LoRA, or the sum's rank is too large.
+        IncompatibleAdapterError: One is no plain LoRA, PEFT does not combine them, the rank is too
+            large, or the engine does not read what came out.
     """
     if method not in METHODS:
         raise InputError(
@@ -89,22 +102,21 @@ def merge_adapters(
     versions = [registry.resolve(parent.ref) for parent in parents]
     _check_alike(versions, base)
     folders = [registry.folder(version) for version in versions]
-    pairs = zip(versions, folders, strict=True)
-    rank = sum(_lora_config(version.ref, folder)["r"] for version, folder in pairs)
-    if method == "sum" and rank > _LARGEST_RANK:
-        raise IncompatibleAdapterError(
-            f"the sum would have rank {rank}, the limit is {_LARGEST_RANK}; use --method linear, "
-            "which keeps the rank"
-        )
+    for version, folder in zip(versions, folders, strict=True):
+        _check_kind(version.ref, folder)
+    products = _combine(base, folders, [parent.weight for parent in parents], method)
     with tempfile.TemporaryDirectory(prefix="hub-merge-") as scratch:
         folder = Path(scratch) / _OWN
-        _combine(base, folders, [parent.weight for parent in parents], method, folder)
-        manifest = _manifest(versions, parents, base, folder, method)
+        rank = _write(folder, products, base)
+        parameters = _check_read(base, folder, products)
+        manifest = _manifest(versions, parents, base, method, rank=rank, parameters=parameters)
         return registry.publish(folder, name, manifest, aliases)
 
 
 def _check_alike(versions: Sequence[AdapterVersion], base: Base) -> None:
-    first = versions[0]
+    from hub.bases.languages import said_text
+
+    first, said = versions[0], said_text(base)
     digests = [version.digest for version in versions]
     for version in versions:
         if digests.count(version.digest) > 1:
@@ -120,62 +132,175 @@ def _check_alike(versions: Sequence[AdapterVersion], base: Base) -> None:
                 f"({version.manifest.base.digest}), at hand is {base.label!r} ({base.digest}); "
                 "adapters of different bases do not merge, and --base names their base"
             )
+        if version.manifest.base.languages != said:
+            raise WrongBaseError(
+                f"{version.ref} was made for {version.manifest.base.languages!r} as the base's "
+                f"languages, here they are {said!r}; merge it where --languages says the same"
+            )
 
 
-def _lora_config(ref: str, folder: Path) -> Mapping[str, Any]:
-    config: Mapping[str, Any] = json.loads((folder / "adapter_config.json").read_text())
-    if config.get("peft_type") != "LORA" or config.get("use_dora"):
-        kind = "DoRA" if config.get("use_dora") else config.get("peft_type")
+def _check_kind(ref: str, folder: Path) -> None:
+    """Check that a parent is a LoRA and nothing beside.
+
+    Raises:
+        IncompatibleAdapterError: Names what it is.
+    """
+    from hub.registry.exchange.sources import CONFIG
+
+    config: Mapping[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    kind = "DoRA" if config.get("use_dora") else config.get("peft_type")
+    if kind != "LORA":
         raise IncompatibleAdapterError(
             f"{ref} is of kind {kind}, which PEFT does not combine; merge plain LoRAs"
         )
-    return config
+    if config.get("bias", "none") != "none":
+        raise IncompatibleAdapterError(
+            f"{ref} has trained biases (bias={config['bias']!r}), which PEFT leaves out when it "
+            "combines adapters; merge LoRAs with bias='none'",
+            field="bias",
+        )
 
 
 def _combine(
-    base: Base, folders: Sequence[Path], weights: Sequence[float], method: str, target: Path
-) -> None:
-    """Let PEFT combine adapters, and write what it made as a plain LoRA."""
-    import torch
+    base: Base, folders: Sequence[Path], weights: Sequence[float], method: str
+) -> _Products:
+    """Return the combined LoRA by module, computed by PEFT or, for `sum`, from what PEFT read.
 
+    Raises:
+        IncompatibleAdapterError: PEFT does not load or combine the adapters, or the rank is too
+            large.
+    """
     from hub.quiet import quiet_libraries
     from hub.registry.exchange.reference import load_transformers
 
-    with quiet_libraries():
-        from peft import PeftModel
+    model = load_transformers(base)
+    names = [f"p{number}" for number in range(len(folders))]
+    try:
+        with quiet_libraries():
+            from peft import PeftModel
 
-        torch.manual_seed(0)  # DARE drops at random
-        model = PeftModel.from_pretrained(load_transformers(base), str(folders[0]), "p0")
-        for number, folder in enumerate(folders[1:], start=1):
-            model.load_adapter(str(folder), f"p{number}")
-        options: dict[str, Any] = {"combination_type": "cat" if method == "sum" else method}
-        if method not in ("sum", "linear"):
-            options["density"] = _DENSITY
-        try:
-            model.add_weighted_adapter(
-                [f"p{number}" for number in range(len(folders))], list(weights), _OWN, **options
+            peft = PeftModel.from_pretrained(model, str(folders[0]), names[0])
+            for name, folder in zip(names[1:], folders[1:], strict=True):
+                peft.load_adapter(str(folder), name)
+            if method == "sum":
+                return _sum(peft, names, weights)
+            return _by_peft(peft, names, weights, method)
+    except (ValueError, RuntimeError, TypeError, KeyError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise IncompatibleAdapterError(
+            f"PEFT does not combine these adapters by {method} ({reason:.300}); use --method sum"
+            if method != "sum"
+            else f"PEFT does not load these adapters together ({reason:.300})"
+        ) from error
+
+
+def _sum(peft: Any, names: Sequence[str], weights: Sequence[float]) -> _Products:
+    """Return the exact sum: all A under each other, all B scaled beside each other."""
+    import torch
+
+    products = {}
+    for module, layer in _layers(peft).items():
+        own = [(name, weight) for name, weight in zip(names, weights, strict=True)
+               if name in layer.lora_A]  # fmt: skip
+        down = torch.cat([layer.lora_A[name].weight for name, _ in own])
+        if len(down) > _LARGEST_RANK:
+            raise IncompatibleAdapterError(
+                f"the sum would have rank {len(down)} at {module}, the limit is {_LARGEST_RANK}; "
+                "use --method linear, which keeps the rank"
             )
-        except (ValueError, NotImplementedError) as error:
-            raise IncompatibleAdapterError(f"PEFT does not combine them: {error}") from None
-        model.save_pretrained(str(target.parent), selected_adapters=[_OWN])
-    (target / "README.md").unlink(missing_ok=True)  # PEFT's template
+        up = torch.cat(
+            [layer.lora_B[name].weight * (weight * layer.scaling[name]) for name, weight in own], 1
+        )
+        products[module] = down.detach(), up.detach()
+    return products
+
+
+def _by_peft(peft: Any, names: Sequence[str], weights: Sequence[float], method: str) -> _Products:
+    """Let PEFT combine the adapters.
+
+    PEFT takes the new adapter's config from the first one. So what the first says of modules and
+    factors is taken out before; the factors of the loaded adapters are computed already.
+    """
+    import torch
+
+    for name in names:
+        config = peft.peft_config[name]
+        config.target_modules = {m for m, layer in _layers(peft).items() if name in layer.lora_A}
+        config.layers_to_transform = config.layers_pattern = config.exclude_modules = None
+        config.use_rslora = False
+    torch.manual_seed(0)  # DARE drops at random
+    density = {} if method == "linear" else {"density": _DENSITY}
+    peft.add_weighted_adapter(names, list(weights), _OWN, combination_type=method, **density)
+    return {
+        module: (layer.lora_A[_OWN].weight.detach(), layer.lora_B[_OWN].weight.detach())
+        for module, layer in _layers(peft).items()
+        if _OWN in layer.lora_A
+    }
+
+
+def _layers(peft: Any) -> dict[str, Any]:
+    """Return the modules that have a LoRA, by their path in the base."""
+    from peft.tuners.lora import LoraLayer
+
+    return {
+        name: module
+        for name, module in peft.get_base_model().named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def _write(folder: Path, products: _Products, base: Base) -> int:
+    """Write an adapter folder that names every module; return its largest rank."""
+    from hub.registry.exchange.folding import plain_lora
+    from hub.registry.exchange.importing import kept_config, write_adapter
+
+    folded = plain_lora(products, _OWN)
+    write_adapter(folder, kept_config(folded.config, base), folded.tensors, "nothing was merged")
+    return int(folded.config["r"])
+
+
+def _check_read(base: Base, folder: Path, products: _Products) -> int:
+    """Check that the engine reads the deltas that were computed; return their parameters.
+
+    Each delta is compared by what it makes of one random vector.
+
+    Raises:
+        IncompatibleAdapterError: It reads others.
+    """
+    import torch
+
+    from hub.registry.exchange.merging import read_deltas
+
+    adapter, deltas = read_deltas(base, folder)
+    chance = torch.Generator().manual_seed(0)
+    acting = {module for module, (down, _) in products.items() if bool(down.any())}
+    if deltas.keys() != acting:
+        odd = sorted(deltas.keys() ^ acting)
+        raise IncompatibleAdapterError(f"the engine reads other modules than PEFT: {odd[:3]}")
+    for module in sorted(acting):
+        down, up = products[module]
+        probe = torch.randn(down.shape[1], generator=chance, dtype=torch.float64)
+        expected = up.double() @ (down.double() @ probe)
+        found = deltas[module][1].double() @ (deltas[module][0].double() @ probe)
+        if float((found - expected).norm()) > _CLOSE * float(expected.norm()) + 1e-9:
+            raise IncompatibleAdapterError(
+                f"the engine computes another delta at {module} than PEFT; nothing was published"
+            )
+    return adapter.parameters
 
 
 def _manifest(
     versions: Sequence[AdapterVersion],
     parents: Sequence[Parent],
     base: Base,
-    folder: Path,
     method: str,
+    *,
+    rank: int,
+    parameters: int,
 ) -> AdapterManifest:
-    from safetensors import safe_open
-
     from hub.bases.languages import said_text
     from hub.manifest import AdapterManifest, BaseReference
 
-    config = json.loads((folder / "adapter_config.json").read_text())
-    with safe_open(folder / "adapter_model.safetensors", framework="numpy") as weights:
-        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
     records = tuple(
         ParentRecord(ref=version.ref, digest=version.digest, weight=parent.weight)
         for version, parent in zip(versions, parents, strict=True)
@@ -183,9 +308,9 @@ def _manifest(
     return AdapterManifest(
         pair=versions[0].manifest.pair,
         method="lora",
-        size=int(config["r"]),
+        size=rank,
         budget=None,
-        trainable_parameters=sum(math.prod(shape) for shape in shapes),
+        trainable_parameters=parameters,
         base=BaseReference(
             name=base.label,
             digest=base.digest,
