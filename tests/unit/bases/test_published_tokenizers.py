@@ -368,23 +368,23 @@ def test_groups_of_languages_are_no_languages(tmp_path: Path, group: str) -> Non
         ours.encode_source("fox", "en", "en")
 
 
-def test_byte_pieces_are_told_by_their_type(tmp_path: Path) -> None:
-    from sentencepiece import sentencepiece_model_pb2 as proto
-
-    model = proto.ModelProto()
-    source = train(tmp_path / "spiece.model", byte_fallback=True, **T5_PIECES | {"vocab_size": 400})
-    model.ParseFromString(source.read_bytes())
-    kept = [one for one in model.pieces if one.piece not in ("<0xF4>", "<0xF5>")]
-    del model.pieces[:]
-    model.pieces.extend(kept)
-    model.trainer_spec.byte_fallback = False  # else all 256 have to be there
-    source.write_bytes(model.SerializeToString())
+def test_a_word_that_looks_like_a_byte_is_none(tmp_path: Path) -> None:
     base_of(tmp_path, "t5", task_specific_params=TASKS)
-    found = load_tokenizer(Base("cut down", tmp_path)).byte_ids
-    assert len(found) == 254
-    assert 0xF4 not in found.values()
     train(tmp_path / "spiece.model", user_defined_symbols=["<0x41>"], **T5_PIECES)
     assert load_tokenizer(Base("a word", tmp_path)).byte_ids == {}
+
+
+def test_a_vocabulary_that_was_cut_down_has_the_bytes_that_are_left(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    left = [f"<0x{byte:02X}>" for byte in range(0xF0)]
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "</s>", "<unk>", "a", *left])}
+    for falls_back in (True, False):
+        model = models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=falls_back)
+        Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+        base_of(tmp_path, "t5", task_specific_params=TASKS)
+        found = load_tokenizer(Base("cut down", tmp_path)).byte_ids
+        assert found == ({4 + byte: byte for byte in range(0xF0)} if falls_back else {})
 
 
 # ByT5
