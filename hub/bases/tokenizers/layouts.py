@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hub.bases.tokenizers.codes import find_code
-from hub.bases.tokenizers.pieces import Pieces, byte_ids_of
+from hub.bases.tokenizers.pieces import Pieces
 from hub.errors import LanguageError
 from hub.text import normal, normal_target
 
@@ -64,7 +64,7 @@ class _Layout:
     @property
     def byte_ids(self) -> Mapping[int, int]:
         """Bytes of the target vocabulary's byte pieces, by id."""
-        return byte_ids_of(self._target.ids)
+        return self._target.byte_ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""
