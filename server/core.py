@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
 from hub.bases.digest import check_digest
-from hub.bases.spoken import remember_languages
+from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry

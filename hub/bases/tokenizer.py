@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.bases.base import Base
-from hub.bases.tokenizers.pieces import byte_ids_of
+from hub.bases.tokenizers.pieces import byte_pieces_of
 from hub.bases.tokenizers.spans import Span, piece_spans, source_spans, target_spans
 from hub.errors import CorruptBaseError
 from hub.languages import canonical, choose, m2m_code
@@ -144,7 +144,7 @@ class M2M100Tokenizer:
     @property
     def byte_ids(self) -> Mapping[int, int]:
         """Bytes of the byte pieces, by id."""
-        return byte_ids_of(self._id_of_piece)
+        return byte_pieces_of(self._pieces, self._id_of_piece)
 
     @property
     def tokens(self) -> Mapping[int, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hub.bases import Base
-from hub.bases.spoken import said_text
+from hub.bases.languages import said_text
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.alignment import CrossQueries

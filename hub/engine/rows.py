@@ -18,9 +18,9 @@ from hub.engine.model import DecoderStep, Place
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished, Hypothesis
 from hub.engine.rules import RuledRow, Rules
-from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
-from hub.engine.utf8 import CharacterRows, Utf8Rule
-from hub.errors import HubError, NonFiniteRowError
+from hub.engine.search import BeamSearch, Candidate, EarlyRows, GreedySearch, best_candidates
+from hub.engine.utf8 import START, CharacterRows, Utf8Rule
+from hub.errors import DecodingError, HubError, NonFiniteRowError
 
 Likeliest = Callable[
     [Tensor, int, EarlyRows, Sequence[RuledRow], CharacterRows | None], tuple[Tensor, Tensor]
@@ -89,6 +89,10 @@ class Running:
         """
         return self.error is None and self.search.generated > 0
 
+    def inside(self, beam: int) -> bool:
+        """Return whether a beam stands inside a character that is spelled in bytes."""
+        return self.utf8 is not None and self.utf8.state(self.search.chosen(beam)) != START
+
     def force(self) -> None:
         """Move every row on to the next forced token."""
         self.tokens = [self.request.prefix_ids[self.position]] * len(self.tokens)
@@ -111,7 +115,8 @@ class Running:
         if self.utf8 is None:
             return found
         possible = [one for one in found if one.log_probability > -math.inf] or list(found[:1])
-        return tuple(one.shortened(self.utf8.whole(one.token_ids)) for one in possible)
+        whole = {self.utf8.whole(one.token_ids): one for one in reversed(possible)}
+        return tuple(one.shortened(ids) for ids, one in reversed(whole.items()))
 
 
 class Rows:
@@ -268,6 +273,7 @@ class Rows:
                 rules=one.rules,
                 history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
                 last=one.search.generated + 1 >= one.request.options.max_new_tokens,
+                inside=one.inside(beam),
             )
             for index, one in enumerate(free)
             if one.rules is not None
@@ -341,7 +347,7 @@ def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> lis
         one.tokens = [token]
         assert isinstance(one.search, GreedySearch)
         if not math.isfinite(value):
-            one.error = _not_finite(one)
+            one.error = _nothing_left(one) if value == -math.inf else _not_finite(one)
             ended.append(one)
         elif one.search.advance(token, value, one.attended):
             ended.append(one)
@@ -355,8 +361,8 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
     continuations = best_candidates(*found, scores)
     for one, search, candidates in zip(free, searches, continuations, strict=True):
         one.position += 1
-        if not all(_is_sound(one, candidate.log_probability) for candidate in candidates):
-            one.error = _not_finite(one)
+        one.error = _fault(one, candidates)
+        if one.error is not None:
             ended.append(one)
             continue
         over, one.origins, one.tokens = search.advance(candidates, one.attended)
@@ -365,11 +371,32 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
     return ended
 
 
-def _is_sound(one: Running, log_probability: float) -> bool:
-    """Return whether a sum of log-probabilities is a number; what is barred has minus infinity."""
-    if (one.rules or one.utf8) is not None and log_probability == -math.inf:
-        return True
-    return math.isfinite(log_probability)
+def _fault(one: Running, candidates: Sequence[Candidate]) -> HubError | None:
+    """Return what is wrong with the continuations of a request's beams, None if nothing.
+
+    Tokens that a rule bars have minus infinity, and few others may be left to choose from.
+    """
+    if all(math.isfinite(candidate.log_probability) for candidate in candidates):
+        return None
+    if candidates[0].log_probability == -math.inf:
+        return _nothing_left(one)
+    for candidate in candidates:
+        barred = one.rules is not None or one.inside(candidate.beam)
+        sound = barred and candidate.log_probability == -math.inf
+        if not (sound or math.isfinite(candidate.log_probability)):
+            return _not_finite(one)
+    return None
+
+
+def _nothing_left(one: Running) -> HubError:
+    """Return the error of a request whose rules bar every token."""
+    if one.rules is None and one.utf8 is None:
+        return _not_finite(one)
+    return DecodingError(
+        f"request {one.request.key}: its rules (bad words, repetition) leave no token at target "
+        f"position {one.position}; loosen them",
+        field="decoding",
+    )
 
 
 def _reorder(lane: Lane, members: Sequence[Running]) -> None:

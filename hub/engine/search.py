@@ -132,8 +132,12 @@ def rank_tokens(
         chosen = restricted.topk(min(keep, chunk.shape[1]), dim=-1).indices
     values = log_probabilities.gather(1, chosen)
     for one in ruled if keep == 1 else ():
-        if one.forced and start <= one.row < start + len(chunk):
-            values[one.row - start] *= 0  # and NaN stays NaN
+        if start <= one.row < start + len(chunk):
+            row = one.row - start
+            if one.forced:
+                values[row] *= 0  # and NaN stays NaN
+            elif float(restricted[row, chosen[row, 0]]) == -math.inf:
+                values[row] = -math.inf  # every token is barred
     return values, chosen
 
 

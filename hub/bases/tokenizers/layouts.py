@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hub.bases.tokenizers.codes import find_code
-from hub.bases.tokenizers.pieces import Pieces, byte_ids_of
+from hub.bases.tokenizers.pieces import Pieces
 from hub.bases.tokenizers.spans import Span, source_spans, target_spans
 from hub.errors import LanguageError
 from hub.text import normal, normal_target
@@ -81,7 +81,7 @@ class _Layout:
     @property
     def byte_ids(self) -> Mapping[int, int]:
         """Bytes of the target vocabulary's byte pieces, by id."""
-        return byte_ids_of(self._target.ids)
+        return self._target.byte_ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special and language tokens are left out."""

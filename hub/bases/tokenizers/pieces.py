@@ -24,15 +24,24 @@ _CONTROL = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<> ]+>")
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
-def byte_ids_of(ids: Mapping[str, int]) -> Mapping[int, int]:
-    """Return the byte of each byte piece (`<0x0A>`) of a vocabulary, by id.
+def byte_named(ids: Mapping[str, int]) -> dict[int, int]:
+    """Return the byte of each token that is named as byte pieces are (`<0x0A>`), by id."""
+    found = ((index, _BYTE.fullmatch(piece)) for piece, index in ids.items())
+    return {index: int(match[1], 16) for index, match in found if match}
 
-    Vocabularies without byte fallback have none. A few such names alone are no byte fallback.
+
+def byte_pieces_of(model: Any, ids: Mapping[str, int]) -> dict[int, int]:
+    """Return the byte of each byte piece of a SentencePiece model, by the family's id.
+
+    A vocabulary that was cut down may have some of them only, and one without byte fallback may
+    have a word that looks like one: the model says of what type a piece is.
     """
-    found = {index: match[1] for piece, index in ids.items() if (match := _BYTE.fullmatch(piece))}
-    if len(found) < _BYTES:
-        return {}
-    return {index: int(digits, 16) for index, digits in found.items()}
+    named = byte_named(ids)
+    return {
+        ids[piece]: named[ids[piece]]
+        for index in range(model.get_piece_size())
+        if model.is_byte(index) and (piece := model.id_to_piece(index)) in ids
+    }
 
 
 class Pieces(Protocol):
@@ -44,6 +53,10 @@ class Pieces(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens."""
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id; none without byte fallback."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; the caller leaves out special ones."""
@@ -129,6 +142,12 @@ class JsonPieces:
             for part in self._plain(index, text[start:end].strip())
         ]
 
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        falls_back = bool(getattr(self._tokenizer.model, "byte_fallback", False))
+        return byte_named(self._ids) if falls_back else {}
+
     def _plain(self, index: int, written: str) -> list[int]:
         """Cut a control token once more if it was written so, not only unknown.
 
@@ -182,6 +201,11 @@ class SentencePieces:
         self._ids = found | {token: behind + index for index, token in enumerate(extra)}
         self._pieces: Mapping[int, str] = {index: piece for piece, index in self._ids.items()}
         self._unk_id = self._ids["<unk>"]
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        return byte_pieces_of(self._model, self._ids)
 
     @property
     def ids(self) -> Mapping[str, int]:
@@ -265,6 +289,11 @@ class WithLanguages:
         self._own = frozenset(own.values())
 
     @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        return self._pieces.byte_ids
+
+    @property
     def ids(self) -> Mapping[str, int]:
         """Every token with its id."""
         return self._ids
@@ -296,6 +325,11 @@ class BytePieces:
         specials = {"<pad>": 0, "</s>": 1, "<unk>": 2}
         found = {f"<0x{byte:02X}>": self._FIRST + byte for byte in range(_BYTES)}
         self._ids = specials | found
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Every byte by its id."""
+        return {self._FIRST + byte: byte for byte in range(_BYTES)}
 
     @property
     def ids(self) -> Mapping[str, int]:
