@@ -119,8 +119,10 @@ class Planner:
         item.error = check_text(item.text, self.limits)
         if item.error is not None:
             return
+        item.document = document_of(item.text, command.mime_type, command.keep)
+        text = "\n".join(unit.text for unit in item.document.units)
         try:
-            item.detected = best(self.detector.detect(item.text))
+            item.detected = best(self.detector.detect(text))
         except HubError as error:
             item.error = error
             return
@@ -165,8 +167,8 @@ class Planner:
         item.error = check_text(item.text, self.limits)
         if item.error is not None:
             return
-        make = html_units if command.mime_type == HTML else plain_units
-        item.document = make(item.text, command.keep)
+        if item.document is None:
+            item.document = document_of(item.text, command.mime_type, command.keep)
         for index, unit in enumerate(item.document.units):
             item.error = self._split_unit(item, index, unit, command, layout)
             if item.error is not None:
@@ -233,6 +235,12 @@ class Planner:
     def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
         """Return the encoder's tokens of a text, with those of the base's layout."""
         return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))
+
+
+def document_of(text: str, mime_type: str, keep: Sequence[str] = ()) -> Document:
+    """Return a text as what of it is translated."""
+    make = html_units if mime_type == HTML else plain_units
+    return make(text, keep)
 
 
 def jobs_of(items: Sequence[ItemPlan]) -> Iterator[Job]:

@@ -30,7 +30,7 @@ from server.telemetry.metrics import BASE_LABEL, Metrics
 from server.translation.assembly import Assembler, SegmentResult
 from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
-from server.translation.plans import ItemPlan, Planner, jobs_of
+from server.translation.plans import ItemPlan, Planner, document_of, jobs_of
 from server.translation.routing import Route, Router
 
 _Result = TypeVar("_Result")
@@ -132,7 +132,9 @@ class Translator:
             InputError: There are no texts, too many, or they are of another type.
         """
         check_contents(contents, mime_type, self.limits)
-        return [self.planner.detector.detect(text) for text in contents]
+        documents = [document_of(text, mime_type) for text in contents]
+        texts = ["\n".join(unit.text for unit in one.units) for one in documents]
+        return [self.planner.detector.detect(text) for text in texts]
 
     def _segments(self, item: ItemPlan, ready: range) -> list[SegmentResult]:
         return [self.assembler.segment(item, index) for index in ready]

@@ -267,3 +267,10 @@ def test_tokens_come_with_their_scores(house: Any) -> None:
     (plain,) = house.client.translate(["Monday"], "en", "ko", decoding=SHORT).items
     assert plain.tokens == ()
     assert plain.text == item.text
+
+
+def test_tags_are_no_part_of_the_language(house: Any) -> None:
+    page = '<section class="container main"><p>안녕하세요</p></section>'
+    handling = Handling(mime_type="text/html")
+    (item,) = house.client.translate([page], "", "de", decoding=SHORT, handling=handling).items
+    assert item.detected == ("ko", 1.0)
