@@ -9,14 +9,16 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Mount `hub adapters …`, `hub bases …`, `hub demo`, `hub doctor` and `hub translate`."""
+    """Mount the commands of the registry, of bases and glossaries, and of clients."""
     from hub.commands.bases import register_bases
     from hub.commands.demo import register_demo
     from hub.commands.doctor import register_doctor
+    from hub.commands.glossaries import glossaries_app
     from hub.commands.residency import adapters_app
     from hub.commands.translate import register_translate
 
     app.add_typer(adapters_app, name="adapters")
+    app.add_typer(glossaries_app, name="glossaries")
     register_bases(app)
     register_demo(app)
     register_doctor(app)
