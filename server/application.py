@@ -24,6 +24,7 @@ from server.core import Core, open_core
 from server.grpc.edge import Edge, join_address
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import CallTracer, open_tracer
 
 POOL_THREADS: Final = 8
 
@@ -43,11 +44,12 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metric_label_values)
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="blocking")
         self._core: Core | None = None
         self._edge: Edge | None = None
         self._exposition: Exposition | None = None
+        self._tracer: CallTracer | None = None
         self._ports: Ports | None = None
 
     @property
@@ -91,10 +93,12 @@ class Application:
 
         Raises:
             PortInUseError: A port is taken.
+            SettingsError: Traces cannot be sent where the settings say.
         """
         settings = self.settings
         self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
-        self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool)
+        self._tracer = open_tracer(settings.tracing)
+        self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool, self._tracer)
         port = await self._edge.start()
         self._ports = Ports(
             join_address(settings.host, port), join_address(settings.host, self._exposition.port)
@@ -131,6 +135,8 @@ class Application:
                 await self._edge.stop_now()
         if self._core is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._tracer is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:
             self._exposition.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

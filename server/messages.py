@@ -192,13 +192,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds by stage, and the fullest step that a job took part in."""
+    """Seconds by stage, and the fullest step that a job took part in.
+
+    Attributes:
+        queue_seconds: From acceptance to the first step, `load_seconds` included.
+        load_seconds: What of it the adapter's load took.
+        accepted_at: Monotonic seconds of the acceptance; 0 where there was none.
+        ended_at: Monotonic seconds of the reply.
+    """
 
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
     batch_rows: int = 0
     batch_distinct_adapters: int = 0
+    load_seconds: float = 0.0
+    accepted_at: float = 0.0
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,9 +379,15 @@ class TranslateResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An adapter in memory; `slot` is 0 when it is only in the host tier."""
+    """An adapter in memory.
+
+    Attributes:
+        slot: 0 when it is only in the host tier.
+        pinned: It stays in host memory until it is unloaded.
+    """
 
     digest: str
     slot: int
     size_bytes: int
     running: int
+    pinned: bool = False

@@ -23,7 +23,9 @@ from hub.settings import Settings
 from server.core import Core
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
+from server.grpc.tracing import tracing_of
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import CallTracer
 
 SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
@@ -38,14 +40,19 @@ class Edge:
     """The listening server; not serving until it is told to."""
 
     def __init__(
-        self, settings: Settings, core: Callable[[], Core], metrics: Metrics, pool: Executor
+        self,
+        settings: Settings,
+        core: Callable[[], Core],
+        metrics: Metrics,
+        pool: Executor,
+        tracer: CallTracer | None = None,
     ) -> None:
         """Prepare the server; must be called on the event loop that will run it."""
         self._settings = settings
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=[BoundaryInterceptor(metrics, self._calls)],
+            interceptors=[*tracing_of(tracer), BoundaryInterceptor(metrics, self._calls)],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),
