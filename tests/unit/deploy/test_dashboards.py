@@ -98,7 +98,7 @@ def test_promtool_accepts_configuration_and_rules(repository: Path) -> None:
 @promtool
 def test_alerts_fire_when_they_should_and_not_before(repository: Path) -> None:
     checked = subprocess.run(
-        ["promtool", "test", "rules", "tests/alerts.yml"],
+        ["promtool", "test", "rules", "tests/alerts.yml", "tests/days.yml"],
         cwd=repository / "deploy/prometheus", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -110,7 +110,8 @@ def test_every_alert_is_tested_and_explained(repository: Path) -> None:
     alerts = {rule["alert"] for group in groups for rule in group["rules"]}
     firing = {
         case["alertname"]
-        for test in yaml.safe_load((folder / "tests/alerts.yml").read_text())["tests"]
+        for file in (folder / "tests").glob("*.yml")
+        for test in yaml.safe_load(file.read_text())["tests"]
         for case in test.get("alert_rule_test", ())
         if case["exp_alerts"]
     }
