@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1 import (
+    trace_service_pb2,
+    trace_service_pb2_grpc,
+)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -198,6 +205,48 @@ def test_spans_can_be_written_to_a_file(open_house: Open, tmp_path: Path) -> Non
     names = [json.loads(line)["name"] for line in file.read_text().splitlines()]
     assert names.count("item") == 1
     assert {"queue", "encode", "decode"} <= set(names)
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """Receives spans as an OpenTelemetry collector does."""
+
+    def __init__(self) -> None:
+        self.resources: list[Any] = []
+
+    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.resources.extend(request.resource_spans)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+def test_spans_are_sent_to_a_collector(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        for house in open_house(tracing=f"otlp:http://127.0.0.1:{port}"):
+            house.client.translate(["Monday"], "en", "ko")
+    finally:
+        server.stop(None)
+    (resource,) = collector.resources
+    attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
+    assert attributes["service.name"] == "adapterhub"
+    names = [span.name for scope in resource.scope_spans for span in scope.spans]
+    assert {"item", "queue", "encode", "decode"} <= set(names)
+
+
+def test_a_collector_that_is_not_there_costs_no_call_and_holds_up_the_end_little(
+    open_house: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as nobody:  # bound, and not listening: connections are refused
+        nobody.bind(("127.0.0.1", 0))
+        url = f"otlp:http://127.0.0.1:{nobody.getsockname()[1]}"
+        for house in open_house(tracing=url):
+            assert house.client.translate(["Monday"], "en", "ko").items[0].text
+            ending = time.monotonic()
+    assert time.monotonic() - ending < 15
+    assert "UNAVAILABLE" in caplog.text
 
 
 def test_a_file_that_cannot_be_written_is_refused_with_its_name(tmp_path: Path) -> None:
