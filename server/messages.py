@@ -169,7 +169,8 @@ class Candidate:
     Attributes:
         alignment: For each token the index of the source token that it attends to most; empty
             unless the job asked for it.
-        token_log_probabilities: One for each token; empty unless the job asked for them.
+        token_log_probabilities: `length` of them, one for each token and one for the end token
+            where there is one; empty unless the job asked for them.
     """
 
     token_ids: tuple[int, ...]

@@ -94,7 +94,7 @@ def translate(
             handling=handling, routing=routing,
         )  # fmt: skip
 
-    with HubClient(server or _default_server(), timeout=timeout) as client:
+    with HubClient(server or default_server(), timeout=timeout) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
             sent = [one.text for one in batch if one.error is None]
             output.show(batch, ask(client, sent) if sent else None)
@@ -125,7 +125,8 @@ def _splitting(name: str) -> Splitting:
     raise SettingsError(f"--split {name!r} is not known; use sentences, lines or off")
 
 
-def _default_server() -> str:
+def default_server() -> str:
+    """Return the address at which a server with this process's settings listens."""
     from hub.settings import load_settings
 
     settings = load_settings()

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from hub.bases import Base
-from hub.bases.spoken import said_text
+from hub.bases.languages import said_text
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
+from hub.engine.alignment import CrossQueries
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
 from hub.engine.deltas import StepAdapters, find_deltas
@@ -294,7 +295,10 @@ class Engine:
         finished: list[Finished] = []
         tokens = 0
         if rows:
-            hidden = self._decode(self._rows.step())
+            queries = CrossQueries(self.architecture) if self._rows.aligned else None
+            hidden = self._decode(self._rows.step(), queries)
+            if queries is not None:
+                self._rows.align(queries)
             tokens, ended = self._rows.advance(hidden, self._model.likeliest)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
@@ -381,14 +385,14 @@ class Engine:
     def _begin_pass(self, requests: Sequence[DecodeRequest]) -> EncoderPass:
         return EncoderPass(self._model, self._banks, self._deltas, requests, self._device)
 
-    def _decode(self, step: DecoderStep) -> Tensor:
+    def _decode(self, step: DecoderStep, queries: CrossQueries | None) -> Tensor:
         plan = self._current_plan()
         if self._graphs is not None:
-            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan)
+            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan, queries)
             if hidden is not None:
                 return hidden
         adapters = StepAdapters(plan, self._deltas, self._model.precision)
-        return self._model.decode(step, adapters)
+        return self._model.decode(step, adapters, queries)
 
     def _current_plan(self) -> Plan:
         key = (self._rows.version, self._banks.version)

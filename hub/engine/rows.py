@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hub.engine.alignment import CrossQueries, attended_tokens
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
 from hub.engine.devices import CPU, upload
@@ -17,9 +18,9 @@ from hub.engine.model import DecoderStep, Place
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished, Hypothesis
 from hub.engine.rules import RuledRow, Rules
-from hub.engine.search import BeamSearch, EarlyRows, GreedySearch, best_candidates
-from hub.engine.utf8 import CharacterRows, Utf8Rule
-from hub.errors import HubError, NonFiniteRowError
+from hub.engine.search import BeamSearch, Candidate, EarlyRows, GreedySearch, best_candidates
+from hub.engine.utf8 import START, CharacterRows, Utf8Rule
+from hub.errors import DecodingError, HubError, NonFiniteRowError
 
 Likeliest = Callable[
     [Tensor, int, EarlyRows, Sequence[RuledRow], CharacterRows | None], tuple[Tensor, Tensor]
@@ -39,6 +40,8 @@ class Running:
         utf8: What its byte pieces must form; None for a vocabulary without.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
+        attended: For each beam, the source token that its next token attends to; empty where
+            nobody asked.
     """
 
     request: DecodeRequest
@@ -55,6 +58,7 @@ class Running:
     decode_seconds: float = 0.0
     error: HubError | None = None
     origins: list[int] | None = None
+    attended: Sequence[int] = ()
 
     @property
     def place(self) -> Place:
@@ -85,6 +89,10 @@ class Running:
         """
         return self.error is None and self.search.generated > 0
 
+    def inside(self, beam: int) -> bool:
+        """Return whether a beam stands inside a character that is spelled in bytes."""
+        return self.utf8 is not None and self.utf8.state(self.search.chosen(beam)) != START
+
     def force(self) -> None:
         """Move every row on to the next forced token."""
         self.tokens = [self.request.prefix_ids[self.position]] * len(self.tokens)
@@ -107,7 +115,8 @@ class Running:
         if self.utf8 is None:
             return found
         possible = [one for one in found if one.log_probability > -math.inf] or list(found[:1])
-        return tuple(replace(one, token_ids=self.utf8.whole(one.token_ids)) for one in possible)
+        whole = {self.utf8.whole(one.token_ids): one for one in reversed(possible)}
+        return tuple(one.shortened(ids) for ids, one in reversed(whole.items()))
 
 
 class Rows:
@@ -205,6 +214,25 @@ class Rows:
                 parts.append((lane, tokens, places, entries))
         return DecoderStep.build(parts, self._precision, self._device)
 
+    @property
+    def aligned(self) -> bool:
+        """Tell whether a row of the next step wants to know what it attends to."""
+        return any(one.request.align and not one.forced for one in self.running)
+
+    def align(self, queries: CrossQueries) -> None:
+        """Note what each row that wants to know attends to; before `advance`."""
+        places, start = [], 0
+        for one in self.running:
+            if one.request.align and not one.forced:
+                rows = slice(start, start + len(one.tokens))
+                places.append((one, rows))
+            start += len(one.tokens)
+        found = attended_tokens(
+            queries, [(one.place, rows, len(one.request.source_ids)) for one, rows in places]
+        )
+        for (one, _), indices in zip(places, found, strict=True):
+            one.attended = indices
+
     def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
 
@@ -245,6 +273,7 @@ class Rows:
                 rules=one.rules,
                 history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
                 last=one.search.generated + 1 >= one.request.options.max_new_tokens,
+                inside=one.inside(beam),
             )
             for index, one in enumerate(free)
             if one.rules is not None
@@ -318,9 +347,9 @@ def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> lis
         one.tokens = [token]
         assert isinstance(one.search, GreedySearch)
         if not math.isfinite(value):
-            one.error = _not_finite(one)
+            one.error = _nothing_left(one) if value == -math.inf else _not_finite(one)
             ended.append(one)
-        elif one.search.advance(token, value):
+        elif one.search.advance(token, value, one.attended):
             ended.append(one)
     return ended
 
@@ -332,21 +361,42 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
     continuations = best_candidates(*found, scores)
     for one, search, candidates in zip(free, searches, continuations, strict=True):
         one.position += 1
-        if not all(_is_sound(one, candidate.log_probability) for candidate in candidates):
-            one.error = _not_finite(one)
+        one.error = _fault(one, candidates)
+        if one.error is not None:
             ended.append(one)
             continue
-        over, one.origins, one.tokens = search.advance(candidates)
+        over, one.origins, one.tokens = search.advance(candidates, one.attended)
         if over:
             ended.append(one)
     return ended
 
 
-def _is_sound(one: Running, log_probability: float) -> bool:
-    """Return whether a sum of log-probabilities is a number; what is barred has minus infinity."""
-    if (one.rules or one.utf8) is not None and log_probability == -math.inf:
-        return True
-    return math.isfinite(log_probability)
+def _fault(one: Running, candidates: Sequence[Candidate]) -> HubError | None:
+    """Return what is wrong with the continuations of a request's beams, None if nothing.
+
+    Tokens that a rule bars have minus infinity, and few others may be left to choose from.
+    """
+    if all(math.isfinite(candidate.log_probability) for candidate in candidates):
+        return None
+    if candidates[0].log_probability == -math.inf:
+        return _nothing_left(one)
+    for candidate in candidates:
+        barred = one.rules is not None or one.inside(candidate.beam)
+        sound = barred and candidate.log_probability == -math.inf
+        if not (sound or math.isfinite(candidate.log_probability)):
+            return _not_finite(one)
+    return None
+
+
+def _nothing_left(one: Running) -> HubError:
+    """Return the error of a request whose rules bar every token."""
+    if one.rules is None and one.utf8 is None:
+        return _not_finite(one)
+    return DecodingError(
+        f"request {one.request.key}: its rules (bad words, repetition) leave no token at target "
+        f"position {one.position}; loosen them",
+        field="decoding",
+    )
 
 
 def _reorder(lane: Lane, members: Sequence[Running]) -> None:

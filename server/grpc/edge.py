@@ -21,9 +21,11 @@ from hub.pb.adapterhub.v1 import (
 )
 from hub.settings import Settings
 from server.core import Core
+from server.grpc.access import AccessInterceptor
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.tracing import tracing_of
+from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
 from server.telemetry.traces import CallTracer
 
@@ -45,6 +47,7 @@ class Edge:
         core: Callable[[], Core],
         metrics: Metrics,
         pool: Executor,
+        access: AccessLog,
         tracer: CallTracer | None = None,
     ) -> None:
         """Prepare the server; must be called on the event loop that will run it."""
@@ -52,7 +55,11 @@ class Edge:
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=[*tracing_of(tracer), BoundaryInterceptor(metrics, self._calls)],
+            interceptors=[
+                *tracing_of(tracer),
+                AccessInterceptor(access),
+                BoundaryInterceptor(metrics, self._calls),
+            ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Panel
-from panels import QUARTER, Line, Page, graph, rows
+from panels import HALF, QUARTER, Line, Page, graph, rows
 from queries import rate, select
 
 
@@ -64,10 +64,16 @@ def _process() -> list[Builder[Panel]]:
             about="Descriptors; steady under steady load.",
             width=QUARTER,
         ),
+        graph(
+            "Reloads",
+            "ops",
+            Line(rate("hub_reloads_total", by="what, outcome"), "{{what}} {{outcome}}"),
+            about="Settings, routes and files that were read again while serving.",
+        ),
         rows(
             "Base model",
             Line(f"max by (instance, name, digest, quantization) ({select('hub_base_info')})"),
             about="What each server has loaded.",
-            width=24,
+            width=HALF,
         ),
     ]

@@ -196,7 +196,7 @@ def publish(house: House) -> None:
 
 
 def drive(house: House, number: int) -> None:
-    """One round of load: several adapters, a stream, a fallback, a refusal, a failing load."""
+    """One round of load: several adapters, a stream, a fallback, a failing load, a reload."""
     texts = [f"Monday {number}", "Tuesday comes after Monday. Wednesday comes next."]
     for adapter in ("first", "second", "base", ""):
         house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)
@@ -204,6 +204,7 @@ def drive(house: House, number: int) -> None:
         with suppress(HubError):
             house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)
     stream(house)
+    house.application.reload()
     states_of_other_parts(house.application.metrics)
 
 
