@@ -55,6 +55,16 @@ def test_adapters_in_memory_are_shown_by_name_and_level(narrow: House) -> None:
         assert narrow.metric("hub_adapter_info", **labels, pair="en-ko", method="lora") == 1
 
 
+def test_a_pinned_adapter_says_so_and_an_unloaded_one_is_not_shown(narrow: House) -> None:
+    narrow.publisher.lora("kept", seed=1)
+    loaded, labels = "hub_adapter_loaded", {"adapter": "kept", "version": "1", "level": "host"}
+    narrow.client.load_adapter("kept", pin=True)
+    assert narrow.metric(loaded, **labels, pinned="true") == 1
+    assert narrow.metric(loaded, **labels, pinned="false") == 0
+    assert narrow.client.unload_adapter("kept")
+    assert narrow.metric(loaded, **labels, pinned="true") == 0
+
+
 def test_an_adapter_that_left_host_memory_comes_back_from_disk(
     open_house: Callable[..., Iterator[House]],
 ) -> None:
