@@ -17,6 +17,7 @@ from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.alignment import CrossQueries
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
+from hub.engine.constraints import check_constraints
 from hub.engine.deltas import StepAdapters, find_deltas
 from hub.engine.devices import CPU, find_device
 from hub.engine.families import Checkpoint, find_family
@@ -299,7 +300,7 @@ class Engine:
             hidden = self._decode(self._rows.step(), queries)
             if queries is not None:
                 self._rows.align(queries)
-            tokens, ended = self._rows.advance(hidden, self._model.likeliest)
+            tokens, ended = self._rows.advance(hidden, self._model.likeliest, self._model.project)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
         return StepReport(
@@ -366,8 +367,10 @@ class Engine:
                 field="max_new_tokens",
             )
         tokens = (*request.source_ids, *request.prefix_ids, *(request.options.bad_words or ()))
+        tokens += tuple(token for forms in request.constraints for form in forms for token in form)
         if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
+        check_constraints(request)
         if request.options.beam_size > self._max_rows:
             raise DecodingError(
                 f"beam_size is {request.options.beam_size}, this engine runs {self._max_rows} rows",

@@ -98,6 +98,9 @@ class DecodeRequest:
         slot: Adapter slot of every row of this request; 0 is the plain base.
         align: Whether hypotheses carry an alignment.
         token_scores: Whether hypotheses carry the log-probability of each token.
+        constraints: Terms that the output must hold: for each, the token sequences of its forms,
+            any of which will do. They want a beam of at least 2.
+        joiners: Tokens that continue a word; none of them comes right behind a term.
     """
 
     key: int
@@ -107,6 +110,8 @@ class DecodeRequest:
     options: DecodingOptions = DecodingOptions()
     align: bool = False
     token_scores: bool = False
+    constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    joiners: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
