@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from hub.errors import HubError
 from hub.registry import AdapterVersion
 from server.messages import ItemResult, Outcome
 from server.telemetry.metrics import BASE_LABEL, Metrics
@@ -70,6 +71,12 @@ def observe_item(
         metrics.rejected.labels(item.error.reason).inc()
     if (trace := current_trace()) is not None:
         trace.add_item(item, ended)
+
+
+def trace_failed(error: HubError, outcomes: Iterable[Outcome]) -> None:
+    """Add to the trace of a call, if it has one, how long its sentences waited in vain."""
+    if (trace := current_trace()) is not None:
+        trace.add_item(ItemResult(error=error), outcomes)
 
 
 def _observe_speed(

@@ -206,14 +206,16 @@ def _resource() -> Resource:
 
 
 def _attributes(item: ItemResult) -> dict[str, str | int]:
-    found: dict[str, str | int] = {
-        "adapterhub.adapter": item.adapter_version or "base",
-        "adapterhub.source_language": item.source,
-        "adapterhub.input_tokens": item.input_tokens,
-        "adapterhub.output_tokens": item.output_tokens,
-        "adapterhub.batch_rows": item.timings.batch_rows,
-        "adapterhub.batch_distinct_adapters": item.timings.batch_distinct_adapters,
-    }
+    found: dict[str, str | int] = {}
+    if item.source:
+        found = {
+            "adapterhub.adapter": item.adapter_version or "base",
+            "adapterhub.source_language": item.source,
+            "adapterhub.input_tokens": item.input_tokens,
+            "adapterhub.output_tokens": item.output_tokens,
+            "adapterhub.batch_rows": item.timings.batch_rows,
+            "adapterhub.batch_distinct_adapters": item.timings.batch_distinct_adapters,
+        }
     if item.adapter_digest:
         found["adapterhub.adapter_digest"] = item.adapter_digest
     if item.fallback is not None:

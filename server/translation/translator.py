@@ -32,6 +32,7 @@ from server.telemetry.observation import (
     observe_item,
     observe_stages,
     observe_unrouted,
+    trace_failed,
 )
 from server.telemetry.traces import current_trace
 from server.translation.assembly import Assembler, SegmentResult
@@ -245,4 +246,5 @@ def _raise_if_all_failed(items: Sequence[ItemPlan]) -> None:
         return
     first = errors[0]
     if first is not None and not isinstance(first, EngineError):
+        trace_failed(first, [outcome for outcome in outcomes if outcome is not None])
         raise first

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import grpc
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1 import (
     trace_service_pb2,
@@ -31,7 +32,7 @@ from hub.settings import load_settings
 from server.telemetry import traces
 from server.telemetry.opentelemetry_spans import Tracer
 
-from .conftest import House
+from .conftest import House, Weights
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = ("traceparent", f"00-{TRACE}-{PARENT}-01")
@@ -73,6 +74,16 @@ def spans_of(tracer: Tracer, exporter: InMemorySpanExporter) -> list[ReadableSpa
     tracer._provider.force_flush()
     spans = list(exporter.get_finished_spans())
     exporter.clear()
+    return spans
+
+
+def late_spans(tracer: Tracer, exporter: InMemorySpanExporter) -> list[ReadableSpan]:
+    """Return the spans of a refused call, which end after the caller has the status."""
+    spans: list[ReadableSpan] = []
+    limit = time.monotonic() + 60
+    while not any(span.name.endswith("TranslateText") for span in spans):
+        assert time.monotonic() < limit
+        spans += spans_of(tracer, exporter)
     return spans
 
 
@@ -161,13 +172,31 @@ def test_a_refused_call_has_its_status(traced: tuple) -> None:
     _, stub, tracer, exporter = traced
     with pytest.raises(grpc.RpcError):
         stub.TranslateText(request("Monday", adapter="nobody"), metadata=[SAMPLED], timeout=60)
-    spans: list[ReadableSpan] = []
-    limit = time.monotonic() + 60
-    while not spans and time.monotonic() < limit:  # its span ends after the caller has the status
-        spans = spans_of(tracer, exporter)
-    (call,) = spans
+    (call,) = late_spans(tracer, exporter)
     assert call.attributes["rpc.grpc.status_code"] == grpc.StatusCode.NOT_FOUND.value[0]
     assert call.status.status_code is StatusCode.UNSET  # the caller's fault, not the server's
+
+
+def spoil(weights: Weights) -> None:
+    name = next(iter(weights))
+    weights[name] = np.full_like(weights[name], np.nan)
+
+
+def test_a_call_whose_adapter_cannot_be_loaded_shows_the_wait_for_it(traced: tuple) -> None:
+    house, stub, tracer, exporter = traced
+    house.publisher.bottleneck("broken", spoil=spoil)
+    spans_of(tracer, exporter)
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.TranslateText(request("Monday", adapter="broken"), metadata=[SAMPLED], timeout=60)
+    spans = late_spans(tracer, exporter)
+    (call,) = [span for span in spans if span.name.endswith("TranslateText")]
+    (item,) = children(spans, call)
+    assert item.attributes["error.type"] == "ADAPTER_DOES_NOT_BIND"
+    (queue,) = children(spans, item)
+    (load,) = children(spans, queue)
+    assert (queue.name, load.name) == ("queue", "load")
+    assert 0 < seconds(load) <= seconds(queue)
+    assert call.attributes["rpc.grpc.status_code"] == refused.value.code().value[0]
 
 
 def test_a_caller_that_does_not_sample_leaves_no_spans_and_no_exemplars(traced: tuple) -> None:
