@@ -52,13 +52,11 @@ class Routing:
     Attributes:
         domain: What texts the adapter shall be for.
         require_adapter: Refuse rather than fall back.
-        key: Requests with the same key see the same arm of a canary.
         batch: Let interactive requests go first.
     """
 
     domain: str = ""
     require_adapter: bool = False
-    key: str = ""
     batch: bool = False
 
 
@@ -84,6 +82,5 @@ def write_routing(request: pb.TranslateTextRequest, routing: Routing) -> None:
     """Write who translates."""
     request.domain = routing.domain
     request.require_adapter = routing.require_adapter
-    request.routing_key = routing.key
     if routing.batch:
         request.priority = pb.PRIORITY_BATCH

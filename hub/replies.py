@@ -36,7 +36,6 @@ class Quality:
     mean_log_probability: float = 0.0
     length_ratio: float = 0.0
     repetition: float = 0.0
-    log_probability_z: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +234,7 @@ def item_reply(item: translation_service_pb2.Translation) -> ItemReply:
 
 
 def _quality(quality: translation_service_pb2.QualitySignals) -> Quality:
-    z = quality.log_probability_z if quality.HasField("log_probability_z") else None
-    return Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition, z)
+    return Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition)
 
 
 def _warning(number: int) -> str:

@@ -85,6 +85,14 @@ class Settings(BaseModel):
     host: Text = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 picks one")
+    metric_label_values: int = Field(
+        8, ge=1, le=10_000, description="pairs, adapters and tenants that metrics tell apart"
+    )
+    tracing: str = Field(
+        "off",
+        pattern=r"^(off|otlp:https?://\S+|file:.+)$",
+        description="traces: off, otlp:http://HOST:4317 (OpenTelemetry over gRPC) or file:PATH",
+    )
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
     base_digest: str = Field(

@@ -28,6 +28,7 @@ from server.reload import ReloadHub
 from server.telemetry.access import AccessLog, AccessPolicy
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import CallTracer, open_tracer
 
 POOL_THREADS: Final = 8
 
@@ -66,7 +67,7 @@ class Application:
             reread: How the settings are read again while it runs, None where they are not.
         """
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metric_label_values)
         self.access = AccessLog(AccessPolicy.of(settings))
         self.reloads = ReloadHub(self.metrics)
         self._reread = reread
@@ -74,6 +75,7 @@ class Application:
         self._core: Core | None = None
         self._edge: Edge | None = None
         self._exposition: Exposition | None = None
+        self._tracer: CallTracer | None = None
         self._ports: Ports | None = None
 
     @property
@@ -117,10 +119,14 @@ class Application:
 
         Raises:
             PortInUseError: A port is taken.
+            SettingsError: Traces cannot be sent where the settings say.
         """
         settings = self.settings
         self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
-        self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool, self.access)
+        self._tracer = open_tracer(settings.tracing)
+        self._edge = Edge(
+            settings, lambda: self.core, self.metrics, self._pool, self.access, self._tracer
+        )
         port = await self._edge.start()
         self._ports = Ports(
             join_address(settings.host, port), join_address(settings.host, self._exposition.port)
@@ -179,6 +185,8 @@ class Application:
                 await self._edge.stop_now()
         if self._core is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._tracer is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:
             self._exposition.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -26,6 +26,7 @@ from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
+from server.telemetry.observation import load_observer, watch_server
 from server.telemetry.process_memory import resident_bytes
 from server.translation.assembly import Assembler
 from server.translation.detection import Detector
@@ -112,7 +113,7 @@ def open_core(
         engine = _load_engine(base, tokenizer, settings, metrics)
         undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
-    spill = _spill(engine, base.parameters, registry, settings)
+    spill = _spill(engine, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
     translator = Translator(
@@ -130,6 +131,7 @@ def open_core(
         window=window_of(settings.queue),
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
+    watch_server(metrics, worker.inspect, lambda: len(routes().entries))
     worker.start()
     watcher.start()
     return Core(
@@ -180,7 +182,9 @@ def _found(engine: Engine) -> dict[str, str]:
     return {"quantization": engine.quantization, "device": str(engine.device)}
 
 
-def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: Settings) -> Spill:
+def _spill(
+    engine: Engine, base_parameters: int, registry: Registry, settings: Settings, metrics: Metrics
+) -> Spill:
     """Return the way of adapters into host memory."""
     from server.residency.spill import Spill
 
@@ -189,7 +193,8 @@ def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: S
         version.manifest.verify(parameters=adapter.parameters, base_parameters=base_parameters)
         return adapter
 
-    return Spill(read, settings.spill_adapter_bytes, registry.root)
+    observe = load_observer(metrics)
+    return Spill(read, settings.spill_adapter_bytes, registry.root, observe)
 
 
 def _worker(

@@ -77,7 +77,6 @@ class TranslateCommand:
         refuse_long: Refuse a sentence that is longer than the model takes, rather than split it.
         keep: Spans of the source that stay as they are.
         token_scores: Whether output tokens are returned with their log-probabilities.
-        routing_key: Decides the arm of a canary; "" for the tenant and the first text.
         tenant: Who asks, "" where there is no authentication.
         labels: The caller's own, for logs.
     """
@@ -97,7 +96,6 @@ class TranslateCommand:
     glossary: GlossaryChoice = field(default_factory=GlossaryChoice)
     token_scores: bool = False
     priority: Priority = Priority.INTERACTIVE
-    routing_key: str = ""
     tenant: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -188,13 +186,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds by stage, and the fullest step that a job took part in."""
+    """Seconds by stage, and the fullest step that a job took part in.
+
+    Attributes:
+        queue_seconds: From acceptance to the first step, `load_seconds` included.
+        load_seconds: What of it the adapter's load took.
+        accepted_at: Monotonic seconds of the acceptance; 0 where there was none.
+        ended_at: Monotonic seconds of the reply.
+    """
 
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
     batch_rows: int = 0
     batch_distinct_adapters: int = 0
+    load_seconds: float = 0.0
+    accepted_at: float = 0.0
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +227,6 @@ class Flag(Enum):
     TAG_MISMATCH = "tag_mismatch"
     PLACEHOLDER_MISMATCH = "placeholder_mismatch"
     GLOSSARY_MISS = "glossary_miss"
-    OFF_TARGET = "off_target"
-    COPY = "copy"
-    NUMBER_MISMATCH = "number_mismatch"
     UNCERTAIN_LANGUAGE = "uncertain_language"
 
 
@@ -232,7 +237,6 @@ class Fallback(Enum):
     RELATED_LOCALE = "related_locale"
     NO_ADAPTER = "no_adapter"
     OVERLOAD = "overload"
-    SECOND_TRY = "second_try"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,17 +265,11 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Quality signals that need no reference.
-
-    Attributes:
-        log_probability_z: The mean log-probability in standard deviations from the mean on the
-            adapter's own dev set; None where its evidence does not say.
-    """
+    """Quality signals that need no reference."""
 
     mean_log_probability: float = 0.0
     length_ratio: float = 0.0
     repetition: float = 0.0
-    log_probability_z: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

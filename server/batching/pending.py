@@ -26,6 +26,11 @@ class Entry:
     admitted_at: float | None = None
     batch_rows: int = 0
     batch_adapters: int = 0
+    load_seconds: float = 0.0
+
+    def note_load(self, seconds: float, now: float) -> None:
+        """Note that its adapter's load ended, after this time or a part of it that it waited."""
+        self.load_seconds = min(seconds, now - self.accepted_at)
 
     def admit(self, slot: int, now: float) -> None:
         """Note that it joined the batch."""
@@ -47,6 +52,9 @@ class Entry:
             decode_seconds,
             self.batch_rows,
             self.batch_adapters,
+            self.load_seconds,
+            self.accepted_at,
+            now,
         )
 
 

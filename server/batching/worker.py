@@ -278,9 +278,11 @@ class Worker(Generic[Adapter]):
 
     def _note_load(self, load: Loaded[Adapter]) -> None:
         error = self._stock.note_load(load)
+        waited = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
+        for key in waited:
+            self._ledger[key].note_load(load.seconds, self._clock())
         if error is not None:
-            failed = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
-            self._fail_waiting(failed, error)
+            self._fail_waiting(waited, error)
         self._holds.note_load(load.digest, error)
 
     def _load(self) -> None:

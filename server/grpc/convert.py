@@ -39,9 +39,6 @@ _WARNINGS = {
     Flag.TAG_MISMATCH: translation_pb.WARNING_TAG_MISMATCH,
     Flag.PLACEHOLDER_MISMATCH: translation_pb.WARNING_PLACEHOLDER_MISMATCH,
     Flag.GLOSSARY_MISS: translation_pb.WARNING_GLOSSARY_MISS,
-    Flag.OFF_TARGET: translation_pb.WARNING_OFF_TARGET,
-    Flag.COPY: translation_pb.WARNING_COPY,
-    Flag.NUMBER_MISMATCH: translation_pb.WARNING_NUMBER_MISMATCH,
     Flag.UNCERTAIN_LANGUAGE: translation_pb.WARNING_UNCERTAIN_LANGUAGE,
 }
 _FALLBACKS = {
@@ -49,7 +46,6 @@ _FALLBACKS = {
     Fallback.RELATED_LOCALE: translation_pb.FALLBACK_REASON_RELATED_LOCALE,
     Fallback.NO_ADAPTER: translation_pb.FALLBACK_REASON_NO_ADAPTER,
     Fallback.OVERLOAD: translation_pb.FALLBACK_REASON_OVERLOAD,
-    Fallback.SECOND_TRY: translation_pb.FALLBACK_REASON_SECOND_TRY,
 }
 _SPLITS = {
     translation_pb.SPLIT_SENTENCES_UNSPECIFIED: Split.SENTENCES,
@@ -116,7 +112,6 @@ def command_of(
             if request.priority == translation_pb.PRIORITY_BATCH
             else Priority.INTERACTIVE
         ),
-        routing_key=request.routing_key,
         labels=MappingProxyType(dict(request.labels)),
     )
 
@@ -212,8 +207,6 @@ def _translation(item: ItemResult, index: int) -> translation_pb.Translation:
     message.quality.mean_log_probability = item.signals.mean_log_probability
     message.quality.length_ratio = item.signals.length_ratio
     message.quality.repetition = item.signals.repetition
-    if item.signals.log_probability_z is not None:
-        message.quality.log_probability_z = item.signals.log_probability_z
     message.warnings.extend(_WARNINGS[flag] for flag in item.flags)
     for detail in item.details:
         message.warning_details.add(warning=_WARNINGS[detail.flag], subjects=detail.subjects)

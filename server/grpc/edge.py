@@ -27,8 +27,10 @@ from server.grpc.access import AccessInterceptor
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
+from server.grpc.tracing import tracing_of
 from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import CallTracer
 
 SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
@@ -50,13 +52,18 @@ class Edge:
         metrics: Metrics,
         pool: Executor,
         access: AccessLog,
+        tracer: CallTracer | None = None,
     ) -> None:
         """Prepare the server; must be called on the event loop that will run it."""
         self._settings = settings
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=[AccessInterceptor(access), BoundaryInterceptor(metrics, self._calls)],
+            interceptors=[
+                *tracing_of(tracer),
+                AccessInterceptor(access),
+                BoundaryInterceptor(metrics, self._calls),
+            ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),

@@ -19,6 +19,7 @@ from hub.errors import HubError, InputError
 from server.faults import as_hub_error
 from server.grpc.status import abort
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import current_trace
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -177,7 +178,12 @@ class _Count:
             self._calls.end()
         seconds = asyncio.get_running_loop().time() - self._began
         self._metrics.calls_handled.labels(*self._labels, self.code).inc()
-        self._metrics.call_seconds.labels(*self._labels).observe(seconds)
+        trace = current_trace()
+        exemplar = trace.exemplar if trace is not None else None
+        if trace is not None:
+            trace.note_code(self.code)
+        if not self._labels[1].startswith("grpc."):  # watches and reflection stay open at will
+            self._metrics.call_seconds.labels(*self._labels).observe(seconds, exemplar)
 
 
 def _guarded(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:

@@ -256,6 +256,26 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
             host_bytes_limit=core.settings.host_adapter_bytes,
         )
 
+    async def SetAlias(
+        self,
+        request: adapter_pb.SetAliasRequest,
+        context: grpc.aio.ServicerContext[adapter_pb.SetAliasRequest, adapter_pb.SetAliasResponse],
+    ) -> adapter_pb.SetAliasResponse:
+        """Move an alias, if it points where the caller says."""
+        core = self.core()
+        state = await asyncio.get_running_loop().run_in_executor(
+            self.pool,
+            core.registry.set_alias,
+            request.name,
+            request.alias,
+            request.version,
+            request.expected_version or None,
+        )
+        core.resolution.invalidate()
+        return adapter_pb.SetAliasResponse(
+            name=state.name, alias=state.alias, version=state.version, generation=state.generation
+        )
+
 
 def _names(registry: Registry, loaded: Sequence[LoadedAdapter]) -> dict[str, str]:
     names: dict[str, str] = {}

@@ -36,6 +36,7 @@ class Stock(Generic[Adapter]):
         self._metrics = metrics
         self._adapters: dict[str, Adapter] = {}  # loaded and in the host tier
         self._fresh: set[str] = set()  # loaded and not placed since
+        self._loading: dict[str, float] = {}  # seconds of the last load, of those
         self._leaving: set[str] = set()  # unloaded; their slots are cleared when they are idle
         self._gauge()
 
@@ -98,9 +99,9 @@ class Stock(Generic[Adapter]):
             self.host.failed(load.digest)
             self._metrics.load_failures.labels(error.reason if error else "UNKNOWN").inc()
             return error
-        self._metrics.load_seconds.observe(load.seconds)
         self._adapters[load.digest] = load.adapter
         self._fresh.add(load.digest)
+        self._loading[load.digest] = load.seconds
         self._forget(self.host.loaded(load.digest, load.adapter.nbytes))
         self._gauge()
         return None
@@ -115,15 +116,22 @@ class Stock(Generic[Adapter]):
             self._engine.place(placement.slot, self._adapters[digest])
         except Exception as error:
             return as_hub_error(error, f"placing {digest}")
-        self._metrics.place_seconds.observe(time.perf_counter() - began)
+        self._observe_swap(digest, time.perf_counter() - began)
         self._metrics.evictions.labels("device").inc(len(placement.evicted))
         self._metrics.cache_misses.labels("device").inc()
-        if digest not in self._fresh:
-            self._metrics.cache_hits.labels("host").inc()
-        self._fresh.discard(digest)
         self.host.touch(digest)
         self._gauge()
         return None
+
+    def _observe_swap(self, digest: str, placing: float) -> None:
+        loading = self._loading.pop(digest, 0.0)
+        self._metrics.place_seconds.observe(placing)
+        if digest in self._fresh:
+            self._metrics.swap_seconds.labels("storage").observe(loading + placing)
+        else:
+            self._metrics.swap_seconds.labels("host").observe(placing)
+            self._metrics.cache_hits.labels("host").inc()
+        self._fresh.discard(digest)
 
     def note_hit(self) -> None:
         """Count a request whose adapter was in a slot already."""
@@ -189,6 +197,7 @@ class Stock(Generic[Adapter]):
         for digest in evicted:
             del self._adapters[digest]
             self._fresh.discard(digest)
+            self._loading.pop(digest, None)
             self._metrics.evictions.labels("host").inc()
 
     def _gauge(self) -> None:

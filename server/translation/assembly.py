@@ -282,4 +282,7 @@ def _joined(timings: Sequence[Timings]) -> Timings:
         decode_seconds=max(one.decode_seconds for one in timings),
         batch_rows=max(one.batch_rows for one in timings),
         batch_distinct_adapters=max(one.batch_distinct_adapters for one in timings),
+        load_seconds=max(one.load_seconds for one in timings),
+        accepted_at=min(one.accepted_at for one in timings),
+        ended_at=max(one.ended_at for one in timings),
     )

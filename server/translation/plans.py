@@ -176,7 +176,6 @@ class Planner:
             command.adapter,
             command.domain,
             require_adapter=command.require_adapter,
-            key=command.routing_key or f"{command.tenant}\n{command.contents[0]}",
         )
 
     def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:

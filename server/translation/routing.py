@@ -13,7 +13,7 @@ from typing import Final
 
 from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, WrongBaseError
 from hub.languages import LanguagePair, canonical, choose
-from hub.refs import LATEST, AdapterRef, check_domain
+from hub.refs import check_domain
 from hub.registry import AdapterVersion
 from server.messages import Fallback
 from server.residency.tables import BASE
@@ -21,14 +21,6 @@ from server.translation.routes import RouteEntry, RoutingTable
 
 BASE_REF: Final = "base"
 """What a request names for the base model alone."""
-
-Arm = Callable[[AdapterVersion, str, str], AdapterVersion]
-"""Takes the version that an alias points at, the alias and the request's key; returns the version
-that serves: another one for some of the keys while a canary is running."""
-
-
-def _stable(version: AdapterVersion, alias: str, key: str) -> AdapterVersion:
-    return version
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +32,12 @@ class Route:
         version: The adapter, None for the base model alone.
         requested: The ref that the request or its route named; "" for the base.
         fallback: Why it is not what was asked for.
-        alias: The alias that was followed, "" for none.
     """
 
     pair: LanguagePair
     version: AdapterVersion | None
     requested: str = ""
     fallback: Fallback | None = None
-    alias: str = ""
 
     @property
     def digest(self) -> str:
@@ -76,7 +66,6 @@ class Router:
         base_digest: For messages.
         is_base: Whether a digest in a manifest means the base; adapters of others are refused.
         table: Returns the routing table as it is now.
-        arm: Which arm of a canary a request is in.
         overloaded: Whether cheaper rungs are to be served now.
     """
 
@@ -86,7 +75,6 @@ class Router:
     base_digest: str
     is_base: Callable[[str], bool]
     table: Callable[[], RoutingTable] = RoutingTable
-    arm: Arm = _stable
     overloaded: Callable[[], bool] = lambda: False
 
     def route(
@@ -97,7 +85,6 @@ class Router:
         domain: str = "",
         *,
         require_adapter: bool = False,
-        key: str = "",
     ) -> Route:
         """Decide who translates. Blocks on the registry.
 
@@ -107,7 +94,6 @@ class Router:
             adapter: A ref, "base", or "" for the routing table.
             domain: Narrows the route of a request without an adapter.
             require_adapter: Refuse every fallback.
-            key: Decides the arm of a canary.
 
         Raises:
             LanguageError: A code is unknown, unsupported by the base, or both mean the same;
@@ -122,18 +108,16 @@ class Router:
         if ref == BASE_REF:
             return Route(self._of_base(asked), None, BASE_REF)
         if ref:
-            return self._named(asked, ref, key)
-        return self._routed(asked, check_domain(domain.strip()), key, required=require_adapter)
+            return self._named(asked, ref)
+        return self._routed(asked, check_domain(domain.strip()), required=require_adapter)
 
-    def _named(self, asked: LanguagePair, ref: str, key: str) -> Route:
+    def _named(self, asked: LanguagePair, ref: str) -> Route:
         version = self.resolve(ref)
         self._check_pair(version, version.manifest.language_pair, asked)
         self._check_base(version)
-        alias = _alias_of(ref)
-        version = self.arm(version, alias, key) if alias else version
-        return Route(version.manifest.language_pair, version, ref, alias=alias)
+        return Route(version.manifest.language_pair, version, ref)
 
-    def _routed(self, asked: LanguagePair, domain: str, key: str, *, required: bool) -> Route:
+    def _routed(self, asked: LanguagePair, domain: str, *, required: bool) -> Route:
         found = self.table().find(asked, domain)
         fallback = found[1] if found else Fallback.NO_ADAPTER
         if required and fallback is not None:
@@ -142,11 +126,10 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0], key)
+            cheaper = self._named(asked, entry.rungs[0])
             return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
-        alias = _alias_of(entry.ref)
-        version = self.arm(entry.version, alias, key) if alias else entry.version
-        return Route(version.manifest.language_pair, version, entry.ref, fallback, alias)
+        version = entry.version
+        return Route(version.manifest.language_pair, version, entry.ref, fallback)
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.
@@ -155,13 +138,6 @@ class Router:
             LanguageError: It is unknown, or the base does not have it.
         """
         self._language(target, "target_language_code")
-
-    def with_base(self, route: Route, fallback: Fallback) -> Route | None:
-        """Return the route of the same request to the base model; None where it cannot serve."""
-        try:
-            return Route(self._of_base(route.pair), None, route.requested, fallback)
-        except LanguageError:
-            return None
 
     def _asked(self, source: str, target: str) -> LanguagePair:
         """Read the two language codes of a request."""
@@ -220,11 +196,6 @@ class Router:
                 field="adapter",
                 metadata={"adapter": version.ref, "base_digest": made_for.digest},
             )
-
-
-def _alias_of(ref: str) -> str:
-    alias = AdapterRef.parse(ref).alias
-    return "" if alias == LATEST else alias
 
 
 def _no_route(asked: LanguagePair, domain: str, near: RouteEntry | None) -> AdapterNotFoundError:

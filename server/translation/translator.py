@@ -26,12 +26,20 @@ from server.messages import (
     TranslateResult,
 )
 from server.protocols import JobRunner
-from server.telemetry.metrics import BASE_LABEL, Metrics
+from server.telemetry.metrics import Metrics
+from server.telemetry.observation import (
+    observe_first_segment,
+    observe_item,
+    observe_stages,
+    observe_unrouted,
+    trace_failed,
+)
+from server.telemetry.traces import current_trace
 from server.translation.assembly import Assembler, SegmentResult
 from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
 from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
-from server.translation.routing import Route, Router
+from server.translation.routing import Router
 
 _Result = TypeVar("_Result")
 
@@ -117,6 +125,8 @@ class Translator:
             await self._force_terms([item], command, [plan])
             ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
             for segment in await self._off_loop(self._segments, item, ready):
+                if not any(sent) and item.route is not None:
+                    observe_first_segment(self.metrics, item.route, self.clock() - clocked.began)
                 yield _finished(item, sent[item.index], segment)
                 sent[item.index] += 1
             if all(one.outcome is not None for one in item.segments):
@@ -190,31 +200,17 @@ class Translator:
     def _observe(
         self, items: Sequence[ItemPlan], results: Sequence[ItemResult], clocked: _Clocked
     ) -> None:
-        metrics = self.metrics
-        metrics.stage_seconds.labels("route").observe(clocked.routed - clocked.began)
-        metrics.stage_seconds.labels("tokenize").observe(clocked.tokenize)
+        stages = {"route": clocked.routed - clocked.began, "tokenize": clocked.tokenize}
+        observe_stages(self.metrics, stages)
+        before = {**stages, "tokenize": clocked.prepared - clocked.routed}
+        if (trace := current_trace()) is not None:
+            trace.add_stages(clocked.began, before)
         for plan, item in zip(items, results, strict=True):
             if plan.route is None:
-                metrics.rejected.labels(item.error.reason if item.error else "").inc()
-            else:
-                self._observe_item(item, plan.route)
-
-    def _observe_item(self, item: ItemResult, route: Route) -> None:
-        metrics = self.metrics
-        pair = metrics.pairs.of(str(route.pair))
-        name = BASE_LABEL if route.version is None else metrics.adapters.of(route.version.name)
-        metrics.input_tokens.labels(pair, name).inc(item.input_tokens)
-        if item.error is not None:
-            metrics.rejected.labels(item.error.reason).inc()
-            return
-        metrics.queue_seconds.labels(pair).observe(item.timings.queue_seconds)
-        metrics.output_tokens.labels(pair, name).inc(item.output_tokens)
-        metrics.request_input_tokens.observe(item.input_tokens)
-        metrics.request_output_tokens.observe(item.output_tokens)
-        metrics.mean_logprob.labels(pair, name).observe(item.signals.mean_log_probability)
-        metrics.length_ratio.labels(pair).observe(item.signals.length_ratio)
-        for flag in item.flags:
-            metrics.quality_flags.labels(pair, name, flag.value).inc()
+                observe_unrouted(self.metrics, item)
+                continue
+            outcomes = [one.outcome for one in plan.segments if one.outcome is not None]
+            observe_item(self.metrics, item, plan.route, outcomes)
 
 
 def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) -> list[ItemResult]:
@@ -283,4 +279,5 @@ def _raise_if_all_failed(items: Sequence[ItemPlan]) -> None:
         return
     first = errors[0]
     if first is not None and not isinstance(first, EngineError):
+        trace_failed(first, [outcome for outcome in outcomes if outcome is not None])
         raise first

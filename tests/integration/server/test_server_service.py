@@ -13,6 +13,8 @@ import pytest
 from hub import cli
 from hub.client import Decoding, Handling, ItemReply, Routing
 from hub.errors import AdapterNotFoundError, InputError, LanguageError, NotFoundError
+from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
+from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
 from hub.pb.adapterhub.v1 import glossary_service_pb2 as glossary_pb
 from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as glossary_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
@@ -326,3 +328,29 @@ def test_a_stored_glossary_is_used_and_refused_for_another_pair(house: Any) -> N
         stub.DeleteGlossary(glossary_pb.DeleteGlossaryRequest(name="money"))
         with pytest.raises(grpc.RpcError, match="no glossary is named"):
             stub.GetGlossary(glossary_pb.GetGlossaryRequest(glossary="money"))
+
+
+def test_an_alias_is_moved_over_the_wire_and_counts_at_once(routed: Any) -> None:
+    for seed in (21, 22):
+        routed.publisher.lora("wired", pair="en-de", seed=seed)
+    with grpc.insecure_channel(routed.target) as channel:
+        stub = adapter_grpc.AdapterServiceStub(channel)
+
+        def move(version: int, expected: int) -> Any:
+            return stub.SetAlias(
+                adapter_pb.SetAliasRequest(
+                    name="wired", alias="prod", version=version, expected_version=expected
+                )
+            )
+
+        assert (move(1, 0).version, move(2, 1).generation) == (2 - 1, 2)
+        (item,) = routed.client.translate(["Monday"], "en", "de", decoding=SHORT).items
+        assert item.adapter_version == "wired:2"
+        for version, expected, code in (
+            (1, 1, grpc.StatusCode.ABORTED),
+            (9, 2, grpc.StatusCode.NOT_FOUND),
+            (0, 2, grpc.StatusCode.INVALID_ARGUMENT),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                move(version, expected)
+            assert caught.value.code() is code

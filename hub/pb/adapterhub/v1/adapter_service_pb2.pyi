@@ -15,20 +15,9 @@ class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TIER_UNSPECIFIED: _ClassVar[Tier]
     TIER_DEVICE: _ClassVar[Tier]
     TIER_HOST: _ClassVar[Tier]
-
-class CanaryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    CANARY_STATE_UNSPECIFIED: _ClassVar[CanaryState]
-    CANARY_STATE_RUNNING: _ClassVar[CanaryState]
-    CANARY_STATE_PROMOTED: _ClassVar[CanaryState]
-    CANARY_STATE_ROLLED_BACK: _ClassVar[CanaryState]
 TIER_UNSPECIFIED: Tier
 TIER_DEVICE: Tier
 TIER_HOST: Tier
-CANARY_STATE_UNSPECIFIED: CanaryState
-CANARY_STATE_RUNNING: CanaryState
-CANARY_STATE_PROMOTED: CanaryState
-CANARY_STATE_ROLLED_BACK: CanaryState
 
 class ListAdaptersRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "name", "source_language_code", "target_language_code", "latest_only")
@@ -179,18 +168,16 @@ class UnloadAdapterResponse(_message.Message):
     def __init__(self, unloaded: _Optional[bool] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
-    __slots__ = ("name", "alias", "version", "expected_version", "canary_fraction")
+    __slots__ = ("name", "alias", "version", "expected_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
-    CANARY_FRACTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     alias: str
     version: int
     expected_version: int
-    canary_fraction: float
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ..., canary_fraction: _Optional[float] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ...) -> None: ...
 
 class SetAliasResponse(_message.Message):
     __slots__ = ("name", "alias", "version", "generation")
@@ -203,49 +190,3 @@ class SetAliasResponse(_message.Message):
     version: int
     generation: int
     def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
-
-class ListCanariesRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class ListCanariesResponse(_message.Message):
-    __slots__ = ("canaries",)
-    CANARIES_FIELD_NUMBER: _ClassVar[int]
-    canaries: _containers.RepeatedCompositeFieldContainer[Canary]
-    def __init__(self, canaries: _Optional[_Iterable[_Union[Canary, _Mapping[str, object]]]] = ...) -> None: ...
-
-class Canary(_message.Message):
-    __slots__ = ("name", "alias", "stable_version", "canary_version", "fraction", "state", "reason", "stable", "canary", "start_time")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    ALIAS_FIELD_NUMBER: _ClassVar[int]
-    STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
-    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
-    FRACTION_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    STABLE_FIELD_NUMBER: _ClassVar[int]
-    CANARY_FIELD_NUMBER: _ClassVar[int]
-    START_TIME_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    alias: str
-    stable_version: int
-    canary_version: int
-    fraction: float
-    state: CanaryState
-    reason: str
-    stable: CanaryArm
-    canary: CanaryArm
-    start_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., fraction: _Optional[float] = ..., state: _Optional[_Union[CanaryState, str]] = ..., reason: _Optional[str] = ..., stable: _Optional[_Union[CanaryArm, _Mapping[str, object]]] = ..., canary: _Optional[_Union[CanaryArm, _Mapping[str, object]]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
-
-class CanaryArm(_message.Message):
-    __slots__ = ("items", "mean_log_probability_z", "flagged", "p95_ms")
-    ITEMS_FIELD_NUMBER: _ClassVar[int]
-    MEAN_LOG_PROBABILITY_Z_FIELD_NUMBER: _ClassVar[int]
-    FLAGGED_FIELD_NUMBER: _ClassVar[int]
-    P95_MS_FIELD_NUMBER: _ClassVar[int]
-    items: int
-    mean_log_probability_z: float
-    flagged: float
-    p95_ms: float
-    def __init__(self, items: _Optional[int] = ..., mean_log_probability_z: _Optional[float] = ..., flagged: _Optional[float] = ..., p95_ms: _Optional[float] = ...) -> None: ...

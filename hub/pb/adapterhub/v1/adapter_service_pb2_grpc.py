@@ -65,11 +65,6 @@ class AdapterServiceStub:
                 request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
-        self.ListCanaries = channel.unary_unary(
-                '/adapterhub.v1.AdapterService/ListCanaries',
-                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.SerializeToString,
-                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.FromString,
-                _registered_method=True)
 
 
 class AdapterServiceServicer:
@@ -112,14 +107,7 @@ class AdapterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetAlias(self, request, context):
-        """Moves an alias by compare-and-set, at once or as a canary.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListCanaries(self, request, context):
-        """Lists the canaries that are running, and how their two arms compare.
+        """Moves an alias by compare-and-set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,11 +145,6 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.SetAlias,
                     request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.FromString,
                     response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.SerializeToString,
-            ),
-            'ListCanaries': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListCanaries,
-                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.FromString,
-                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,33 +310,6 @@ class AdapterService:
             '/adapterhub.v1.AdapterService/SetAlias',
             adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
             adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListCanaries(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/adapterhub.v1.AdapterService/ListCanaries',
-            adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.SerializeToString,
-            adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -15,7 +15,6 @@ class AdapterServiceStub:
     LoadAdapter: grpc.UnaryUnaryMultiCallable[pb.LoadAdapterRequest, pb.LoadAdapterResponse]
     UnloadAdapter: grpc.UnaryUnaryMultiCallable[pb.UnloadAdapterRequest, pb.UnloadAdapterResponse]
     SetAlias: grpc.UnaryUnaryMultiCallable[pb.SetAliasRequest, pb.SetAliasResponse]
-    ListCanaries: grpc.UnaryUnaryMultiCallable[pb.ListCanariesRequest, pb.ListCanariesResponse]
 
 class AdapterServiceServicer:
     def ListAdapters(
@@ -48,11 +47,6 @@ class AdapterServiceServicer:
         request: pb.SetAliasRequest,
         context: grpc.aio.ServicerContext[pb.SetAliasRequest, pb.SetAliasResponse],
     ) -> collections.abc.Awaitable[pb.SetAliasResponse]: ...
-    def ListCanaries(
-        self,
-        request: pb.ListCanariesRequest,
-        context: grpc.aio.ServicerContext[pb.ListCanariesRequest, pb.ListCanariesResponse],
-    ) -> collections.abc.Awaitable[pb.ListCanariesResponse]: ...
 
 def add_AdapterServiceServicer_to_server(
     servicer: AdapterServiceServicer, server: grpc.Server | grpc.aio.Server

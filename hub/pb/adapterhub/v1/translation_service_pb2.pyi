@@ -40,7 +40,6 @@ class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FALLBACK_REASON_RELATED_LOCALE: _ClassVar[FallbackReason]
     FALLBACK_REASON_NO_ADAPTER: _ClassVar[FallbackReason]
     FALLBACK_REASON_OVERLOAD: _ClassVar[FallbackReason]
-    FALLBACK_REASON_SECOND_TRY: _ClassVar[FallbackReason]
 
 class Warning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,9 +53,6 @@ class Warning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_TAG_MISMATCH: _ClassVar[Warning]
     WARNING_PLACEHOLDER_MISMATCH: _ClassVar[Warning]
     WARNING_GLOSSARY_MISS: _ClassVar[Warning]
-    WARNING_OFF_TARGET: _ClassVar[Warning]
-    WARNING_COPY: _ClassVar[Warning]
-    WARNING_NUMBER_MISMATCH: _ClassVar[Warning]
     WARNING_UNCERTAIN_LANGUAGE: _ClassVar[Warning]
 GLOSSARY_MODE_UNSPECIFIED: GlossaryMode
 GLOSSARY_MODE_FORCE: GlossaryMode
@@ -76,7 +72,6 @@ FALLBACK_REASON_NO_DOMAIN: FallbackReason
 FALLBACK_REASON_RELATED_LOCALE: FallbackReason
 FALLBACK_REASON_NO_ADAPTER: FallbackReason
 FALLBACK_REASON_OVERLOAD: FallbackReason
-FALLBACK_REASON_SECOND_TRY: FallbackReason
 WARNING_UNSPECIFIED: Warning
 WARNING_TRUNCATED: Warning
 WARNING_REPETITION: Warning
@@ -87,13 +82,10 @@ WARNING_SPLIT: Warning
 WARNING_TAG_MISMATCH: Warning
 WARNING_PLACEHOLDER_MISMATCH: Warning
 WARNING_GLOSSARY_MISS: Warning
-WARNING_OFF_TARGET: Warning
-WARNING_COPY: Warning
-WARNING_NUMBER_MISMATCH: Warning
 WARNING_UNCERTAIN_LANGUAGE: Warning
 
 class TranslateTextRequest(_message.Message):
-    __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "glossary_config", "labels", "decoding", "num_alternatives", "domain", "require_adapter", "split_sentences", "long_sentences", "do_not_translate", "token_scores", "priority", "routing_key")
+    __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "glossary_config", "labels", "decoding", "num_alternatives", "domain", "require_adapter", "split_sentences", "long_sentences", "do_not_translate", "token_scores", "priority")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -117,7 +109,6 @@ class TranslateTextRequest(_message.Message):
     DO_NOT_TRANSLATE_FIELD_NUMBER: _ClassVar[int]
     TOKEN_SCORES_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
-    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     contents: _containers.RepeatedScalarFieldContainer[str]
     mime_type: str
     source_language_code: str
@@ -134,8 +125,7 @@ class TranslateTextRequest(_message.Message):
     do_not_translate: _containers.RepeatedScalarFieldContainer[str]
     token_scores: bool
     priority: Priority
-    routing_key: str
-    def __init__(self, contents: _Optional[_Iterable[str]] = ..., mime_type: _Optional[str] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., adapter: _Optional[str] = ..., glossary_config: _Optional[_Union[GlossaryConfig, _Mapping[str, object]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., decoding: _Optional[_Union[DecodingOptions, _Mapping[str, object]]] = ..., num_alternatives: _Optional[int] = ..., domain: _Optional[str] = ..., require_adapter: _Optional[bool] = ..., split_sentences: _Optional[_Union[SplitSentences, str]] = ..., long_sentences: _Optional[_Union[LongSentences, str]] = ..., do_not_translate: _Optional[_Iterable[str]] = ..., token_scores: _Optional[bool] = ..., priority: _Optional[_Union[Priority, str]] = ..., routing_key: _Optional[str] = ...) -> None: ...
+    def __init__(self, contents: _Optional[_Iterable[str]] = ..., mime_type: _Optional[str] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., adapter: _Optional[str] = ..., glossary_config: _Optional[_Union[GlossaryConfig, _Mapping[str, object]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., decoding: _Optional[_Union[DecodingOptions, _Mapping[str, object]]] = ..., num_alternatives: _Optional[int] = ..., domain: _Optional[str] = ..., require_adapter: _Optional[bool] = ..., split_sentences: _Optional[_Union[SplitSentences, str]] = ..., long_sentences: _Optional[_Union[LongSentences, str]] = ..., do_not_translate: _Optional[_Iterable[str]] = ..., token_scores: _Optional[bool] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class GlossaryConfig(_message.Message):
     __slots__ = ("glossary", "ignore_case", "terms", "mode")
@@ -278,16 +268,14 @@ class Alternative(_message.Message):
     def __init__(self, translated_text: _Optional[str] = ..., score: _Optional[float] = ..., mean_log_probability: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class QualitySignals(_message.Message):
-    __slots__ = ("mean_log_probability", "length_ratio", "repetition", "log_probability_z")
+    __slots__ = ("mean_log_probability", "length_ratio", "repetition")
     MEAN_LOG_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     LENGTH_RATIO_FIELD_NUMBER: _ClassVar[int]
     REPETITION_FIELD_NUMBER: _ClassVar[int]
-    LOG_PROBABILITY_Z_FIELD_NUMBER: _ClassVar[int]
     mean_log_probability: float
     length_ratio: float
     repetition: float
-    log_probability_z: float
-    def __init__(self, mean_log_probability: _Optional[float] = ..., length_ratio: _Optional[float] = ..., repetition: _Optional[float] = ..., log_probability_z: _Optional[float] = ...) -> None: ...
+    def __init__(self, mean_log_probability: _Optional[float] = ..., length_ratio: _Optional[float] = ..., repetition: _Optional[float] = ...) -> None: ...
 
 class ItemTimings(_message.Message):
     __slots__ = ("queue_ms", "encode_ms", "decode_ms", "batch_rows", "batch_distinct_adapters")
