@@ -18,7 +18,7 @@ from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
 from hub.refs import is_digest
-from hub.registry import AdapterVersion, Registry
+from hub.registry import AdapterVersion, AliasState, Registry
 from server.catalog import Filter, list_page
 from server.core import Core
 from server.grpc.convert import (
@@ -264,17 +264,19 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         """Move an alias, if it points where the caller says."""
         core = self.core()
         state = await asyncio.get_running_loop().run_in_executor(
-            self.pool,
-            core.registry.set_alias,
-            request.name,
-            request.alias,
-            request.version,
-            request.expected_version or None,
+            self.pool, _move_alias, core, request
         )
-        core.resolution.invalidate()
         return adapter_pb.SetAliasResponse(
             name=state.name, alias=state.alias, version=state.version, generation=state.generation
         )
+
+
+def _move_alias(core: Core, request: adapter_pb.SetAliasRequest) -> AliasState:
+    """Move an alias, and see the change here at once."""
+    expected = request.expected_version or None
+    state = core.registry.set_alias(request.name, request.alias, request.version, expected)
+    core.resolution.invalidate()
+    return state
 
 
 def _names(registry: Registry, loaded: Sequence[LoadedAdapter]) -> dict[str, str]:
