@@ -123,7 +123,10 @@ class Application:
         await self._edge_serving(True)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Stop: refuse what is new, finish what runs within the given time, release everything."""
+        """Stop: refuse what is new, finish what runs within the given time, release everything.
+
+        What has not ended by then is told so by the core when it closes, before the edge stops.
+        """
         if self._edge is not None:
             if drain_seconds > 0:
                 await self._edge.drain(drain_seconds)
@@ -131,6 +134,8 @@ class Application:
                 await self._edge.stop_now()
         if self._core is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._edge is not None and drain_seconds > 0:
+            await self._edge.stop()
         if self._exposition is not None:
             self._exposition.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -30,6 +31,8 @@ SERVICES: Final = (
     adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
 )
 SETTLE_SECONDS: Final = 0.05
+ANSWER_SECONDS: Final = 2.0
+"""For the last answers on their way out, while callers may go on calling."""
 STREAM_SECONDS: Final = 0.2
 """Grace for open streams (health watches) once every call has ended."""
 
@@ -93,22 +96,32 @@ class Edge:
             await self._health.set(name, status)
 
     async def drain(self, seconds: float) -> None:
-        """Refuse what is new, let calls in progress end, for at most `seconds`; then stop."""
+        """Refuse what is new and let calls in progress end, for at most `seconds`.
+
+        The port stays open meanwhile. gRPC hands calls over one by one, and cuts off without a
+        word those that it has received and not yet handed over when it stops; so each is taken and
+        told to go elsewhere, until none has come for a while.
+        """
         await self._health.enter_graceful_shutdown()
-        stopping = asyncio.ensure_future(self._server.stop(seconds))
-        settled = asyncio.ensure_future(self._settle())
-        await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)
-        settled.cancel()
+        self._calls.refusing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._calls.wait_idle()
+
+    async def stop(self) -> None:
+        """Stop after draining; calls in progress must be about to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._settle()
         await self._server.stop(STREAM_SECONDS)
-        await stopping
 
     async def _settle(self) -> None:
-        """Wait until no call is in progress, those just being read off the wire included."""
-        while True:
+        """Wait until no call is in progress and none has begun for a while."""
+        begun = -1
+        while begun != self._calls.begun or not self._calls.idle:
             await self._calls.wait_idle()
+            begun = self._calls.begun
             await asyncio.sleep(SETTLE_SECONDS)
-            if self._calls.idle:
-                return
 
     async def stop_now(self) -> None:
         """Cut every call off."""

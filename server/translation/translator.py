@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hub.errors import DeadlineError, EngineError
+from hub.errors import EngineError
 from server.access.admission import Limits, check_command, check_contents
+from server.access.preparation import Preparation
 from server.messages import (
     Detected,
     FinishedItem,
@@ -61,6 +62,11 @@ class Translator:
     pool: Executor
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
+    _preparation: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let calls through a few at a time."""
+        self._preparation = Preparation(self.worker.intake, self.window)
 
     @property
     def router(self) -> Router:
@@ -138,10 +144,11 @@ class Translator:
 
     async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
-        items = await self._off_loop(self.planner.routes, command)
-        clocked.routed = self.clock()
-        await self._off_loop(self.planner.split, items, command)
-        clocked.prepared = self.clock()
+        async with self._preparation.of(command):
+            items = await self._off_loop(self.planner.routes, command)
+            clocked.routed = self.clock()
+            await self._off_loop(self.planner.split, items, command)
+            clocked.prepared = self.clock()
         return items
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
@@ -152,8 +159,7 @@ class Translator:
     ) -> AsyncIterator[Outcome]:
         """Run the jobs of all items on the worker; a caller that goes away withdraws them."""
         jobs: list[Job] = list(jobs_of(items))
-        if jobs and command.deadline is not None and command.deadline <= self.clock():
-            raise DeadlineError("the deadline passed before the request could be queued")
+        self.worker.intake.note_source(sum(map(len, command.contents)), jobs)
         async for outcome in run_jobs(self.worker, jobs, self.window):
             yield outcome
 

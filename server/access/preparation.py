@@ -1,0 +1,55 @@
+"""The way of a call from its arrival to the queue: checked, then prepared, a few at a time.
+
+Preparing is routing, splitting and tokenizing: most of what a call costs outside of the engine. A
+call for which the queue has no room, or whose deadline cannot be met, is refused before any of it.
+And no more than a few are prepared at once, so that callers who all come at once take turns rather
+than share the processor until none of them is done in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from server.batching.intake import Intake
+from server.messages import TranslateCommand
+
+AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Lets calls through to be prepared; lives on the event loop.
+
+    Attributes:
+        intake: Of the queue.
+        window: Texts of one call that are in the queue at once.
+    """
+
+    intake: Intake
+    window: int
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    @asynccontextmanager
+    async def of(self, command: TranslateCommand) -> AsyncIterator[None]:
+        """Keep places in the queue for a call while the block prepares it.
+
+        The block must be followed by the submission of its jobs without a pause, or another call
+        may take the places.
+
+        Raises:
+            QueueFullError: There is no room for it.
+            DeadlineError: Its deadline has passed, or cannot be met.
+        """
+        with self.intake.reserve(
+            min(len(command.contents), self.window),
+            sum(len(text) for text in command.contents),
+            deadline=command.deadline,
+            tenant=command.tenant,
+            priority=command.priority,
+        ):
+            async with self._turns:
+                yield
