@@ -9,12 +9,15 @@ than share the processor until none of them is done in time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from server.batching.intake import Intake
+from hub.errors import DeadlineUnreachableError, QueueFullError
+from server.access.refusals import Refusals
+from server.batching.intake import Intake, Reservation
 from server.messages import TranslateCommand
 
 AT_ONCE: Final = 8
@@ -27,10 +30,13 @@ class Preparation:
     Attributes:
         intake: Of the queue.
         window: Texts of one call that are in the queue at once.
+        clock: Seconds of deadlines.
     """
 
     intake: Intake
     window: int
+    clock: Callable[[], float] = time.monotonic
+    _refusals: Refusals = field(default_factory=Refusals)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @asynccontextmanager
@@ -44,12 +50,22 @@ class Preparation:
             QueueFullError: There is no room for it.
             DeadlineError: Its deadline has passed, or cannot be met.
         """
-        with self.intake.reserve(
-            min(len(command.contents), self.window),
-            sum(len(text) for text in command.contents),
-            deadline=command.deadline,
-            tenant=command.tenant,
-            priority=command.priority,
-        ):
+        with await self._reserve(command):
             async with self._turns:
                 yield
+
+    async def _reserve(self, command: TranslateCommand) -> Reservation:
+        try:
+            return self.intake.reserve(
+                min(len(command.contents), self.window),
+                sum(len(text) for text in command.contents),
+                deadline=command.deadline,
+                tenant=command.tenant,
+                priority=command.priority,
+            )
+        except (QueueFullError, DeadlineUnreachableError):
+            served = self.intake.forecast.texts.per_second
+            delay = self._refusals.delay(self.clock(), served, command.deadline)
+            if delay > 0:
+                await asyncio.sleep(delay)
+            raise
