@@ -8,6 +8,7 @@
     │   ├── TextError
     │   ├── DecodingError
     │   ├── SettingsError
+    │   ├── KeyFileError
     │   └── CorpusError                                  65
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
@@ -141,6 +142,12 @@ class SettingsError(InputError):
     """A setting is unknown or has a bad value."""
 
     reason = "INVALID_SETTING"
+
+
+class KeyFileError(InputError):
+    """The file of bearer keys or of token keys cannot be read, or is not valid."""
+
+    reason = "INVALID_KEY_FILE"
 
 
 class CorpusError(InputError):

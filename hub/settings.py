@@ -25,7 +25,7 @@ from hub.isa import forced_isa
 
 CONFIG_FILE: Final = "hub.toml"
 PREFIX: Final = "HUB_"
-_NO_SETTINGS: Final = ("config", "debug", "cpu_isa")
+_NO_SETTINGS: Final = ("config", "debug", "cpu_isa", "key")
 """Variables that belong to a process, not to its settings."""
 
 Positive = Annotated[int, Field(ge=1)]
@@ -65,6 +65,19 @@ class Settings(BaseModel):
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 picks one")
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
+    tls_cert: Path | None = Field(None, description="certificate chain of the server (PEM)")
+    tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
+    tls_client_ca: Path | None = Field(
+        None, description="authorities whose client certificates are required (PEM)"
+    )
+    keys: Path | None = Field(None, description="bearer keys of callers; see hub keys")
+    jwt_jwks: str = Field("", description="keys of JSON Web Tokens: a JWKS file or https URL")
+    jwt_issuer: str = Field("", description="issuer that tokens must have")
+    jwt_audience: str = Field("", description="audience that tokens must be made for")
+    jwt_tenant_claim: Text = Field("tenant", description="claim of a token that names the tenant")
+    insecure_no_auth: Literal["", "yes-really"] = Field(
+        "", description="yes-really: serve other machines without asking who calls"
+    )
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
 
     search: Literal["base", "greedy"] = Field(
@@ -109,7 +122,7 @@ class Settings(BaseModel):
     def _expand_home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
 
-    @field_validator("runs", "cache", "routes")
+    @field_validator("runs", "cache", "routes", "tls_cert", "tls_key", "tls_client_ca", "keys")
     @classmethod
     def _expand_home_path(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()

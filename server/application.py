@@ -91,10 +91,12 @@ class Application:
 
         Raises:
             PortInUseError: A port is taken.
+            SettingsError: Other machines could call without being asked who they are, or the
+                certificates are not usable.
         """
         settings = self.settings
-        self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool)
+        self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         port = await self._edge.start()
         self._ports = Ports(
             join_address(settings.host, port), join_address(settings.host, self._exposition.port)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from server.core import Core
 
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.0001
 """How long another thread may keep the engine's from running Python; the default is 0.005."""
 
 
@@ -39,6 +39,20 @@ def serve(
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Prometheus port; 0 picks a free one.")
+    ] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="File of callers' keys; see `hub keys add`.")
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(help="Certificate chain of the server (PEM).")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Private key of it (PEM).")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(help="Authorities whose client certificates are required (PEM).")
+    ] = None,
+    insecure_no_auth: Annotated[
+        str | None,
+        typer.Option(help="yes-really: serve other machines without asking who calls."),
     ] = None,
     quantization: Annotated[
         str | None,
@@ -98,6 +112,11 @@ def serve(
             "host": host,
             "port": port,
             "metrics_port": metrics_port,
+            "keys": keys,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "tls_client_ca": tls_client_ca,
+            "insecure_no_auth": insecure_no_auth,
             "quantization": quantization,
             "device": device,
             "threads": threads,

@@ -86,6 +86,7 @@ class TranslateCommand:
         token_scores: Whether output tokens are returned with their log-probabilities.
         routing_key: Decides the arm of a canary; "" for the tenant and the first text.
         tenant: Who asks, "" where there is no authentication.
+        permitted: Patterns of the names of adapters that the tenant may use.
         labels: The caller's own, for logs.
     """
 
@@ -106,6 +107,7 @@ class TranslateCommand:
     priority: Priority = Priority.INTERACTIVE
     routing_key: str = ""
     tenant: str = ""
+    permitted: tuple[str, ...] = ("*",)
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

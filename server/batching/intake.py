@@ -226,6 +226,7 @@ class Intake:
     ) -> float:
         """Return how long it will be until a request is finished."""
         ahead = self._ahead(deadline, tenant, priority, rows * steps)
+        ahead += max(0, rows - self._max_rows) * steps
         together = min(self._max_rows, self._rows + rows)
         if not ahead:
             return PREPARE_SECONDS + self.forecast.seconds_of(steps, together)

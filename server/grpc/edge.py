@@ -21,7 +21,10 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2_grpc,
 )
 from hub.settings import Settings
+from server.access.certificates import open_certificates
+from server.access.credentials import open_credentials
 from server.core import Core
+from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.telemetry.metrics import Metrics
@@ -43,12 +46,21 @@ class Edge:
     def __init__(
         self, settings: Settings, core: Callable[[], Core], metrics: Metrics, pool: Executor
     ) -> None:
-        """Prepare the server; must be called on the event loop that will run it."""
+        """Prepare the server; must be called on the event loop that will run it.
+
+        Raises:
+            SettingsError: Callers are not asked who they are, or the certificates are not usable.
+            KeyFileError: The keys of callers cannot be read.
+        """
+        self._certificates = open_certificates(settings)
         self._settings = settings
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=[BoundaryInterceptor(metrics, self._calls)],
+            interceptors=[
+                BoundaryInterceptor(metrics, self._calls),
+                AuthorizationInterceptor(open_credentials(settings, pool)),
+            ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),
@@ -77,7 +89,7 @@ class Edge:
         await self.set_serving(False)
         address = join_address(self._settings.host, self._settings.port)
         try:
-            port = self._server.add_insecure_port(address)
+            port = self._add_port(address)
         except RuntimeError:
             port = 0
         if not port:
@@ -87,6 +99,11 @@ class Edge:
             )
         await self._server.start()
         return port
+
+    def _add_port(self, address: str) -> int:
+        if self._certificates is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._certificates.credentials())
 
     async def set_serving(self, serving: bool) -> None:
         """Tell the health service's askers and watchers."""

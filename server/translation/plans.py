@@ -20,6 +20,7 @@ from server.access.admission import (
     check_text,
     resolve_search,
 )
+from server.access.permits import Permit
 from server.messages import Detected, Job, Outcome, TranslateCommand
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
@@ -139,6 +140,7 @@ class Planner:
             command.domain,
             require_adapter=command.require_adapter,
             key=command.routing_key or f"{command.tenant}\n{command.contents[0]}",
+            permit=Permit(command.permitted),
         )
 
     def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:

@@ -15,6 +15,7 @@ from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, W
 from hub.languages import LanguagePair, canonical, choose
 from hub.refs import LATEST, AdapterRef, check_domain
 from hub.registry import AdapterVersion
+from server.access.permits import EVERYTHING, Permit
 from server.messages import Fallback
 from server.residency.tables import BASE
 from server.translation.routes import RouteEntry, RoutingTable
@@ -98,6 +99,7 @@ class Router:
         *,
         require_adapter: bool = False,
         key: str = "",
+        permit: Permit = EVERYTHING,
     ) -> Route:
         """Decide who translates. Blocks on the registry.
 
@@ -108,6 +110,7 @@ class Router:
             domain: Narrows the route of a request without an adapter.
             require_adapter: Refuse every fallback.
             key: Decides the arm of a canary.
+            permit: Which adapters the caller may use; others do not exist for it.
 
         Raises:
             LanguageError: A code is unknown, unsupported by the base, or both mean the same;
@@ -122,19 +125,22 @@ class Router:
         if ref == BASE_REF:
             return Route(self._of_base(asked), None, BASE_REF)
         if ref:
-            return self._named(asked, ref, key)
-        return self._routed(asked, check_domain(domain.strip()), key, required=require_adapter)
+            return self._named(asked, ref, key, permit)
+        domain = check_domain(domain.strip())
+        return self._routed(asked, domain, key, permit, required=require_adapter)
 
-    def _named(self, asked: LanguagePair, ref: str, key: str) -> Route:
-        version = self.resolve(ref)
+    def _named(self, asked: LanguagePair, ref: str, key: str, permit: Permit) -> Route:
+        version = permit.resolve(self.resolve, ref)
         self._check_pair(version, version.manifest.language_pair, asked)
         self._check_base(version)
         alias = _alias_of(ref)
         version = self.arm(version, alias, key) if alias else version
         return Route(version.manifest.language_pair, version, ref, alias=alias)
 
-    def _routed(self, asked: LanguagePair, domain: str, key: str, *, required: bool) -> Route:
-        found = self.table().find(asked, domain)
+    def _routed(
+        self, asked: LanguagePair, domain: str, key: str, permit: Permit, *, required: bool
+    ) -> Route:
+        found = self.table().find(asked, domain, permit.allows)
         fallback = found[1] if found else Fallback.NO_ADAPTER
         if required and fallback is not None:
             raise _no_route(asked, domain, found[0] if found else None)
@@ -142,7 +148,7 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0], key)
+            cheaper = self._named(asked, entry.rungs[0], key, EVERYTHING)  # as the route says
             return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
         alias = _alias_of(entry.ref)
         version = self.arm(entry.version, alias, key) if alias else entry.version
