@@ -10,6 +10,7 @@ Pure: seconds come in, seconds go out.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +28,7 @@ IN_TIME: Final = 0.75
 class Refusals:
     """Spreads refusals over time."""
 
-    _next: float = 0.0
+    _next: float = -math.inf  # when the latest was or will be sent
 
     def delay(self, now: float, texts_per_second: float, deadline: float | None) -> float:
         """Return how long the next refusal is to wait.
