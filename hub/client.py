@@ -19,18 +19,14 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import grpc
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 
 from hub.asking import Handling, Routing, write_handling, write_routing
+from hub.call_errors import error_of_call
 from hub.connecting import Tls, open_channel, with_key
 from hub.errors import (
-    DeadlineError,
-    EngineError,
     HubError,
     InputError,
-    OverloadedError,
     ServerUnreachableError,
 )
 from hub.loopback import is_loopback
@@ -62,12 +58,10 @@ from hub.splitting import (
     allowed_contents,
     cut,
     joined,
-    message_too_large,
     smaller_parts,
     text_too_large,
     unencodable,
 )
-from hub.wire_errors import from_status
 
 __all__ = [
     "AdapterInfo",
@@ -242,7 +236,7 @@ class HubClient:
                 elif part.HasField("translation"):
                     yield item_reply(part.translation)
         except grpc.RpcError as error:
-            raise self._hub_error(error, seconds) from None
+            raise error_of_call(self.target, error, seconds) from None
 
     def detect(self, contents: Sequence[str]) -> list[list[tuple[str, float]]]:
         """Return the most probable languages of texts with their confidence, best first."""
@@ -317,6 +311,32 @@ class HubClient:
         reply = self._call(stub.ListLoadedAdapters, request, None)
         return [loaded_adapter_info(adapter) for adapter in reply.adapters]
 
+    def load_adapter(
+        self, ref: str, *, pin: bool = False, timeout: float | None = None
+    ) -> LoadedAdapterInfo:
+        """Load an adapter into the server's memory, and return where it is then.
+
+        Args:
+            ref: Which one.
+            pin: Keep it in memory until `unload_adapter`.
+            timeout: Seconds it may take; the client's own by default.
+
+        Raises:
+            PinLimitError: Pinned adapters would take more memory than they may.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.LoadAdapterRequest(adapter=ref, pin=pin)
+        return loaded_adapter_info(self._call(stub.LoadAdapter, request, timeout).adapter)
+
+    def unload_adapter(self, ref: str) -> bool:
+        """Drop an adapter from the server's memory; return whether it was there.
+
+        Requests that run with it finish first.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.UnloadAdapterRequest(adapter=ref)
+        return bool(self._call(stub.UnloadAdapter, request, None).unloaded)
+
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""
         stub = health_pb2_grpc.HealthStub(self._channel)
@@ -355,32 +375,7 @@ class HubClient:
         try:
             return method(request, timeout=timeout.left)
         except grpc.RpcError as error:
-            raise self._hub_error(error, timeout.seconds) from None
-
-    def _hub_error(self, error: grpc.RpcError, seconds: float) -> HubError:
-        if not isinstance(error, grpc.Call):
-            return EngineError(f"the call to {self.target} failed: {error}")
-        status = rpc_status.from_call(error)
-        if status is not None:
-            return from_status(status) or EngineError(f"{self.target} failed without a status")
-        code: grpc.StatusCode = error.code()
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineError(
-                f"no reply from {self.target} within {seconds:g} s; allow more time or send less"
-            )
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnreachableError(
-                f"no server answers at {self.target}; start one with `hub serve` or name another "
-                "address"
-            )
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            too_large = message_too_large(self.target, error.details() or "")
-            return too_large or OverloadedError(
-                f"{self.target} refused: {error.details()}; send less at once"
-            )
-        number, _ = code.value
-        plain = Status(code=number, message=f"{self.target}: {error.details() or code.name}")
-        return from_status(plain) or EngineError(plain.message)
+            raise error_of_call(self.target, error, timeout.seconds) from None
 
 
 def _request(

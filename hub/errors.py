@@ -20,6 +20,7 @@
     │   ├── PairMismatchError
     │   ├── QualityGateError
     │   └── EqualityGateError
+    ├── PinLimitError               FAILED_PRECONDITION  75
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
     ├── CorruptError                DATA_LOSS            65
@@ -219,6 +220,14 @@ class EqualityGateError(IncompatibleAdapterError):
     """The serving engine does not reproduce the trained model."""
 
     reason = "EQUALITY_GATE"
+
+
+class PinLimitError(HubError):
+    """Pinned adapters would take more memory than they may; one has to be unloaded first."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 75
+    reason = "PIN_LIMIT"
 
 
 class VersionExistsError(HubError):

@@ -70,3 +70,12 @@ MC4: Final = """
     mr ms mt my ne nl no ny pa pl ps pt ro ru sd si sk sl sm sn so sq sr st su sv sw ta te tg th
     tr uk ur uz vi xh yi yo zh zu
 """
+
+ISO_639_5: Final = """
+aav afa alg alv apa aqa aql art ath auf aus awd azc bad bai bat ber bih bnt btk cai cau cba ccn ccs
+cdc cdd cel cmc cpe cpf cpp crp csu cus day dmn dra egx esx euq fiu fox gem gme gmq gmw grk hmx hok
+hyx iir ijo inc ine ira iro itc jpx kar kdo khi kro map mkh mno mul mun myn nah nai ngf nic nub omq
+omv oto paa phi plf poz pqe pqw pra qwe roa sai sal sdv sem sgn sio sit sla smi son sqj ssa syd tai
+tbq trk tup tut tuw urj wak wen xgn xnd ypk zhx zle zls zlw znd
+"""
+"""Families and groups of languages, by which OPUS-MT names models, and "mul"."""

@@ -37,6 +37,11 @@ def check_alias(alias: str) -> str:
     return _checked(alias, "alias")
 
 
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a whole digest, as everything is keyed by."""
+    return len(text) == len("sha256:") + 64 and bool(_DIGEST.fullmatch(text))
+
+
 def check_domain(domain: str) -> str:
     """Return a domain label unchanged, or raise RefError; "" stands for any texts."""
     return _checked(domain, "domain", field="domain") if domain else domain

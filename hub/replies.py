@@ -158,7 +158,11 @@ class RouteInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapterInfo:
-    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST"."""
+    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST".
+
+    Attributes:
+        pinned: It stays in memory until it is unloaded.
+    """
 
     digest: str
     adapter_version: str
@@ -166,6 +170,7 @@ class LoadedAdapterInfo:
     slot: int
     size_bytes: int
     running_requests: int
+    pinned: bool = False
 
 
 def decoding_message(decoding: Decoding) -> translation_service_pb2.DecodingOptions:
@@ -268,6 +273,7 @@ def loaded_adapter_info(adapter: adapter_service_pb2.LoadedAdapter) -> LoadedAda
         slot=adapter.slot,
         size_bytes=adapter.size_bytes,
         running_requests=adapter.running_requests,
+        pinned=adapter.pinned,
     )
 
 

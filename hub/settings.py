@@ -4,9 +4,9 @@ A value comes from the first of these that has it:
 
     flags > environment (HUB_REGISTRY, HUB_PORT, …) > hub.toml > defaults
 
-`hub.toml` is read from the working directory, or from the path in HUB_CONFIG. A
-bad value is refused with its name, its source and the limit; a key that no
-setting has is refused too.
+`hub.toml` is read from the working directory, or from the path in HUB_CONFIG or
+`--config`. A bad value is refused with its name, its source and the limit; a key
+that no setting has is refused too. `hub.settings_text` writes the outcome as TOML.
 """
 
 from __future__ import annotations
@@ -15,22 +15,43 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from hub.errors import SettingsError
 from hub.isa import forced_isa
 
 CONFIG_FILE: Final = "hub.toml"
 PREFIX: Final = "HUB_"
-_NO_SETTINGS: Final = ("config", "debug", "cpu_isa", "key")
+_NO_SETTINGS: Final = ("config", "debug", "cpu_isa", "key", "tls_roots")
 """Variables that belong to a process, not to its settings."""
 
 Positive = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Bytes = Annotated[ByteSize, Field(ge=1)]
+
+
+def _split_words(value: object) -> object:
+    """Read "a,b" as an environment variable or a flag has it; a list of TOML stays as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+Words = Annotated[tuple[Text, ...], BeforeValidator(_split_words)]
+"""A list: `["a", "b"]` in hub.toml, `a,b` elsewhere."""
 
 
 def _default_registry() -> str:
@@ -79,6 +100,22 @@ class Settings(BaseModel):
         "", description="yes-really: serve other machines without asking who calls"
     )
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
+    base_digest: str = Field(
+        "",
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        description="digest that the base must have to be served; any if empty",
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="log of the server: text for people, or one JSON object a line"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged; warning leaves the lines of calls out"
+    )
+    log_texts: bool = Field(
+        False, description="log the texts and translations of every request, too"
+    )
+    log_labels: Words = Field((), description="labels of requests that are logged: team,project")
 
     search: Literal["base", "greedy"] = Field(
         "base",
@@ -128,11 +165,31 @@ class Settings(BaseModel):
         return None if value is None else value.expanduser()
 
 
+# name → (value, where it came from)
+_Sourced = dict[str, tuple[Any, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSettings:
+    """Settings, and where each came from.
+
+    Attributes:
+        sources: Setting name → a flag, a variable or a file; a name that is missing has its
+            default.
+        file: The configuration file that was read, None if there was none.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    file: Path | None = None
+
+
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    config: Path | None = None,
 ) -> Settings:
     """Gather the settings of this process.
 
@@ -141,24 +198,32 @@ def load_settings(
             the flag was not given.
         environ: The environment; the process's own by default.
         folder: Where to look for hub.toml; the working directory by default.
+        config: The file to read in place of hub.toml and of what HUB_CONFIG names.
 
     Raises:
         SettingsError: A value is bad, a key unknown, or hub.toml not readable.
     """
+    return effective_settings(flags, environ=environ, folder=folder, config=config).settings
+
+
+def effective_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    config: Path | None = None,
+) -> EffectiveSettings:
+    """Gather the settings of this process, and where each came from; see `load_settings`."""
     environ = os.environ if environ is None else environ
-    sources = {
-        **_from_file(environ, folder or Path()),
-        **_from_environment(environ),
-        **_from_flags(flags or {}),
-    }
+    file = _config_file(environ, folder or Path(), config)
+    sources = {**_from_file(file), **_from_environment(environ), **_from_flags(flags or {})}
     try:
-        return Settings.model_validate({name: value for name, (value, _) in sources.items()})
+        values = {name: value for name, (value, _) in sources.items()}
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise _explain(error, sources) from None
-
-
-# name → (value, where it came from)
-_Sourced = dict[str, tuple[Any, str]]
+    told = MappingProxyType({name: source for name, (_, source) in sources.items()})
+    return EffectiveSettings(settings, told, file)
 
 
 def _from_flags(flags: Mapping[str, Any]) -> _Sourced:
@@ -190,15 +255,26 @@ def _refuse_misspelt(key: str, name: str) -> None:
         )
 
 
-def _from_file(environ: Mapping[str, str], folder: Path) -> _Sourced:
-    named = environ.get(f"{PREFIX}CONFIG", "")
-    path = Path(named).expanduser() if named else folder / CONFIG_FILE
+def _config_file(environ: Mapping[str, str], folder: Path, config: Path | None) -> Path | None:
+    """Return the file to read, None where there is none and none was asked for."""
+    if config is not None:
+        named, by = str(config), "--config"
+    else:
+        named, by = environ.get(f"{PREFIX}CONFIG", ""), "HUB_CONFIG"
+    if not named:
+        path = folder / CONFIG_FILE
+        return path if path.exists() else None
+    path = Path(named).expanduser()
+    if not path.exists():
+        raise SettingsError(f"{by} names {named!r}, which does not exist")
+    return path
+
+
+def _from_file(path: Path | None) -> _Sourced:
+    if path is None:
+        return {}
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if not named:
-            return {}
-        raise SettingsError(f"HUB_CONFIG names {named!r}, which does not exist") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read settings from {path}: {error}") from None
     return {name: (value, str(path)) for name, value in table.items()}

@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
-from hub.bases.spoken import remember_languages
+from hub.bases.digest import check_digest
+from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.registry import AdapterVersion, Registry
@@ -29,10 +30,12 @@ from server.translation.assembly import Assembler
 from server.translation.detection import Detector
 from server.translation.feed import window_of
 from server.translation.plans import Planner
+from server.translation.resolution import ResolveCache
 from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
+from server.translation.watching import RegistryWatcher
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
@@ -57,12 +60,20 @@ class Core:
     worker: Worker[HostAdapter]
     spill: Spill
     routes: RouteBook
+    resolution: ResolveCache
+    watcher: RegistryWatcher
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
+        self.watcher.close()
         self.registry.close()
+
+    def take(self, settings: Settings) -> None:
+        """Put the limits of changed settings in force, for the requests to come."""
+        planner = self.translator.planner
+        planner.limits = limits_of(settings, self.base, planner.tokenizer)
 
     async def warm_up(self) -> None:
         """Translate something, so that the first caller does not pay for the first time.
@@ -85,22 +96,25 @@ def open_core(
 
     return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
+    check_digest(base, settings.base_digest)
     if settings.languages:
         remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)
-    registry = Registry.open(settings.registry)
-    try:
+    with ExitStack() as undo:
+        registry = undo.enter_context(Registry.open(settings.registry))
+        resolution = ResolveCache(registry.resolve)
+        # Before the routes are read, so that no change between is missed.
+        watcher = undo.enter_context(closing(RegistryWatcher(registry, resolution.invalidate)))
         routes = open_book(base, registry, settings)
+        resolution.changed.append(routes.refresh)
         engine = _load_engine(base, tokenizer, settings, metrics)
-    except BaseException:
-        registry.close()
-        raise
+        undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     translator = Translator(
         planner=Planner(
-            router=_router(base, tokenizer, registry, routes, settings, worker),
+            router=_router(base, tokenizer, resolution, routes, settings, worker),
             tokenizer=tokenizer,
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
@@ -113,19 +127,20 @@ def open_core(
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
-    return Core(base, settings, registry, translator, worker, spill, routes)
+    watcher.start()
+    return Core(base, settings, registry, translator, worker, spill, routes, resolution, watcher)
 
 
 def _router(
     base: Base,
     tokenizer: BaseTokenizer,
-    registry: Registry,
+    resolution: ResolveCache,
     routes: RouteBook,
     settings: Settings,
     worker: Worker[HostAdapter],
 ) -> Router:
     return Router(
-        registry.resolve,
+        resolution.resolve,
         tokenizer.languages,
         base.name,
         base.digest,

@@ -171,7 +171,8 @@ class Candidate:
     Attributes:
         alignment: For each token the index of the source token that it attends to most; empty
             unless the job asked for it.
-        token_log_probabilities: One for each token; empty unless the job asked for them.
+        token_log_probabilities: `length` of them, one for each token and one for the end token
+            where there is one; empty unless the job asked for them.
     """
 
     token_ids: tuple[int, ...]
@@ -371,9 +372,15 @@ class TranslateResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An adapter in memory; `slot` is 0 when it is only in the host tier."""
+    """An adapter in memory.
+
+    Attributes:
+        slot: 0 when it is only in the host tier.
+        pinned: It stays in host memory until it is unloaded.
+    """
 
     digest: str
     slot: int
     size_bytes: int
     running: int
+    pinned: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.bases.languages import said_text
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
 from training.loop.devices import resolve_precision
@@ -134,6 +135,7 @@ def make_recipe(
         budget=budget,
         base=base.label,
         base_digest=base.digest,
+        languages=said_text(base),
         corpus=corpus,
         **plain,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import open_base
-from hub.bases.spoken import remember_languages
+from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.languages import LanguagePair

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hub.bases.spoken import said_text
+from hub.bases.languages import said_text
 from hub.manifest import (
     MANIFEST_FILE,
     AdapterManifest,

@@ -44,6 +44,8 @@ class Recipe:
         dev_lines: Segments of the dev set decoded at each look.
         patience: Looks without a better score before training stops.
         dropout: Of the base's layers while training; attention weights are never dropped.
+        languages: What `--languages` said of the base, which decides how it is asked; "" where the
+            base itself says its languages.
         corpus_fingerprint: Identity of the segments themselves and of how they were cleaned: by
             content, so that a file may be moved or renamed and a run goes on only on the same data.
     """
@@ -77,6 +79,7 @@ class Recipe:
     checkpointing: bool = False
     quantize: str = "none"
     optimiser: str = "adamw"
+    languages: str = ""
     corpus_fingerprint: str = ""
     version: int = 2
 

@@ -45,7 +45,7 @@ def pull(ref: BaseArgument, languages: LanguagesFlag = None, as_json: JsonFlag =
 def _opened(ref: str, languages: str | None) -> Base:
     """Open a base, and remember what was said of its languages."""
     from hub.bases import open_base
-    from hub.bases.spoken import remember_languages
+    from hub.bases.languages import remember_languages
 
     base = open_base(ref)
     if languages:
@@ -99,7 +99,7 @@ def show(
 
 def _facts(base: Base) -> dict[str, Any]:
     """Return what identifies and describes a base, in the order in which it is printed."""
-    from hub.bases.spoken import said_text
+    from hub.bases.languages import said_text
 
     languages = _languages(base)
     facts: dict[str, Any] = {

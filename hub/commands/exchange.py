@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -118,11 +120,25 @@ def export_adapter(
     note(f"base licence: {licence_text(manifest.base.licence)}")
     if remark:
         note(remark)
-    if push_to is not None:
-        message = f"{version.ref} {version.digest}"
-        print(push(out, push_to, private=private, message=message))
-    else:
+    if push_to is None:
         print(out)
+        return
+    with _undone(out):
+        print(push(out, push_to, private=private, message=f"{version.ref} {version.digest}"))
+
+
+@contextmanager
+def _undone(out: Path) -> Iterator[None]:
+    """Remove an export whose push fails, so that the same command can be run again."""
+    import shutil
+
+    from hub.errors import HubError
+
+    try:
+        yield
+    except HubError:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 @adapters_app.command("merge")
@@ -150,7 +166,7 @@ def merge(
     """Combine LoRAs of one pair into a new adapter: hub adapters merge A=0.7 B=0.3 --name C."""
     from hub.bases import open_base
     from hub.refs import check_alias, check_name
-    from hub.registry.exchange.weighted import merge_adapters, parse_parents
+    from hub.registry.exchange.combining import merge_adapters, parse_parents
 
     asked = parse_parents(parents)
     check_name(name)

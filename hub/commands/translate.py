@@ -68,7 +68,10 @@ def translate(
         bool, typer.Option("--tls", help="Connect over TLS, trusting the system's authorities.")
     ] = False,
     tls_roots: Annotated[
-        str, typer.Option(help="Connect over TLS, trusting these authorities (PEM file).")
+        str,
+        typer.Option(
+            help="Connect over TLS, trusting these authorities (PEM file).", envvar="HUB_TLS_ROOTS"
+        ),
     ] = "",
     tls_client: Annotated[
         tuple[str, str] | None,
@@ -108,7 +111,7 @@ def translate(
         )  # fmt: skip
 
     trust = _tls(tls, tls_roots, tls_client)
-    with HubClient(server or _default_server(), timeout=timeout, key=key, tls=trust) as client:
+    with HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
             sent = [one.text for one in batch if one.error is None]
             output.show(batch, ask(client, sent) if sent else None)
@@ -150,7 +153,8 @@ def _splitting(name: str) -> Splitting:
     raise SettingsError(f"--split {name!r} is not known; use sentences, lines or off")
 
 
-def _default_server() -> str:
+def default_server() -> str:
+    """Return the address at which a server with this process's settings listens."""
     from hub.settings import load_settings
 
     settings = load_settings()

@@ -70,12 +70,14 @@ class RuledRow:
         row: Its number.
         history: The target so far, start token and forced prefix included.
         last: The next token is the last one that fits.
+        inside: The target stands inside a character, whose bytes no ban may cut off.
     """
 
     row: int
     rules: Rules
     history: Sequence[int]
     last: bool
+    inside: bool = False
 
     @property
     def forced(self) -> bool:
@@ -106,7 +108,8 @@ class RuledRow:
             found = values[seen]
             penalty = self.rules.repetition_penalty
             values[seen] = torch.where(found < 0, found * penalty, found / penalty)
-        banned = {*self.rules.bad_words, *repeating(self.history, self.rules.no_repeat_ngram_size)}
+        size = 0 if self.inside else self.rules.no_repeat_ngram_size
+        banned = {*self.rules.bad_words, *repeating(self.history, size)}
         if banned:
             values[upload(torch.tensor(sorted(banned)), values.device)] = -math.inf
 

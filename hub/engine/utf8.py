@@ -9,7 +9,7 @@ cannot begin one. Rows of vocabularies without byte pieces have no rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +46,16 @@ _LONGEST: Final = 4
 """Bytes of the longest character."""
 
 
+def _can_end(state: int, known: Set[int]) -> bool:
+    """Return whether a character can be ended from a state with the bytes of a vocabulary.
+
+    A vocabulary that was cut down may have a first byte and none that goes on from it.
+    """
+    following = _NEXT[state]
+    return state == START or any(_can_end(following[byte], known) for byte in following
+                                 if byte in known)  # fmt: skip
+
+
 class Utf8Rule:
     """The rule for one vocabulary."""
 
@@ -56,8 +66,13 @@ class Utf8Rule:
             byte_of_token: From a token's id to its byte.
         """
         self._byte_of = dict(byte_of_token)
+        bytes_here = frozenset(self._byte_of.values())
         self._allowed = [
-            [token for token, byte in self._byte_of.items() if byte in following]
+            [
+                token
+                for token, byte in self._byte_of.items()
+                if byte in following and _can_end(following[byte], bytes_here)
+            ]
             for following in _NEXT
         ]
         self.barred_at_start = sorted(self._byte_of.keys() - set(self._allowed[START]))
@@ -76,6 +91,11 @@ class Utf8Rule:
         for token in tokens[-self._unfinished(tokens) :]:
             found = _NEXT[found].get(self._byte_of[token], START)
         return found
+
+    def fits(self, tokens: Sequence[int], token: int) -> bool:
+        """Return whether a token may come behind a target."""
+        state = self.state(tokens)
+        return token in self._allowed[state] or (state == START and token not in self._byte_of)
 
     def whole(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Return a target without the beginning of a character at its end, where a cut left one."""

@@ -18,6 +18,7 @@ from hub.text import is_blank
 from server.messages import Search, SearchChoice, TranslateCommand
 
 PLAIN_TEXT: Final = "text/plain"
+HTML: Final = "text/html"
 MAX_LENGTH_PENALTY: Final = 10.0
 OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
 OUTPUT_TOKENS_EXTRA: Final = 48
@@ -65,7 +66,7 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
     """Refuse a request that no part of can be done.
 
     Raises:
-        InputError: Contents are missing or too many, or the MIME type is not plain text.
+        InputError: Contents are missing or too many, or the MIME type is not one that is served.
         DecodingError: A search option is out of range.
     """
     check_contents(command.contents, command.mime_type, limits)
@@ -87,9 +88,9 @@ def check_contents(contents: Sequence[str], mime_type: str, limits: Limits) -> N
             field="contents",
             metadata={MAX_CONTENTS: str(limits.max_contents)},
         )
-    if mime_type not in ("", PLAIN_TEXT):
+    if mime_type not in ("", PLAIN_TEXT, HTML):
         raise InputError(
-            f"MIME type {mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r}",
+            f"MIME type {mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r} or {HTML!r}",
             field="mime_type",
         )
 

@@ -234,9 +234,12 @@ class Batch(Generic[Adapter]):
         self._metrics.stage_seconds.labels("encode").observe(finished.encode_seconds)
         self._metrics.stage_seconds.labels("decode").observe(finished.decode_seconds)
         candidates = [
-            Candidate(tuple(h.token_ids), h.score, h.log_probability, h.finished)
+            Candidate(
+                tuple(h.token_ids), h.score, h.log_probability, h.finished,
+                h.alignment, h.token_log_probabilities,
+            )
             for h in finished.hypotheses
-        ]
+        ]  # fmt: skip
         error = finished.error
         if error is None and not candidates:
             error = EngineError(f"the engine returned nothing for request {entry.job.key}")
@@ -282,4 +285,7 @@ def _decode_request(entry: Entry) -> DecodeRequest:
         num_hypotheses=job.search.num_hypotheses,
         early_stopping=job.search.early_stopping,
     )
-    return DecodeRequest(job.key, job.source_ids, job.prefix_ids, entry.slot, options)
+    return DecodeRequest(
+        job.key, job.source_ids, job.prefix_ids, entry.slot, options,
+        align=job.align, token_scores=job.token_scores,
+    )  # fmt: skip

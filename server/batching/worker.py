@@ -33,6 +33,7 @@ from server.batching.pending import Deliver, Ledger
 from server.batching.scheduler import Scheduler
 from server.messages import Job, LoadedAdapter
 from server.protocols import Adapter, EnginePort
+from server.residency.holds import Hold, Holds, answer_with, answer_with_error
 from server.residency.loader import AdapterLoader, Loaded
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
@@ -60,8 +61,18 @@ class _Inspect:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unload:
+    digest: str
+    answer: Future[bool]
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
+
+
+_Question = _Inspect | Hold | _Unload
+_Message = _Submit | _Withdraw | _Question
 
 
 class Worker(Generic[Adapter]):
@@ -101,8 +112,8 @@ class Worker(Generic[Adapter]):
         self._on_broken = on_broken
         self._ledger = Ledger()
         self._batch = Batch(engine, self._ledger, stock, metrics, clock)
-        self._inbox: SimpleQueue[_Submit | _Withdraw | _Inspect | _Stop | Loaded[Adapter]]
-        self._inbox = SimpleQueue()
+        self._holds = Holds(stock)
+        self._inbox: SimpleQueue[_Message | _Stop | Loaded[Adapter]] = SimpleQueue()
         self._gate = threading.Lock()
         self._closed: HubError | None = None  # why it takes nothing more; guarded by the gate
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -142,11 +153,33 @@ class Worker(Generic[Adapter]):
     def inspect(self) -> Future[tuple[LoadedAdapter, ...]]:
         """Ask which adapters are in memory, the most recently used first."""
         answer: Future[tuple[LoadedAdapter, ...]] = Future()
+        self._ask(_Inspect(answer))
+        return answer
+
+    def load(self, digest: str, size: int, *, pin: bool = False) -> Future[LoadedAdapter]:
+        """Ask for an adapter in memory before any request does.
+
+        Args:
+            digest: The adapter.
+            size: Bytes of its files.
+            pin: Keep it in host memory until `unload`; the answer is PinLimitError where pinned
+                adapters would take more than their share.
+        """
+        answer: Future[LoadedAdapter] = Future()
+        self._ask(Hold(digest, size, pin, answer))
+        return answer
+
+    def unload(self, digest: str) -> Future[bool]:
+        """Ask to drop an adapter once no request runs with it; answers whether it was there."""
+        answer: Future[bool] = Future()
+        self._ask(_Unload(digest, answer))
+        return answer
+
+    def _ask(self, message: _Question) -> None:
         with self._gate:
             if self._closed is not None:
                 raise copy(self._closed)
-            self._inbox.put(_Inspect(answer))
-        return answer
+            self._inbox.put(message)
 
     def _run(self) -> None:
         reason: HubError = DrainingError("the server is shutting down; send the request to another")
@@ -171,6 +204,7 @@ class Worker(Generic[Adapter]):
         else:
             self._admit()
         self._learn(self._batch.step())
+        self._stock.drop_idle()
         self._metrics.running.set(len(self._ledger) - len(self._scheduler))
         self._metrics.waiting.set(len(self._scheduler))
         return True
@@ -193,14 +227,18 @@ class Worker(Generic[Adapter]):
         deadline = self._ledger.next_deadline()
         return None if deadline is None else max(0.0, deadline - self._clock())
 
-    def _handle(self, message: _Submit | _Withdraw | _Inspect | Loaded[Adapter]) -> None:
+    def _handle(self, message: _Message | Loaded[Adapter]) -> None:
         match message:
             case _Submit():
                 self._accept(message)
             case _Withdraw():
                 self._drop(message.keys, RequestCancelledError("the caller withdrew the request"))
             case _Inspect():
-                message.answer.set_result(self._stock.inspect())
+                answer_with(message.answer, self._stock.inspect())
+            case Hold():
+                self._holds.ask(message)
+            case _Unload():
+                answer_with(message.answer, self._holds.unload(message.digest))
             case Loaded():
                 self._note_load(message)
 
@@ -208,6 +246,7 @@ class Worker(Generic[Adapter]):
         for job in message.jobs:
             steps = self.intake.forecast.steps_of(job)
             self._ledger.enter(job, message.deliver, message.accepted_at, steps)
+            self._stock.keep(job.digest)
             error = self._stock.refusal_by_files(job.digest, job.adapter_bytes)
             if error is None:
                 due = due_of(job, message.accepted_at)
@@ -239,9 +278,11 @@ class Worker(Generic[Adapter]):
         if error is not None:
             failed = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
             self._fail_waiting(failed, error)
+        self._holds.note_load(load.digest, error)
 
     def _load(self) -> None:
-        for digest in self._stock.plan(self._scheduler.absent(self._stock.device)):
+        wanted = self._holds.wanted() | self._scheduler.absent(self._stock.device)
+        for digest in self._stock.plan(wanted):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
@@ -306,14 +347,15 @@ class Worker(Generic[Adapter]):
         with self._gate:
             self._closed = reason
         self._loader.close()
+        self._holds.close(reason)
         try:
             while True:
                 message = self._inbox.get(block=False)
                 if isinstance(message, _Submit):
                     for job in message.jobs:
                         self._ledger.enter(job, message.deliver, message.accepted_at)
-                elif isinstance(message, _Inspect):
-                    message.answer.set_exception(reason)
+                elif isinstance(message, _Inspect | Hold | _Unload):
+                    answer_with_error(message.answer, reason)
         except Empty:
             pass
         left = self._ledger.close(reason, self._clock())

@@ -14,6 +14,7 @@ from server.access.credentials import Credentials
 from server.access.identity import Identity, act_for
 from server.access.quotas import Quotas
 from server.access.scopes import OPEN, SCOPE_OF_METHOD
+from server.telemetry.calls import note_tenant
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -88,6 +89,8 @@ class AuthorizationInterceptor(Interceptor):
             QuotaError: The caller has used up what it may ask for.
         """
         identity = await self._identify(context)
+        if identity is not None:
+            note_tenant(identity.tenant)
         scope = SCOPE_OF_METHOD.get(method)
         if scope is None:
             raise ScopeError(f"{method} is closed to everybody")

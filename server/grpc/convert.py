@@ -324,6 +324,7 @@ def loaded_of(
             slot=adapter.slot,
             size_bytes=adapter.size_bytes,
             running_requests=adapter.running,
+            pinned=adapter.pinned,
         )
         for adapter in loaded
     ]

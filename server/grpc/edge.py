@@ -24,9 +24,11 @@ from hub.settings import Settings
 from server.access.certificates import open_certificates
 from server.access.credentials import open_credentials
 from server.core import Core
+from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
+from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
 
 SERVICES: Final = (
@@ -44,7 +46,12 @@ class Edge:
     """The listening server; not serving until it is told to."""
 
     def __init__(
-        self, settings: Settings, core: Callable[[], Core], metrics: Metrics, pool: Executor
+        self,
+        settings: Settings,
+        core: Callable[[], Core],
+        metrics: Metrics,
+        pool: Executor,
+        access: AccessLog,
     ) -> None:
         """Prepare the server; must be called on the event loop that will run it.
 
@@ -58,6 +65,7 @@ class Edge:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
             interceptors=[
+                AccessInterceptor(access),
                 BoundaryInterceptor(metrics, self._calls),
                 AuthorizationInterceptor(open_credentials(settings, pool)),
             ],

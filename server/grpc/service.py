@@ -17,7 +17,8 @@ from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
 from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
-from hub.registry import Registry
+from hub.refs import is_digest
+from hub.registry import AdapterVersion, Registry
 from server.access.identity import current_identity
 from server.catalog import Filter, list_page
 from server.core import Core
@@ -32,7 +33,8 @@ from server.grpc.convert import (
     response_of,
     route_of,
 )
-from server.messages import LoadedAdapter
+from server.messages import LoadedAdapter, TranslateResult
+from server.telemetry.calls import note_command, note_result
 from server.translation.routes import list_pairs
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     TranslateContext = grpc.aio.ServicerContext[
         translation_pb.TranslateTextRequest, translation_pb.TranslateTextResponse
     ]
+
+
+_NamesAdapter = (
+    adapter_pb.GetAdapterRequest | adapter_pb.LoadAdapterRequest | adapter_pb.UnloadAdapterRequest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
     ) -> translation_pb.TranslateTextResponse:
         """Translate every item of the request."""
         core = self.core()
-        result = await core.translator.translate(command_of(request, _deadline(context)))
+        command = command_of(request, _deadline(context))
+        note_command(command)
+        result = await core.translator.translate(command)
+        note_result(result)
         return response_of(result, _identity(core))
 
     async def StreamTranslateText(
@@ -72,7 +82,11 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
     ) -> AsyncIterator[translation_pb.StreamTranslateTextResponse]:
         """Translate, sentence by sentence."""
         core = self.core()
-        async for part in core.translator.stream(command_of(request, _deadline(context))):
+        command = command_of(request, _deadline(context))
+        note_command(command)
+        async for part in core.translator.stream(command):
+            if isinstance(part, TranslateResult):
+                note_result(part)
             yield part_of(part, _identity(core))
 
     async def DetectLanguage(
@@ -138,7 +152,7 @@ def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class AdapterServicer(adapter_grpc.AdapterServiceServicer):
-    """Lists adapters.
+    """Lists adapters, and brings them into memory and out of it.
 
     Attributes:
         core: As for TranslationServicer.
@@ -183,15 +197,50 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         ],
     ) -> adapter_pb.GetAdapterResponse:
         """Resolve a ref."""
+        return adapter_pb.GetAdapterResponse(adapter=adapter_of(await self._resolve(request)))
+
+    async def _resolve(self, request: _NamesAdapter) -> AdapterVersion:
+        """Return what a request's ref means now, read from the registry itself."""
         if not request.adapter.strip():
             raise InputError("adapter is empty; give a ref such as 'name@alias'", field="adapter")
-        version = await asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             self.pool,
             current_identity().permit.resolve,
             self.core().registry.resolve,
             request.adapter,
         )
-        return adapter_pb.GetAdapterResponse(adapter=adapter_of(version))
+
+    async def LoadAdapter(
+        self,
+        request: adapter_pb.LoadAdapterRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.LoadAdapterRequest, adapter_pb.LoadAdapterResponse
+        ],
+    ) -> adapter_pb.LoadAdapterResponse:
+        """Bring an adapter into memory, and keep it there where that is asked for."""
+        version = await self._resolve(request)
+        loaded = await asyncio.wrap_future(
+            self.core().worker.load(version.digest, version.bytes, pin=request.pin)
+        )
+        (adapter,) = loaded_of([loaded], {version.digest: version.ref})
+        return adapter_pb.LoadAdapterResponse(adapter=adapter)
+
+    async def UnloadAdapter(
+        self,
+        request: adapter_pb.UnloadAdapterRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.UnloadAdapterRequest, adapter_pb.UnloadAdapterResponse
+        ],
+    ) -> adapter_pb.UnloadAdapterResponse:
+        """Unpin an adapter and drop it from memory once nothing runs with it.
+
+        A whole digest is not looked up: what is in memory may have left the registry.
+        """
+        digest = request.adapter.strip().lower()
+        if not is_digest(digest):
+            digest = (await self._resolve(request)).digest
+        unloaded = await asyncio.wrap_future(self.core().worker.unload(digest))
+        return adapter_pb.UnloadAdapterResponse(unloaded=unloaded)
 
     async def ListLoadedAdapters(
         self,

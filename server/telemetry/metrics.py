@@ -155,6 +155,11 @@ class Metrics:
         )
 
     def _declare_base(self) -> None:
+        self.reloads = self._counter(
+            "hub_reloads",
+            "Times that something was read again while serving, by outcome.",
+            ["what", "outcome"],
+        )
         self.base_bytes = self._gauge(
             "hub_base_model_bytes", "Resident memory that loading the base took."
         )

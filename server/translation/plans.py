@@ -14,6 +14,7 @@ from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import HubError
 from hub.languages import LanguagePair
 from server.access.admission import (
+    HTML,
     Limits,
     blank_error,
     check_source,
@@ -24,6 +25,8 @@ from server.access.permits import Permit
 from server.messages import Detected, Job, Outcome, TranslateCommand
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
+from server.translation.documents import Document, Unit, plain_units
+from server.translation.markup import html_units
 from server.translation.routing import Route, Router
 from server.translation.segments import Segment, fit, segments_of
 
@@ -33,13 +36,15 @@ class SegmentPlan:
     """One sentence of an item.
 
     Attributes:
-        segment: Where it lies in the item's text.
+        unit: Index of the unit of the document that it belongs to.
+        segment: Where it lies in the unit's text.
         text: What is translated.
         tokens: Source tokens of the text, without those of the base's own layout.
         job: What runs, or has run.
         outcome: How it ended; None while it has not.
     """
 
+    unit: int
     segment: Segment
     text: str
     tokens: tuple[int, ...]
@@ -53,6 +58,8 @@ class ItemPlan:
 
     Attributes:
         route: Who translates it; None where it failed before that was known.
+        document: What of the text is translated; None where it failed before that was known.
+        segments: Its sentences, in the order of the text.
         error: Why it cannot be translated.
     """
 
@@ -60,6 +67,7 @@ class ItemPlan:
     text: str
     route: Route | None = None
     detected: Detected | None = None
+    document: Document | None = None
     segments: list[SegmentPlan] = field(default_factory=list)
     error: HubError | None = None
 
@@ -112,8 +120,10 @@ class Planner:
         item.error = check_text(item.text, self.limits)
         if item.error is not None:
             return
+        item.document = document_of(item.text, command.mime_type, command.keep)
+        text = "\n".join(unit.text for unit in item.document.units)
         try:
-            item.detected = best(self.detector.detect(item.text))
+            item.detected = best(self.detector.detect(text))
         except HubError as error:
             item.error = error
             return
@@ -156,24 +166,37 @@ class Planner:
             self._split_item(item, command, layouts[pair])
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:
-        assert item.route is not None
         item.error = check_text(item.text, self.limits)
         if item.error is not None:
             return
-        segments = segments_of(item.text, item.route.pair.source, command.split)
-        for part, source in self._encoded(item.text, segments, item.route.pair, command):
-            if source == layout.empty:  # the base's own normalizer takes it for blanks
-                continue
-            item.error = check_source(len(source), self.limits)
+        if item.document is None:
+            item.document = document_of(item.text, command.mime_type, command.keep)
+        for index, unit in enumerate(item.document.units):
+            item.error = self._split_unit(item, index, unit, command, layout)
             if item.error is not None:
                 item.segments.clear()
                 return
-            text = item.text[part.start : part.end]
-            tokens = text_tokens(source, layout.empty)
-            job = self._job(source, layout, command, item.route)
-            item.segments.append(SegmentPlan(part, text, tokens, job))
-        if not item.segments:
+        if item.document.units and not item.segments and command.mime_type != HTML:
             item.error = blank_error(item.text)
+
+    def _split_unit(
+        self, item: ItemPlan, index: int, unit: Unit, command: TranslateCommand, layout: _Layout
+    ) -> HubError | None:
+        """Add the sentences of a unit to its item; return why that cannot be done."""
+        assert item.route is not None
+        pair = item.route.pair
+        segments = segments_of(unit.text, pair.source, command.split)
+        for part, source in self._encoded(unit.text, segments, pair, command):
+            if source == layout.empty:  # the base's own normalizer takes it for blanks
+                continue
+            error = check_source(len(source), self.limits)
+            if error is not None:
+                return error
+            text = unit.text[part.start : part.end]
+            tokens = text_tokens(source, layout.empty)
+            job = self._job(source, layout, command, item.route, align=unit.needs_alignment)
+            item.segments.append(SegmentPlan(index, part, text, tokens, job))
+        return None
 
     def _encoded(
         self, text: str, segments: Sequence[Segment], pair: LanguagePair, command: TranslateCommand
@@ -189,7 +212,13 @@ class Planner:
                 yield part, self.encode(text[part.start : part.end], pair)
 
     def _job(
-        self, source: tuple[int, ...], layout: _Layout, command: TranslateCommand, route: Route
+        self,
+        source: tuple[int, ...],
+        layout: _Layout,
+        command: TranslateCommand,
+        route: Route,
+        *,
+        align: bool,
     ) -> Job:
         return Job(
             key=next(self._keys),
@@ -201,12 +230,19 @@ class Planner:
             deadline=command.deadline,
             priority=command.priority,
             tenant=command.tenant,
+            align=align,
             token_scores=command.token_scores,
         )
 
     def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
         """Return the encoder's tokens of a text, with those of the base's layout."""
         return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))
+
+
+def document_of(text: str, mime_type: str, keep: Sequence[str] = ()) -> Document:
+    """Return a text as what of it is translated."""
+    make = html_units if mime_type == HTML else plain_units
+    return make(text, keep)
 
 
 def jobs_of(items: Sequence[ItemPlan]) -> Iterator[Job]:

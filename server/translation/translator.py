@@ -29,8 +29,9 @@ from server.messages import (
 from server.protocols import JobRunner
 from server.telemetry.metrics import BASE_LABEL, Metrics
 from server.translation.assembly import Assembler, SegmentResult
+from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
-from server.translation.plans import ItemPlan, Planner, jobs_of
+from server.translation.plans import ItemPlan, Planner, document_of, jobs_of
 from server.translation.routing import Route, Router
 
 _Result = TypeVar("_Result")
@@ -110,7 +111,7 @@ class Translator:
         items = await self._plan(command, clocked)
         results: dict[int, ItemResult] = {}
         for item in items:
-            if item.error is not None:
+            if not item.segments:  # failed already, or has nothing to translate
                 results[item.index] = self.assembler.item(item)
                 yield FinishedItem(item.index, results[item.index])
         places = {plan.job.key: (item, plan) for item in items for plan in item.segments}
@@ -118,7 +119,7 @@ class Translator:
         async for outcome in self._run(items, command):
             item, plan = places[outcome.key]
             plan.outcome = outcome
-            ready = _ready(item, sent[item.index])
+            ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
             for segment in await self._off_loop(self._segments, item, ready):
                 yield _finished(item, sent[item.index], segment)
                 sent[item.index] += 1
@@ -137,7 +138,9 @@ class Translator:
             InputError: There are no texts, too many, or they are of another type.
         """
         check_contents(contents, mime_type, self.limits)
-        return [self.planner.detector.detect(text) for text in contents]
+        documents = [document_of(text, mime_type) for text in contents]
+        texts = ["\n".join(unit.text for unit in one.units) for one in documents]
+        return [self.planner.detector.detect(text) for text in texts]
 
     def _segments(self, item: ItemPlan, ready: range) -> list[SegmentResult]:
         return [self.assembler.segment(item, index) for index in ready]
@@ -200,6 +203,8 @@ def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) 
 def _ready(item: ItemPlan, sent: int) -> range:
     """Return the sentences that may be sent now: translated, and all before them sent."""
     end = sent
+    if not isinstance(item.document, PlainDocument):
+        return range(sent, sent)
     for plan in item.segments[sent:]:
         if plan.outcome is None or plan.outcome.error is not None:
             break
@@ -212,8 +217,8 @@ def _finished(item: ItemPlan, index: int, segment: SegmentResult) -> FinishedSeg
         item=item.index,
         index=index,
         text=segment.before + segment.text + segment.after,
-        start=segment.plan.segment.start,
-        end=segment.plan.segment.end,
+        start=segment.start,
+        end=segment.end,
     )
 
 

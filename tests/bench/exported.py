@@ -18,7 +18,7 @@ from hub.bases.tokenizer import load_tokenizer
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.registry import Registry
-from hub.registry.exchange.translate2 import vocabulary
+from hub.registry.exchange.ctranslate2 import vocabulary
 from hub.settings import load_settings
 from training.corpora.cldr import build_corpus
 from training.evidence.scoring import chrf

@@ -91,10 +91,12 @@ class Decoder:
 
     def _search_name(self) -> str:
         own = self._engine.architecture.decoding
+        longest = "" if own.max_length is None else f"|max-length:{own.max_length}"
         if self.search == "greedy" or own.beam_size == 1:
-            return "greedy"
+            return f"greedy{longest if self.search != 'greedy' else ''}"
         penalty = "" if own.length_penalty == 1 else f"|length-penalty:{own.length_penalty:g}"
-        return f"beam-{own.beam_size}{penalty}"
+        early = f"|early-stopping:{own.early_stopping}" if own.early_stopping is not False else ""
+        return f"beam-{min(own.beam_size, MAX_ROWS)}{penalty}{early}{longest}"
 
     def translate(
         self, pair: LanguagePair, sources: Sequence[str], slot: int, *, greedy: bool = False

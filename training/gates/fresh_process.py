@@ -38,7 +38,7 @@ PARAMETERS_PER_SECOND: Final = 2e6
 # command happens to be run in.
 _START: Final = (
     "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from training.fresh import main; main()"
+    "from training.gates.fresh_process import main; main()"
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hub.bases.base import Base
-from hub.bases.spoken import said_languages
+from hub.bases.languages import DIRECTION, said_languages
 from hub.bases.tokenizers.codes import languages_of, tag_of
 from hub.bases.tokenizers.layouts import (
     MarianTokenizer,
@@ -22,13 +22,17 @@ from hub.bases.tokenizers.pieces import (
     Pieces,
     SentencePieces,
     WithLanguages,
+    byte_pieces_of,
     cut,
+    cut_spans,
     load_sentencepiece,
     read_object,
 )
+from hub.bases.tokenizers.spans import Span
 from hub.errors import BaseNotFoundError, CorruptBaseError
 from hub.language_tables import (
     FLORES_200,
+    ISO_639_5,
     M2M_100,
     MBART_25,
     MBART_50,
@@ -50,7 +54,12 @@ _OPUS_NAME: Final = re.compile(
     r"opus-mt-(?:tc-\w+-)?(?P<source_lang>[A-Za-z_]+)-(?P<target_lang>[A-Za-z_]+)$"
 )
 _LONGEST_CODE: Final = 8
-"""Groups have longer names than languages, and some would pass for one ("ROMANCE")."""
+"""Characters of a code with its script ("zho_Hant"); what is longer is a name, not a code."""
+_TOKEN: Final = re.compile(r"<[^<>\s]+>|>>[^<>\s]+<<|\[[^\[\]\s]+\]|__[^\s]+__")
+"""What tokens that ask for a language look like; any other word is put in front of a source."""
+
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+_SIDES: Final = ("source_lang", "target_lang")
 
 
 def load_nllb(base: Base) -> PrefixedTokenizer:
@@ -170,8 +179,8 @@ def load_marian(base: Base) -> MarianTokenizer:
     Raises:
         CorruptBaseError: Files are missing or cannot be read, or a language is not known.
     """
-    settings = _settings(base)
     ids: Mapping[str, int] = read_object(base.folder / "vocab.json")
+    settings = _settings(base)
     if settings.get("separate_vocabs"):
         raise CorruptBaseError(
             f"base {base.name!r}: tokenizer_config.json says separate_vocabs; vocabularies that "
@@ -181,13 +190,14 @@ def load_marian(base: Base) -> MarianTokenizer:
         raise CorruptBaseError(f"base {base.name!r}: vocab.json lacks <unk>, <pad> or </s>")
     tokens = {match[1]: token for token in ids if (match := _MARIAN_CODE.fullmatch(token))}
     targets = {tag: tokens[code] for tag, code in languages_of(tokens).items()}
+    sources, others = _sides(base, has_tokens=bool(targets))
     if not targets:
-        targets = dict.fromkeys(_named(base, settings, "target_lang"), "")
+        targets = dict.fromkeys(others, "")
     return MarianTokenizer(
         base.name,
         _VocabularyPieces(base.folder / "source.spm", ids),
         _VocabularyPieces(base.folder / "target.spm", ids),
-        frozenset(_named(base, settings, "source_lang")),
+        frozenset(sources),
         targets,
         decoder_start_id=_start_id(base, ids["<pad>"]),
     )
@@ -232,11 +242,14 @@ def _said_of_t5(
     base: Base, pieces: Pieces, said: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return targets with their tokens, and words, from what was said of a fine-tune."""
-    if all(word in pieces.ids for word in said.values()):
-        return dict(said), {}
-    if any(word.startswith("<") for word in said.values()):
-        missing = next(word for word in said.values() if word not in pieces.ids)
-        raise CorruptBaseError(f"base {base.name!r}: its vocabulary has no token {missing!r}")
+    if all(_TOKEN.fullmatch(word) for word in said.values()):
+        missing = [word for word in said.values() if word not in pieces.ids]
+        if not missing:
+            return dict(said), {}
+        raise CorruptBaseError(
+            f"base {base.name!r}: its vocabulary has no token {missing[0]!r}; say its languages "
+            "with tokens that it has, or with the words that its prompts use, as en=English"
+        )
     return dict.fromkeys(said, ""), {tag: word for tag, word in said.items() if word}
 
 
@@ -255,6 +268,16 @@ class _VocabularyPieces:
     def encode(self, text: str) -> list[int]:
         unk = self._ids["<unk>"]
         return [self._ids.get(piece, unk) for piece in cut(self._model, text)]
+
+    def spans(self, text: str) -> list[Span]:
+        return cut_spans(self._model, text)
+
+    def piece(self, index: int) -> str:
+        return self._pieces.get(index, "")
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        return byte_pieces_of(self._model, self._ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         pieces = [self._pieces[index] for index in ids if index in self._pieces]
@@ -315,19 +338,53 @@ def _listed_codes(base: Base, code: re.Pattern[str]) -> list[str]:
     return []
 
 
-def _named(base: Base, settings: Mapping[str, Any], key: str) -> list[str]:
-    """Return the languages that a Marian base names for one side."""
-    stated = str(settings.get(key) or _in_name(base, key))
-    tag = tag_of(stated) if len(stated) <= _LONGEST_CODE else None
-    if tag is not None:
-        return [tag]
-    found = list(said_languages(base))
-    if not found:
+def marian_pair(base: Base) -> tuple[str, str] | None:
+    """Return the two languages of a Marian whose name alone says them, None for any other."""
+    settings = _settings(base)
+    if settings.get("source_lang") or settings.get("target_lang"):
+        return None
+    source, target = (_stated(base, key) for key in _SIDES)
+    return (source, target) if source and target else None
+
+
+def _sides(base: Base, *, has_tokens: bool) -> tuple[list[str], list[str]]:
+    """Return the source and the target languages of a Marian.
+
+    What `--languages` says stands for a side that names a group or nothing. Where neither side
+    names a language, and no token asks for a target, it has to say the direction.
+
+    Raises:
+        CorruptBaseError: A side has no language, or the direction is not known.
+    """
+    source, target = (_stated(base, key) for key in _SIDES)
+    if source and (target or has_tokens):
+        return [source], [target] if target else []
+    said = said_languages(base)
+    if said.directed:
+        first, second = said
+        return [source or first], [target or second]
+    if not said:
+        unnamed = _SIDES[0] if source is None else _SIDES[1]
         raise CorruptBaseError(
-            f"base {base.name!r}: {key} of tokenizer_config.json is {settings.get(key)!r}, which "
-            "names no language; say them once with --languages en,fr"
+            f"base {base.name!r}: {unnamed} of {TOKENIZER_CONFIG} is "
+            f"{_settings(base).get(unnamed)!r}, which names no language; say them once with "
+            "--languages fr,es,it, or of a base of one pair --languages en>fr"
         )
-    return found
+    if source is None and target is None and not has_tokens:
+        raise CorruptBaseError(
+            f"base {base.name!r} translates one way, and its files do not say which; say it once "
+            f"with --languages, as {DIRECTION.join(list(said)[:2])}"
+        )
+    others = [tag for tag in said if tag not in (source, target)]
+    return [source] if source else others, [target] if target else others
+
+
+def _stated(base: Base, key: str) -> str | None:
+    """Return the language that a Marian names for one side, None for a group or nothing."""
+    stated = str(_settings(base).get(key) or _in_name(base, key))
+    if len(stated) > _LONGEST_CODE or stated.lower() in ISO_639_5.split():
+        return None
+    return tag_of(stated)
 
 
 def _in_name(base: Base, key: str) -> str:

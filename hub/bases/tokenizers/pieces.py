@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from hub.bases.tokenizers.spans import Span, piece_spans
 from hub.errors import CorruptBaseError
 
 _SPACE = "▁"
@@ -23,15 +24,24 @@ _CONTROL = re.compile(r"<(?!0x[0-9A-F]{2}>)[^<> ]+>")
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
-def byte_ids_of(ids: Mapping[str, int]) -> Mapping[int, int]:
-    """Return the byte of each byte piece (`<0x0A>`) of a vocabulary, by id.
+def byte_named(ids: Mapping[str, int]) -> dict[int, int]:
+    """Return the byte of each token that is named as byte pieces are (`<0x0A>`), by id."""
+    found = ((index, _BYTE.fullmatch(piece)) for piece, index in ids.items())
+    return {index: int(match[1], 16) for index, match in found if match}
 
-    Vocabularies without byte fallback have none. A few such names alone are no byte fallback.
+
+def byte_pieces_of(model: Any, ids: Mapping[str, int]) -> dict[int, int]:
+    """Return the byte of each byte piece of a SentencePiece model, by the family's id.
+
+    A vocabulary that was cut down may have some of them only, and one without byte fallback may
+    have a word that looks like one: the model says of what type a piece is.
     """
-    found = {index: match[1] for piece, index in ids.items() if (match := _BYTE.fullmatch(piece))}
-    if len(found) < _BYTES:
-        return {}
-    return {index: int(digits, 16) for index, digits in found.items()}
+    named = byte_named(ids)
+    return {
+        ids[piece]: named[ids[piece]]
+        for index in range(model.get_piece_size())
+        if model.is_byte(index) and (piece := model.id_to_piece(index)) in ids
+    }
 
 
 class Pieces(Protocol):
@@ -44,8 +54,18 @@ class Pieces(Protocol):
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens."""
 
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id; none without byte fallback."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; the caller leaves out special ones."""
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of a text that each id of `encode` stands for."""
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id, "" for one that `decode` leaves out."""
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -102,14 +122,31 @@ class JsonPieces:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
+        return [index for index, _ in self._cut(text)]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return [span for _, span in self._cut(text)]
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id."""
+        return str(self._tokenizer.id_to_token(index) or "")
+
+    def _cut(self, text: str) -> list[tuple[int, Span]]:
         found = self._tokenizer.encode(text, add_special_tokens=False)
         if self._controls.keys().isdisjoint(found.ids):
-            return list(found.ids)
+            return list(zip(found.ids, found.offsets, strict=True))
         return [
-            part
+            (part, (start, end))
             for index, (start, end) in zip(found.ids, found.offsets, strict=True)
             for part in self._plain(index, text[start:end].strip())
         ]
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        falls_back = bool(getattr(self._tokenizer.model, "byte_fallback", False))
+        return byte_named(self._ids) if falls_back else {}
 
     def _plain(self, index: int, written: str) -> list[int]:
         """Cut a control token once more if it was written so, not only unknown.
@@ -162,8 +199,13 @@ class SentencePieces:
         found |= {token: index for index, token in enumerate(specials)}
         behind = max(found.values()) + 1
         self._ids = found | {token: behind + index for index, token in enumerate(extra)}
-        self._pieces = {index: piece for piece, index in self._ids.items()}
+        self._pieces: Mapping[int, str] = {index: piece for piece, index in self._ids.items()}
         self._unk_id = self._ids["<unk>"]
+
+    @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        return byte_pieces_of(self._model, self._ids)
 
     @property
     def ids(self) -> Mapping[str, int]:
@@ -173,6 +215,14 @@ class SentencePieces:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
         return [self._ids.get(piece, self._unk_id) for piece in cut(self._model, text)]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return cut_spans(self._model, text)
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id."""
+        return self._pieces.get(index, "")
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
@@ -202,6 +252,11 @@ def cut(model: Any, text: str) -> list[str]:
     """
     pieces: list[str] = model.encode(text, out_type=str)
     return [part for piece in pieces for part in _plain(model, piece)]
+
+
+def cut_spans(model: Any, text: str) -> list[Span]:
+    """Return the characters of each piece of `cut`; parts of one symbol have all of its own."""
+    return [span for piece, span in piece_spans(model, text) for _ in _plain(model, piece)]
 
 
 def _plain(model: Any, piece: str) -> list[str]:
@@ -234,6 +289,11 @@ class WithLanguages:
         self._own = frozenset(own.values())
 
     @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Bytes of the byte pieces by id."""
+        return self._pieces.byte_ids
+
+    @property
     def ids(self) -> Mapping[str, int]:
         """Every token with its id."""
         return self._ids
@@ -241,6 +301,14 @@ class WithLanguages:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
         return self._pieces.encode(text)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return self._pieces.spans(text)
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id, "" for a language's."""
+        return self._pieces.piece(index) if index in self._own else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
@@ -259,6 +327,11 @@ class BytePieces:
         self._ids = specials | found
 
     @property
+    def byte_ids(self) -> Mapping[int, int]:
+        """Every byte by its id."""
+        return {self._FIRST + byte: byte for byte in range(_BYTES)}
+
+    @property
     def ids(self) -> Mapping[str, int]:
         """Every token with its id."""
         return self._ids
@@ -266,6 +339,15 @@ class BytePieces:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text's UTF-8 bytes."""
         return [self._FIRST + byte for byte in text.encode()]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the character of each byte."""
+        return [(place, place + 1) for place, one in enumerate(text) for _ in one.encode()]
+
+    def piece(self, index: int) -> str:
+        """Return the piece of a byte."""
+        byte = index - self._FIRST
+        return f"<0x{byte:02X}>" if 0 <= byte < _BYTES else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; what is no byte is left out."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from hub.bases.licence import licence_text
-from hub.manifest import AdapterManifest
+from hub.manifest import AdapterManifest, CorpusReference
 
 PLUGINS: Final[Mapping[str, str]] = {
     "BITFIT": "training.methods.bitfit",
@@ -17,6 +18,8 @@ PLUGINS: Final[Mapping[str, str]] = {
     "CROSS_ATTENTION": "training.methods.cross_attention",
 }
 """Kinds that PEFT does not have, with the module that teaches them to it."""
+
+_DATASET: Final = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?", re.ASCII)
 
 _METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "chrf++": ("chrf", "chrF++"),
@@ -80,7 +83,7 @@ def _front(manifest: AdapterManifest, base_id: str) -> dict[str, Any]:
         "language": list(dict.fromkeys(languages)),
         "pipeline_tag": "translation",
         "metrics": ["chrf", "sacrebleu"] if manifest.scores else [],
-        "datasets": _datasets(corpus.name) if corpus else [],
+        "datasets": _datasets(corpus) if corpus else [],
     }
 
 
@@ -96,9 +99,10 @@ def _licence_name(stated: str) -> str:
     return stated if hub_licence(stated) == "other" else ""
 
 
-def _datasets(name: str) -> list[str]:
-    """Return the corpus where its name is one of the Hub."""
-    return [name] if name.count("/") == 1 and " " not in name else []
+def _datasets(corpus: CorpusReference) -> list[str]:
+    """Return the sources that are datasets of the Hub: read as such, and named by an id."""
+    found = (source.name for source in corpus.sources if source.format == "hf")
+    return [name for name in found if _DATASET.fullmatch(name)]
 
 
 def _facts(manifest: AdapterManifest, base_id: str, ref: str) -> str:

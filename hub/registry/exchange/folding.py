@@ -113,10 +113,10 @@ def fold(config: Mapping[str, Any], reference: Reference) -> Folded:
     """
     kind = str(config["peft_type"])
     if kind == "LORA":
-        folded = _plain(_differences(reference), str(config["init_lora_weights"]).upper())
+        folded = plain_lora(_differences(reference), str(config["init_lora_weights"]).upper())
         return _with_magnitudes(folded, reference) if config.get("use_dora") else folded
     find = {"ADALORA": _adalora, "VERA": _vera}[kind]
-    return _plain(find(reference), kind)
+    return plain_lora(find(reference), kind)
 
 
 def _refuse(config: Mapping[str, Any], kind: str, option: str, present: bool) -> None:
@@ -131,8 +131,16 @@ def _refuse(config: Mapping[str, Any], kind: str, option: str, present: bool) ->
 _Products = Mapping[str, tuple["torch.Tensor", "torch.Tensor"]]
 
 
-def _plain(products: _Products, method: str) -> Folded:
-    """Return a LoRA with the factor 1 at every site: alpha is the rank."""
+def plain_lora(products: _Products, method: str) -> Folded:
+    """Return a LoRA with the factor 1 at every site: alpha is the rank.
+
+    Args:
+        products: A and B by module.
+        method: What they were.
+
+    Raises:
+        IncompatibleAdapterError: There are none.
+    """
     if not products:
         raise IncompatibleAdapterError(
             "no site of the adapter has a rank above 0: it would not act", field="rank_pattern"

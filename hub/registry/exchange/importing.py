@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.bases import Base, open_base
-from hub.bases.spoken import said_text
+from hub.bases.languages import said_text
 from hub.bases.tokenizer import load_tokenizer
 from hub.console import note
 from hub.errors import AdapterBindingError, StorageFullError
@@ -124,36 +124,53 @@ def _convert(
 ) -> tuple[_Written, Any]:
     """Write the adapter as it is served, and return it with the original in PEFT."""
     original = place / "original"
-    config = _kept(foreign.config, base)
+    config = kept_config(foreign.config, base)
     check_foldable(config, foreign.tensors)
     check_cost(config, [name for name, _ in model.named_modules()])
-    _write(original, config, foreign.tensors)
+    write_adapter(original, config, foreign.tensors)
     if not needs_folding(config):
         _bound(engine, original, foreign, base)  # says more of what does not bind than PEFT
         reference = put_into_peft(model, original, foreign.tensors)
         return _Written(original, config, ""), reference.model
     if config["peft_type"] == "LORA":  # a start that is taken out; all else is as in a plain LoRA
-        _write(place / "plain", {**config, "init_lora_weights": True}, foreign.tensors)
+        write_adapter(place / "plain", {**config, "init_lora_weights": True}, foreign.tensors)
         _bound(engine, place / "plain", foreign, base)
     reference = put_into_peft(model, original, foreign.tensors)
     folded = fold(config, reference)
-    own = _kept(folded.config, base)
-    _write(place / "folded", own, folded.tensors)
+    own = kept_config(folded.config, base)
+    write_adapter(place / "folded", own, folded.tensors)
     return _Written(place / "folded", own, folded.method), reference.model
 
 
-def _kept(config: Mapping[str, Any], base: Base) -> Mapping[str, Any]:
+def kept_config(config: Mapping[str, Any], base: Base) -> Mapping[str, Any]:
+    """Return a config as it is published, with the base's own name."""
     kept = {key: value for key, value in config.items() if key not in _NOT_KEPT}
     known = {"base_model_name_or_path": base.label, "task_type": _TASK, "inference_mode": True}
     return kept | known
 
 
-def _write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def write_adapter(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    undone: str = "nothing imported",
+) -> None:
+    """Write an adapter folder without a manifest.
+
+    Args:
+        folder: Made here.
+        config: Its adapter_config.json.
+        tensors: By the names that PEFT saves.
+        undone: What a full disk prevented, for the message.
+
+    Raises:
+        StorageFullError: The disk is full.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     text = json.dumps(config, ensure_ascii=False, sort_keys=False, indent=2) + "\n"
-    with storage_faults(str(folder), "nothing imported"):
+    with storage_faults(str(folder), undone):
         folder.mkdir()
         (folder / CONFIG).write_text(text, encoding="utf-8")
         separate = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
@@ -161,7 +178,7 @@ def _write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor
             save_file(separate, folder / SAFETENSORS, metadata={"format": "pt"})
         except SafetensorError as error:
             raise StorageFullError(
-                f"{folder / SAFETENSORS} cannot be written ({error}), nothing imported; free some "
+                f"{folder / SAFETENSORS} cannot be written ({error}), {undone}; free some "
                 "space in the folder of temporary files, or name another with TMPDIR"
             ) from error
 

@@ -65,6 +65,24 @@ def check_mergeable(adapter: HostAdapter) -> None:
     )
 
 
+def read_deltas(base: Base, folder: Path) -> tuple[HostAdapter, dict[str, tuple[Tensor, Tensor]]]:
+    """Return an adapter as the engine reads it, and its low-rank deltas by module.
+
+    A delta is A `(rank, in)` and B `(out, rank)` with every factor in them.
+    """
+    from hub.engine.architecture import Site
+
+    adapter, target = _read(base, folder)
+    paths = {site: path for path, site in target.linears.items()}
+    deltas = {}
+    for part in adapter.parts:
+        for layer in range(part.down.shape[0]):
+            if bool(part.down[layer].any()):  # else a layer without the adapter
+                path = paths[Site(part.key.stack, layer, part.key.site)]
+                deltas[path] = part.down[layer], part.up[layer].t()
+    return adapter, deltas
+
+
 def _read(base: Base, folder: Path) -> tuple[HostAdapter, Target]:
     import torch
 

@@ -1,11 +1,12 @@
-"""Adapters that leave: as a PEFT folder, in the Hub's layout, as a merged base, for CTranslate2.
+"""Exports of an adapter: a PEFT folder, the Hub's layout, a merged base, a CTranslate2 model.
 
-Everything is written in a folder beside the target, which appears by a rename when it is whole:
-a full disk or Ctrl-C leave nothing that looks like an export.
+An export is written to a temporary folder beside the target and renamed when it is complete, so
+that a full disk or Ctrl-C leave nothing that looks like an export.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -34,11 +35,12 @@ QUANTIZATIONS: Final = ("int8", "int8_float32", "float32")
 _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
 _CARD: Final = "README.md"
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An adapter on its way out.
+    """An adapter to be exported.
 
     Attributes:
         ref: name:version, as people find it again.
@@ -108,13 +110,14 @@ def staged(target: Path) -> Iterator[Path]:
         InputError: The target holds something, or cannot be written.
         StorageFullError: The disk is full.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there and not empty; name a new folder", field="out")
     try:
+        target = target.resolve()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(f"{target} is there and not empty; name a new folder", field="out")
         target.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise InputError(f"{target} cannot be made: {error.strerror}", field="out") from None
+        stage = Path(tempfile.mkdtemp(prefix=".export-", dir=target.parent))
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, a link loop
+        raise _unwritable(target, error) from None
     try:
         yield stage
         stage.chmod(0o755)
@@ -122,13 +125,18 @@ def staged(target: Path) -> Iterator[Path]:
             target.rmdir()
         os.rename(stage, target)
     except OSError as error:
-        raise _full(target, error) from error
+        raise (_full if error.errno in _NO_ROOM else _unwritable)(target, error) from error
     except Exception as error:
         if type(error).__name__ == "SafetensorError":  # how safetensors tells of a full disk
             raise _full(target, error) from error
         raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _unwritable(target: Path, error: Exception) -> InputError:
+    why = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{str(target)[:300]} cannot be made: {why}; name another", field="out")
 
 
 def _full(target: Path, error: Exception) -> StorageFullError:
@@ -156,8 +164,12 @@ def _write_adapter(adapter: Outgoing, stage: Path, *, for_hub: bool) -> str:
 
 
 def _base_id(adapter: Outgoing) -> str:
-    """Return the name of the base without folders of this machine."""
-    return adapter.manifest.base.name if adapter.base is None else adapter.base.label
+    """Return the name of the base without folders of this machine.
+
+    Raises:
+        WrongBaseError: The base at hand is another than the adapter's.
+    """
+    return adapter.manifest.base.name if adapter.base is None else checked_base(adapter).label
 
 
 def checked_base(adapter: Outgoing) -> Base:
@@ -174,7 +186,25 @@ def checked_base(adapter: Outgoing) -> Base:
             f"({adapter.manifest.base.digest}), at hand is {found}; name its base with --base",
             field="base",
         )
+    _check_languages(adapter, base)
     return base
+
+
+def _check_languages(adapter: Outgoing, base: Base) -> None:
+    """Check that the base is asked for languages as it was when the adapter was made.
+
+    Raises:
+        WrongBaseError: Others were said of it here.
+    """
+    from hub.bases.languages import said_text
+
+    made_for, here = adapter.manifest.base.languages, said_text(base)
+    if made_for != here:
+        raise WrongBaseError(
+            f"{adapter.ref} was made for {made_for!r} as the base's languages, here they are "
+            f"{here!r}; export it where --languages says the same",
+            field="base",
+        )
 
 
 def _write_base(adapter: Outgoing, stage: Path) -> None:
@@ -185,6 +215,7 @@ def _write_base(adapter: Outgoing, stage: Path) -> None:
     tensors = _merged(base, adapter)
     for path in side_files(base.folder):
         shutil.copyfile(path, stage / path.name)
+    _name_languages(base, stage)
     config = {key: value for key, value in base.config.items() if key != "torch_dtype"}
     _put_json(stage / "config.json", {**config, "dtype": "float32"})
     _put_json(stage / RECORD, _record(base, adapter))
@@ -192,9 +223,20 @@ def _write_base(adapter: Outgoing, stage: Path) -> None:
     write_shards(tensors, stage, sum(tensor.nbytes for tensor in tensors.values()))
 
 
+def _name_languages(base: Base, stage: Path) -> None:
+    """Write the pair of a Marian that says it by its own name alone, which the folder has not."""
+    from hub.bases.tokenizers.loading import TOKENIZER_CONFIG, marian_pair
+
+    pair = marian_pair(base) if base.family == "marian" else None
+    if pair is not None:
+        path = stage / TOKENIZER_CONFIG
+        settings = _json(path) if path.exists() else {}
+        _put_json(path, {**settings, "source_lang": pair[0], "target_lang": pair[1]})
+
+
 def _record(base: Base, adapter: Outgoing) -> dict[str, Any]:
     """Return base.json: what the folder was made from, and what its base says of itself."""
-    from hub.bases.spoken import said_languages
+    from hub.bases.languages import said_languages
 
     record: dict[str, Any] = {
         "made_from": {
@@ -216,7 +258,7 @@ def _merged(base: Base, adapter: Outgoing) -> dict[str, Tensor]:
 
 def _write_ctranslate2(adapter: Outgoing, stage: Path, quantization: str) -> None:
     """Write a CTranslate2 model of the merged base, with the tokenizer's files beside it."""
-    from hub.registry.exchange.translate2 import convert, how_to_translate
+    from hub.registry.exchange.ctranslate2 import convert, how_to_translate
 
     base = checked_base(adapter)
     with tempfile.TemporaryDirectory(prefix="merged-", dir=stage.parent) as scratch:

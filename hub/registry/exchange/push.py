@@ -1,4 +1,4 @@
-"""An exported adapter becomes a repository of the Hugging Face Hub, in one commit."""
+"""Upload of an exported adapter to a repository of the Hugging Face Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from hub.errors import InputError, RegistryAccessError, UnavailableError
+
+_NOT_OF_HTTP: Final = ("huggingface_hub", "builtins")
 
 _ID: Final = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
 
@@ -29,6 +31,7 @@ def push(folder: Path, repository: str, *, private: bool, message: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     check_repository(repository)
+    unanswered: tuple[type[Exception], ...] = (*_connection_errors(HfHubHTTPError), OSError)
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
@@ -39,13 +42,29 @@ def push(folder: Path, repository: str, *, private: bool, message: str) -> str:
         raise UnavailableError("HF_HUB_OFFLINE is set, so nothing was pushed; unset it") from None
     except HfHubHTTPError as error:
         raise _refused(repository, error) from None
-    except OSError as error:
-        raise UnavailableError(f"the Hugging Face Hub does not answer: {error}") from None
+    except unanswered as error:
+        raise UnavailableError(
+            f"the Hugging Face Hub does not answer ({type(error).__name__}: {error}); run the same "
+            "command again"
+        ) from None
     except ValueError as error:  # what answers is no Hub
         raise UnavailableError(
             f"the Hugging Face Hub answered what its client cannot read: {error}"
         ) from None
     return str(made.commit_url)
+
+
+def _connection_errors(answered: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what the client's HTTP library raises without an answer: no connection, a timeout.
+
+    That library is huggingface_hub's choice and has changed; its base class is one of those of the
+    error for an answer.
+    """
+    return tuple(
+        kind
+        for kind in answered.__mro__
+        if issubclass(kind, Exception) and kind.__module__.partition(".")[0] not in _NOT_OF_HTTP
+    )
 
 
 def check_repository(repository: str) -> None:

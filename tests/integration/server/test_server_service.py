@@ -195,3 +195,82 @@ def test_the_command_line_detects_and_asks_for_the_base(
     assert (record["requested"], record["fallback"]) == ("base", "")
     assert cli.run([*words, "--pair", "en-de", "--split", "words", "a"]) == 64
     assert "use sentences, lines or off" in capsys.readouterr().err
+
+
+BODY = (
+    "<p class=x>Monday &amp; <b>euro</b>.<br>Second line, see "
+    '<a href="http://a.b/c">here</a>.</p>\n'
+)
+SCRIPT = '<script>var a = "<b>";</script>'
+
+
+def test_html_comes_back_with_every_tag(house: Any) -> None:
+    handling = Handling(mime_type="text/html")
+    page = BODY + SCRIPT
+    (item,) = house.client.translate([page], "en", "ko", decoding=SHORT, handling=handling).items
+    assert item.error is None
+    assert item.text.endswith(SCRIPT)
+    body = item.text.removesuffix(SCRIPT)
+    tags = ("<p class=x>", "<b>", "</b>", "<br>", '<a href="http://a.b/c">', "</a>", "</p>\n")
+    assert [body.count(tag) for tag in tags] == [1] * len(tags)
+    assert "Monday" not in body
+    *parts, end = house.client.stream(page, "en", "ko", decoding=SHORT, handling=handling)
+    assert parts == []
+    assert end.text == item.text
+
+
+def test_html_without_text_is_left_alone(house: Any) -> None:
+    handling = Handling(mime_type="text/html")
+    empty = "<div><img src=a.png></div><!-- Monday -->"
+    (item,) = house.client.translate([empty], "en", "ko", handling=handling).items
+    assert (item.text, item.error, item.segments) == (empty, None, 0)
+
+
+def test_placeholders_come_back_and_are_told_where_they_were_lost(house: Any) -> None:
+    text = "Hello {name}, you have %d items. Write to a.b@c.org now."
+    keep = Handling(keep=("Hello",))
+    (item,) = house.client.translate([text], "en", "ko", decoding=SHORT, handling=keep).items
+    for placeholder in ("{name}", "%d", "a.b@c.org", "Hello"):
+        assert item.text.count(placeholder) == 1, item.text
+    told = dict(item.details)
+    if "PLACEHOLDER_MISMATCH" in item.warnings:
+        assert set(told["PLACEHOLDER_MISMATCH"]) <= {"{name}", "%d", "a.b@c.org", "Hello"}
+    *parts, end = house.client.stream(text, "en", "ko", decoding=SHORT, handling=keep)
+    assert "".join(parts) == end.text == item.text
+
+
+def test_the_parts_of_a_stream_are_places_of_the_text_as_it_was_sent(house: Any) -> None:
+    text = "See https://example.org/some/long/path for more. Then {leave} it. Done."
+    request = pb.TranslateTextRequest(
+        contents=[text],
+        source_language_code="en",
+        target_language_code="ko",
+        decoding=pb.DecodingOptions(max_output_tokens=6),
+    )
+    with grpc.insecure_channel(house.target) as channel:
+        parts = list(pb_grpc.TranslationServiceStub(channel).StreamTranslateText(request))
+    found = [part.segment for part in parts if part.HasField("segment")]
+    assert [text[one.source_start : one.source_end] for one in found] == [
+        "See https://example.org/some/long/path for more.",
+        "Then {leave} it.",
+        "Done.",
+    ]
+
+
+def test_tokens_come_with_their_scores(house: Any) -> None:
+    handling = Handling(token_scores=True)
+    (item,) = house.client.translate(
+        ["Monday"], "en", "ko", decoding=SHORT, handling=handling
+    ).items
+    assert len(item.tokens) >= 1
+    assert all(score <= 0 for _, score in item.tokens)
+    (plain,) = house.client.translate(["Monday"], "en", "ko", decoding=SHORT).items
+    assert plain.tokens == ()
+    assert plain.text == item.text
+
+
+def test_tags_are_no_part_of_the_language(house: Any) -> None:
+    page = '<section class="container main"><p>안녕하세요</p></section>'
+    handling = Handling(mime_type="text/html")
+    (item,) = house.client.translate([page], "", "de", decoding=SHORT, handling=handling).items
+    assert item.detected == ("ko", 1.0)

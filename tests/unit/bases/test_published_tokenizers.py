@@ -12,7 +12,7 @@ import sentencepiece
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
 from hub.bases import Base, open_base
-from hub.bases.spoken import parse_languages, remember_languages, said_languages, said_text
+from hub.bases.languages import parse_languages, remember_languages, said_languages, said_text
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import (
     BaseNotFoundError,
@@ -291,6 +291,100 @@ def test_an_adapter_made_for_other_words_is_refused(fine_tune: Base) -> None:
     base = manifest.base.model_copy(update={"languages": "en,ko"})
     with pytest.raises(WrongBaseError, match="start with --languages en,ko"):
         engine.read_adapter(fine_tune.folder, manifest.model_copy(update={"base": base}))
+
+
+def test_words_that_happen_to_be_pieces_are_words(fine_tune: Base) -> None:
+    pieces = load_tokenizer(fine_tune).tokens.values()
+    word, other = [piece for piece in pieces if piece.isalpha() and len(piece) > 1][:2]
+    remember_languages(fine_tune, f"en={word},ko={other}")
+    ours = load_tokenizer(fine_tune)
+    asked = ours.encode_source("fox", "en", "ko")
+    assert len(asked) > len(ours.encode_source("fox", "ko", "en")) - 3
+    assert asked != load_tokenizer(open_base(fine_tune.name)).encode_source("dog", "en", "ko")
+    plain = sentencepiece.SentencePieceProcessor(model_file=str(fine_tune.folder / "spiece.model"))
+    assert asked[:-1] == plain.encode(f"translate {word} to {other}: fox")
+
+
+def test_a_base_that_says_its_languages_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shutil import copytree
+
+    from hub.bases.opening import embedded_folder
+
+    monkeypatch.setenv("HUB_CACHE", str(tmp_path / "cache"))
+    copytree(embedded_folder(), tmp_path / "m2m")
+    (tmp_path / "m2m" / "base.json").unlink()
+    base = open_base(str(tmp_path / "m2m"))
+    with pytest.raises(SettingsError, match="says its languages itself"):
+        remember_languages(base, "en,ko")
+    assert said_text(base) == ""
+
+
+def test_what_does_not_load_is_not_remembered(fine_tune: Base) -> None:
+    with pytest.raises(CorruptBaseError, match=r"no token '<none>'.*words that its prompts use"):
+        remember_languages(fine_tune, "en=<none>,ko=<neither>")
+    assert not said_languages(fine_tune)
+    remember_languages(fine_tune, "en=English,ko=Korean")
+
+
+@pytest.fixture
+def one_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Base:
+    """A Marian of one pair whose files do not say which."""
+    monkeypatch.setenv("HUB_CACHE", str(tmp_path / "cache"))
+    model = published_model("marian")
+    folder = write_bin(tmp_path / "marian", model, published_state(model, "marian"))
+    marian_folder(folder, [])
+    (folder / "tokenizer_config.json").unlink()
+    write(folder, "config.json", model.config.to_diff_dict())
+    return open_base(str(folder))
+
+
+def test_a_marian_of_one_pair_is_told_its_direction(one_way: Base) -> None:
+    with pytest.raises(CorruptBaseError, match=r"--languages en>fr"):
+        load_tokenizer(one_way)
+    with pytest.raises(CorruptBaseError, match=r"translates one way.*as en>fr"):
+        remember_languages(one_way, "en,fr")
+    remember_languages(one_way, "en>fr")
+    assert said_text(one_way) == "en>fr"
+    ours = load_tokenizer(one_way)
+    assert ours.encode_source("The fox", "en", "fr")
+    for source, target in (("fr", "en"), ("en", "en"), ("fr", "fr")):
+        with pytest.raises(LanguageError):
+            ours.encode_source("The fox", source, target)
+
+
+@pytest.mark.parametrize("group", ["roa", "gmw", "zle", "fiu", "ine", "sla", "bat"])
+def test_groups_of_languages_are_no_languages(tmp_path: Path, group: str) -> None:
+    marian_folder(tmp_path, [])
+    (tmp_path / "tokenizer_config.json").unlink()
+    base = Base(name=f"Helsinki-NLP/opus-mt-{group}-en", folder=tmp_path)
+    with pytest.raises(CorruptBaseError, match="say them once with --languages"):
+        load_tokenizer(base)
+    write(tmp_path, "base.json", {"languages": ["fr", "es", "en"]})
+    ours = load_tokenizer(Base(name=base.name, folder=tmp_path))
+    assert ours.encode_source("fox", "es", "en")
+    with pytest.raises(LanguageError):
+        ours.encode_source("fox", "en", "en")
+
+
+def test_a_word_that_looks_like_a_byte_is_none(tmp_path: Path) -> None:
+    base_of(tmp_path, "t5", task_specific_params=TASKS)
+    train(tmp_path / "spiece.model", user_defined_symbols=["<0x41>"], **T5_PIECES)
+    assert load_tokenizer(Base("a word", tmp_path)).byte_ids == {}
+
+
+def test_a_vocabulary_that_was_cut_down_has_the_bytes_that_are_left(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    left = [f"<0x{byte:02X}>" for byte in range(0xF0)]
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "</s>", "<unk>", "a", *left])}
+    for falls_back in (True, False):
+        model = models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=falls_back)
+        Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+        base_of(tmp_path, "t5", task_specific_params=TASKS)
+        found = load_tokenizer(Base("cut down", tmp_path)).byte_ids
+        assert found == ({4 + byte: byte for byte in range(0xF0)} if falls_back else {})
 
 
 # ByT5

@@ -18,8 +18,8 @@ from hub.bases import Base, open_base
 from hub.bases.tokenizer import load_tokenizer
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.errors import IncompatibleAdapterError
+from hub.registry.exchange.ctranslate2 import convert, vocabulary
 from hub.registry.exchange.merging import merged_tensors
-from hub.registry.exchange.translate2 import convert, vocabulary
 from tests.unit.bases.test_family_tokenizers import T5_PIECES, TASKS, marian_folder, train, write
 from tests.unit.engine.kinds import peft_warnings_ignored
 

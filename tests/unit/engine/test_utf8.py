@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from hub.bases.tokenizers.pieces import byte_ids_of
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.engine.search import NO_EARLY_ROWS, EarlyRows, likeliest, likeliest_at_once
 from hub.engine.utf8 import START, CharacterRows, Utf8Rule
@@ -92,11 +91,17 @@ def test_what_a_cut_left_of_a_character_is_left_out() -> None:
     assert RULE.whole(()) == ()
 
 
-def test_byte_pieces_are_all_there_or_there_are_none() -> None:
-    every = {f"<0x{byte:02X}>": 7 + byte for byte in range(256)} | {"a": 1}
-    assert byte_ids_of(every) == {7 + byte: byte for byte in range(256)}
-    assert byte_ids_of({"<0x0A>": 3, "a": 1}) == {}
+def test_a_vocabulary_cut_down_begins_no_character_that_it_cannot_end() -> None:
     assert Utf8Rule.of({}) is None
+    known = [0x41, 0xC3, 0x85, 0xE0, 0xF0]  # E0 and F0 want second bytes from A0 and 90 on
+    rule = Utf8Rule({100 + index: byte for index, byte in enumerate(known)})
+    values = torch.zeros(1, 200)
+    rule.restrict(values, [rule.state(())])
+    barred = values[0].isinf().nonzero().flatten().tolist()
+    assert {known[index - 100] for index in barred} == {0x85, 0xE0, 0xF0}
+    values = torch.zeros(1, 200)
+    rule.restrict(values, [rule.state((101,))])
+    assert (~values[0].isinf()).nonzero().flatten().tolist() == [102]
 
 
 @pytest.mark.parametrize("keep", [1, 4])

@@ -23,7 +23,7 @@ DRIVER = """
 import importlib, json, os, signal, sys
 
 import hub.engine.engine, hub.registry, peft, sacrebleu.metrics, torch, transformers
-import training.corpora.cldr, training.gates, training.pipeline, training.trainer
+import training.corpora.cldr, training.gates.checks, training.pipeline, training.loop.trainer
 from hub.cli import run
 
 def die_at(count):
@@ -84,16 +84,16 @@ class Kill:
     count: int = 1
 
 
-UPDATE = "training.trainer:Trainer:_update"
+UPDATE = "training.loop.trainer:Trainer:_update"
 KILLS = (
     Kill("before the first checkpoint", call=UPDATE, count=3),
     Kill("between two checkpoints", call=UPDATE, count=6),
     Kill("writing the adapter for the first look", event="os.rename", path="last/adapter_model"),
-    Kill("scoring the dev set", call="training.evaluate:Decoder:translate", count=2),
+    Kill("scoring the dev set", call="training.evidence.decode:Decoder:translate", count=2),
     Kill("replacing the best, the old weights there", event="os.rename", path="best/adapter_m"),
     Kill("writing a state", event="os.rename", path="/state.safetensors", count=2),
     Kill("after a state, before its line in the log", call="training.runs:RunFolder:log", count=2),
-    Kill("in the gates", call="training.evaluate:Decoder:decode", count=4),
+    Kill("in the gates", call="training.evidence.decode:Decoder:decode", count=4),
     Kill("publishing", event="os.rename", path="registry/", count=1),
     Kill("published, the state not yet forgotten", event="os.remove", path="/state.safetensors"),
 )  # fmt: skip

@@ -53,7 +53,7 @@ def test_every_field_is_part_of_the_name(make_recipe: Callable[..., Recipe]) -> 
         "tokens_per_batch": 201, "max_updates": 9, "evaluate_every": 5, "dev_lines": 5,
         "patience": 6, "precision": "bfloat16", "optimiser": "other", "version": 3,
         "corpus_fingerprint": "sha256:other", "accumulate": 2, "checkpointing": True,
-        "quantize": "nf4",
+        "quantize": "nf4", "languages": "en,ko",
     }  # fmt: skip
     assert set(other) == {field.name for field in fields(Recipe)}
     digests = {make_recipe(options={}).digest}

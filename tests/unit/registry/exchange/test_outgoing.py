@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -20,12 +21,12 @@ from hub.bases import Base, open_base
 from hub.cli import run
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions
-from hub.errors import HubError, InputError, StorageFullError
-from hub.manifest import ScoreRecord
+from hub.errors import HubError, InputError, StorageFullError, WrongBaseError
+from hub.manifest import CorpusReference, ScoreRecord, SourceRecord
 from hub.registry import AdapterVersion, Registry
+from hub.registry.exchange.combining import parse_parents
 from hub.registry.exchange.merging import merged_tensors
 from hub.registry.exchange.outgoing import Outgoing, export
-from hub.registry.exchange.weighted import parse_parents
 from tests.support.hub_server import TOKEN
 from tests.support.hub_uploads import WritableHub
 
@@ -173,6 +174,53 @@ def test_nothing_is_overwritten_or_left_half_written(
         assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == []
 
 
+def test_targets_that_cannot_be_are_told(
+    leaving: Callable[..., Outgoing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / ("n" * 300), Path("a\0b"), tmp_path / "file" / "out"):
+        with pytest.raises(InputError, match="cannot be made"):
+            export(leaving(), "peft", target)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("shutil.copyfile", denied)
+    with pytest.raises(InputError, match="Permission denied"):
+        export(leaving(), "peft", tmp_path / "out")
+
+
+@pytest.mark.parametrize("layout", ["peft", "hf", "base", "ctranslate2"])
+def test_another_base_or_other_languages_are_refused(
+    leaving: Callable[..., Outgoing], tmp_path: Path, layout: Any
+) -> None:
+    own = leaving().manifest.base
+    for changed, told in (
+        (own.model_copy(update={"digest": "sha256:" + "0" * 64}), "name its base with --base"),
+        (own.model_copy(update={"languages": "en,ko"}), "made for 'en,ko'"),
+    ):
+        with pytest.raises(WrongBaseError, match=told):
+            export(leaving(base=changed), layout, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_datasets_of_the_hub_are_claimed(
+    leaving: Callable[..., Outgoing], tmp_path: Path
+) -> None:
+    def source(name: str, form: str) -> SourceRecord:
+        return SourceRecord(
+            name=name, format=form, weight=1, digest="sha256:" + "1" * 64, read=9, kept=9
+        )
+
+    corpus = CorpusReference(
+        name="a.tsv/b", fingerprint="f", licence="x", train=9, dev=1, test=1,
+        sources=(source("folder/data.tsv", "tsv"), source("org/pairs", "hf"),
+                 source("/home/me/saved", "hf")),
+    )  # fmt: skip
+    export(leaving(corpus=corpus), "hf", tmp_path / "out")
+    assert ModelCard.load(tmp_path / "out" / "README.md").data.datasets == ["org/pairs"]
+
+
 # Pushing
 
 
@@ -232,6 +280,18 @@ def test_a_push_that_is_refused_says_what_to_do(
     assert said in done.stderr
     assert done.returncode == code
     assert writable.commits == []
+    assert not (tmp_path / "out").exists()  # so that the same command can be run again
+
+
+def test_a_hub_out_of_reach_is_told(
+    published: AdapterVersion, registry: Registry, writable: WritableHub, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    done = pushed(registry, tmp_path / "out", "--push", "org/adapter")
+    assert done.returncode == 69, done.stderr
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["adapter", "../up/down", "a/b/c", "org/..", "org/a b"])
@@ -275,6 +335,55 @@ def test_a_sum_is_the_sum_of_the_changes(
     assert version.manifest.scores == ()
 
 
+UNEQUAL = (
+    (lora(use_rslora=True), lora(target_modules=["k_proj", "fc2"])),
+    (lora(layers_to_transform=[0]), lora(r=4, target_modules=["fc1"])),
+    (lora(exclude_modules=["fc1"]), lora(target_modules=["fc1", "q_proj"])),
+    (lora(rank_pattern={"fc1": 9}, alpha_pattern={"v_proj": 3}), lora(target_modules="model.*fc1")),
+    (lora(target_modules=r".*decoder.*q_proj"), lora(use_rslora=True, r=2)),
+)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("configs", UNEQUAL)
+def test_rules_of_one_parent_are_not_the_others(
+    make: Make, take: Take, registry: Registry, base: Base, configs: Any, order: tuple[int, int]
+) -> None:
+    names = ("first", "second")
+    for index, name in enumerate(names):
+        take(make(copy.deepcopy(configs[index]), name=name, by=0.3 + 0.2 * index), name=name)
+    words = [f"{names[index]}={0.6 - 0.2 * index}" for index in order]
+    assert merged(registry, base, *words, "--name", "both") == 0
+    plain = load_file(base.folder / "model.safetensors")
+    whole = merged_tensors(base, registry.folder(registry.resolve("both")))
+    changes = [merged_tensors(base, registry.folder(registry.resolve(name))) for name in names]
+    for name, tensor in whole.items():
+        own = plain[name]
+        expected = own + 0.6 * (changes[0][name] - own) + 0.4 * (changes[1][name] - own)
+        torch.testing.assert_close(tensor, expected, atol=1e-5, rtol=1e-4)
+    ranks = {name: registry.resolve(name).manifest.size for name in (*names, "both")}
+    assert ranks["both"] >= max(ranks["first"], ranks["second"])
+
+
+def test_linear_is_peft_s_whatever_the_first_parent_says_of_layers(
+    make: Make, take: Take, registry: Registry, base: Base, model: Any
+) -> None:
+    """By hand: A is the sum of `sqrt(weight * alpha / r)` A, and B likewise, module by module."""
+    take(make(lora(layers_to_transform=[0], lora_alpha=6), name="first"), name="first")
+    take(make(lora(lora_alpha=10), name="second", by=0.5), name="second")
+    words = ["first=0.5", "second=0.25", "--method", "linear"]
+    assert merged(registry, base, *words, "--name", "both") == 0
+    folders = {
+        name: registry.folder(registry.resolve(name)) for name in ("first", "second", "both")
+    }
+    tensors = {name: load_file(f / "adapter_model.safetensors") for name, f in folders.items()}
+    factors = {"first": (0.5 * 6 / 4) ** 0.5, "second": (0.25 * 10 / 4) ** 0.5}
+    for name, found in tensors["both"].items():
+        parts = [factors[one] * tensors[one][name] for one in factors if name in tensors[one]]
+        torch.testing.assert_close(found, sum(parts), atol=1e-6, rtol=1e-5)
+    assert any("layers.1." in name for name in tensors["both"])
+
+
 def test_linear_keeps_the_rank_and_is_another_adapter(
     make: Make, take: Take, registry: Registry, base: Base
 ) -> None:
@@ -308,6 +417,8 @@ def test_what_does_not_combine_is_refused(
 
     take(make(lora(), name="first"), name="one")
     take(make(lora(use_dora=True), name="second", by=0.5), name="dora")
+    take(make(lora(bias="lora_only"), name="fourth"), name="biased")
+    take(make(lora(r=3), name="fifth"), name="narrow")
     ia3 = IA3Config(task_type="SEQ_2_SEQ_LM", target_modules=["k_proj"], feedforward_modules=[])
     take(make(ia3, name="third"), name="ia3")
     for words, said in (
@@ -315,6 +426,10 @@ def test_what_does_not_combine_is_refused(
         (["one=1", "dora=1"], "of kind DoRA"),
         (["one=1", "ia3=1"], "of kind IA3"),
         (["one=1", "none=1"], "none"),
+        (["one=1", "biased=1"], "biased:1 has trained biases"),
+        (["biased=1", "one=1"], "biased:1 has trained biases"),
+        (["one=1", "narrow=1", "--method", "linear"], "by linear"),
+        (["one=1", "narrow=1", "--method", "ties"], "use --method sum"),
     ):
         assert merged(registry, base, *words, "--name", "x") != 0
         assert said in capsys.readouterr().err

@@ -44,9 +44,15 @@ def convert(merged: Path, base: Base, target: Path, quantization: str) -> None:
         )
     if base.family == "marian":
         _check_pad(base)
-    spec = _specification(merged, base)
-    spec.validate()
-    spec.optimize(quantization=quantization)
+    try:
+        spec = _specification(merged, base)
+        spec.validate()
+        spec.optimize(quantization=quantization)
+    except (KeyError, ValueError, AttributeError, NotImplementedError) as error:
+        raise IncompatibleAdapterError(
+            f"CTranslate2's converter does not take base {base.label!r} "
+            f"({type(error).__name__}: {str(error)[:200]}); export with --to base"
+        ) from error
     spec.save(str(target))
 
 
