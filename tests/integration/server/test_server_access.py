@@ -20,8 +20,11 @@ from google.protobuf import descriptor_pb2
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
+from typer.testing import CliRunner
 
+from hub.cli import build_app
 from hub.client import Decoding, HubClient, Tls
+from hub.commands import register
 from hub.errors import (
     AdapterNotFoundError,
     CredentialsError,
@@ -457,3 +460,18 @@ def answers(target: str, tls: Tls | None) -> bool:
             return client.is_serving(timeout=10)
         except ServerUnreachableError:
             return False
+
+
+def test_the_command_line_shows_its_key(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, runner = build_app(()), CliRunner()
+    register(app)
+    ask = ["translate", "--server", guarded.house.target, "--pair", "en-ko",
+           "--max-output-tokens", "4", "Monday"]  # fmt: skip
+    refused_call = runner.invoke(app, ask)
+    assert isinstance(refused_call.exception, CredentialsError)
+    assert refused_call.exception.exit_code == 77
+    assert runner.invoke(app, [*ask, "--key", guarded.keys["translate"]]).exit_code == 0
+    monkeypatch.setenv("HUB_KEY", guarded.keys["admin"])
+    assert isinstance(runner.invoke(app, ask).exception, ScopeError)
+    loaded = runner.invoke(app, ["adapters", "loaded", "--server", guarded.house.target])
+    assert loaded.exit_code == 0, loaded.exception
