@@ -17,7 +17,7 @@ from server.batching.forecast import Running, left_of
 from server.batching.pacing import Pace
 from server.batching.pending import Entry, Ledger
 from server.batching.recovery import Recovery
-from server.batching.scheduler import Admission
+from server.batching.turn import Admission
 from server.faults import as_hub_error
 from server.messages import Candidate
 from server.protocols import Adapter, EnginePort
@@ -43,7 +43,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Stepped:
     """What a step has done.
 
     Attributes:
@@ -153,7 +153,7 @@ class Batch(Generic[Adapter]):
             entry.admit(entry.slot, self._clock())
         self._join(group)
 
-    def step(self) -> Turn | None:
+    def step(self) -> Stepped | None:
         """Run one step, if anything runs, and reply to what has finished.
 
         Returns:
@@ -174,7 +174,7 @@ class Batch(Generic[Adapter]):
         ended = [self._finish(finished) for finished in report.finished]
         now = time.perf_counter()
         self._idle_since = now if self._running else None
-        return Turn(report.rows, now - since, tuple(one for one in ended if one is not None))
+        return Stepped(report.rows, now - since, tuple(one for one in ended if one is not None))
 
     def remove(self, keys: Sequence[int], error: HubError) -> None:
         """Take requests out, running or suspected, and reply to them with an error."""

@@ -36,13 +36,14 @@ import heapq
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from server.batching.fairness import FairShare, cost_of
+from server.batching.turn import Admission, Allowance, Drain, Room, Turn
 from server.messages import Job, Priority
-from server.residency.tables import HostTier, Seat, SlotTable
+from server.residency.tables import HostTier, SlotTable
 
 PATIENCE: Final = 16
 CHANCE: Final = 0.75
@@ -61,14 +62,6 @@ class BatchLimits:
 
     max_rows: int
     max_encode_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request that joins the batch, and the seat that was pinned for it."""
-
-    job: Job
-    seat: Seat
 
 
 @dataclass(slots=True)
@@ -95,108 +88,6 @@ class _Waiting:
         return self.job.tenant, self.job.priority
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What may join in one turn: shares of the one and of the other, together at most 1.
-
-    Attributes:
-        tokens: Source tokens to encode.
-        nbytes: Adapter bytes to place.
-    """
-
-    tokens: float
-    nbytes: float = math.inf
-
-
-@dataclass(slots=True)
-class _Room:
-    """What one admission turn may still give out."""
-
-    rows: int
-    allowance: Allowance
-    spent: float = 0.0
-
-    def fits(self, job: Job, placed: int) -> bool:
-        """Tell whether a job fits that needs `placed` bytes brought in; the first one always."""
-        within = not self.spent or self.spent + self._share(job, placed) <= 1
-        return job.rows <= self.rows and within
-
-    @property
-    def full(self) -> bool:
-        """Tell whether nothing more can fit."""
-        return self.rows <= 0 or self.spent >= 1
-
-    def take(self, job: Job, placed: int) -> None:
-        self.rows -= job.rows
-        self.spent += self._share(job, placed)
-
-    def _share(self, job: Job, placed: int) -> float:
-        # Never 0, so that the first one counts as spent whatever it takes.
-        bytes_share = placed / self.allowance.nbytes if self.allowance.nbytes else float(placed > 0)
-        return max(1, job.tokens) / self.allowance.tokens + bytes_share
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One admission turn: who has been let in, and what those behind may still have."""
-
-    room: _Room
-    device: SlotTable
-    host: HostTier
-    wanted: Set[str]
-    drain: _Drain | None
-    admitted: dict[int, Admission] = field(default_factory=dict)
-    closed: frozenset[str] = frozenset()
-    held: bool = False  # slots are kept for an aged request
-    hopeless: float = math.inf  # a placement of this size has found no room in this pass
-    placed: dict[int, int] = field(default_factory=dict)  # bytes, by the request that caused it
-
-    def offer(self, job: Job, *, aged: bool, last: bool) -> bool:
-        """Let a job in if it can be; return whether those behind may be let in before it.
-
-        Args:
-            job: Its adapter was at hand when the turn began.
-            aged: It has been overtaken long enough.
-            last: Adapters that others wait for may make room.
-        """
-        resident = job.digest in self.device
-        if not resident and not self.host.is_ready(job.digest):
-            return True  # it has just made room for another
-        size = 0 if resident else self.host.size(job.digest)
-        if not self.room.fits(job, size):
-            return not aged
-        if job.digest in self.closed or (not resident and self._no_slot(size, aged)):
-            return True
-        seat = self.device.acquire(job.digest, size, self.wanted, spare=not (aged or last))
-        if seat is not None:
-            self.room.take(job, size)
-            self.admitted[job.key] = Admission(job, seat)
-            self.placed[job.key] = size
-        elif aged:
-            self._hold(job, size)
-        else:
-            self.hopeless = min(self.hopeless, size)
-        return True
-
-    def _no_slot(self, size: int, aged: bool) -> bool:
-        return self.held or (not aged and size >= self.hopeless)
-
-    def _hold(self, job: Job, size: int) -> None:
-        """Keep slots for an aged job, and drain as many as it needs."""
-        before = self.drain.digests if self.drain and self.drain.key == job.key else frozenset()
-        self.held = True
-        self.closed = self.device.to_drain(size, before)
-        self.drain = _Drain(job.key, self.closed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drain:
-    """Adapters that nobody joins any more, and the request that they make room for."""
-
-    key: int
-    digests: frozenset[str]
-
-
 @dataclass(slots=True)
 class Scheduler:
     """The queue, and the policy that empties it."""
@@ -209,7 +100,7 @@ class Scheduler:
     _arrivals: Iterator[int] = field(default_factory=itertools.count)
     _waiting: dict[int, _Waiting] = field(default_factory=dict)
     _wanted: Counter[str] = field(default_factory=Counter)
-    _drain: _Drain | None = None
+    _drain: Drain | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -297,8 +188,8 @@ class Scheduler:
         if free_rows <= 0 or not self._waiting:
             return []
         ready = self._at_hand(device, host)
-        turn = _Turn(
-            _Room(free_rows, self._within_limits(allowance)), device, host, self.wanted(),
+        turn = Turn(
+            Room(free_rows, self._within_limits(allowance)), device, host, self.wanted(),
             self._drain,
         )  # fmt: skip
         if self._first_pass(turn, ready):
@@ -324,7 +215,7 @@ class Scheduler:
             if waiting.job.digest in device or host.is_ready(waiting.job.digest)
         ]
 
-    def _first_pass(self, turn: _Turn, ready: list[_Waiting]) -> bool:
+    def _first_pass(self, turn: Turn, ready: list[_Waiting]) -> bool:
         """Offer everyone a place; return whether there may be a second pass."""
         for waiting in self._in_order(ready):
             if turn.room.full or not self._offer(turn, waiting, last=False):
@@ -332,7 +223,7 @@ class Scheduler:
         turn.hopeless = math.inf
         return not turn.held
 
-    def _last_pass(self, turn: _Turn, ready: list[_Waiting]) -> None:
+    def _last_pass(self, turn: Turn, ready: list[_Waiting]) -> None:
         """Let those in who lack a slot only because others wait for what lies in it."""
         left = [waiting for waiting in ready if waiting.job.key not in turn.admitted]
         for waiting in self._in_order(left):
@@ -341,7 +232,7 @@ class Scheduler:
             if waiting.job.digest not in turn.device:
                 self._offer(turn, waiting, last=True)
 
-    def _offer(self, turn: _Turn, waiting: _Waiting, *, last: bool) -> bool:
+    def _offer(self, turn: Turn, waiting: _Waiting, *, last: bool) -> bool:
         """Offer a place, and charge for it; return whether those behind may have one."""
         job = waiting.job
         goes_on = turn.offer(job, aged=waiting.first and not last, last=last)

@@ -25,7 +25,7 @@ from hub.errors import (
     HubError,
     RequestCancelledError,
 )
-from server.batching.batch import Batch, Turn
+from server.batching.batch import Batch, Stepped
 from server.batching.fairness import OUTPUT_WEIGHT
 from server.batching.intake import Intake, due_of
 from server.batching.pacing import Gathering
@@ -328,7 +328,7 @@ class Worker(Generic[Adapter]):
                 ),
             )
 
-    def _learn(self, turn: Turn | None) -> None:
+    def _learn(self, turn: Stepped | None) -> None:
         """Mend the forecast, and what tenants were charged, by what a step did."""
         forecast = self.intake.forecast
         if turn is not None:

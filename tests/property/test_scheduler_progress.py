@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.batching.fairness import MAX_IDLE, FairShare, cost_of
-from server.batching.scheduler import Admission, Allowance, BatchLimits, Scheduler
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.turn import Admission, Allowance
 from server.messages import Job, Priority, Search
 from server.residency.tables import BASE, HostTier, SlotTable
 
