@@ -23,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hub.asking import Handling, Routing, write_handling, write_routing
 from hub.call_errors import error_of_call
+from hub.connecting import Tls, open_channel, with_key
 from hub.errors import (
     HubError,
     InputError,
@@ -74,6 +75,7 @@ __all__ = [
     "Quality",
     "RouteInfo",
     "Routing",
+    "Tls",
     "TranslateReply",
 ]
 
@@ -107,10 +109,14 @@ class HubClient:
     Attributes:
         target: "host:port".
         timeout: Seconds a call may take unless it says otherwise.
+        key: Bearer key or token, "" for none.
+        tls: How to know the server; None for a connection in clear.
     """
 
     target: str
     timeout: float = DEFAULT_TIMEOUT
+    key: str = field(default="", repr=False)
+    tls: Tls | None = None
     _channel: grpc.Channel = field(init=False, repr=False, compare=False)
     _max_contents: int = field(default=sys.maxsize, init=False, repr=False, compare=False)
 
@@ -118,7 +124,7 @@ class HubClient:
         """Prepare the channel; the connection is made by the first call.
 
         Raises:
-            InputError: The target is no address that could be looked up.
+            InputError: The target, the key or a file of the TLS cannot be used.
         """
         if not self.target.strip() or not self.target.isprintable():
             raise InputError(
@@ -130,7 +136,8 @@ class HubClient:
         ]
         if is_loopback(self.target):  # gRPC would ask http_proxy for it
             options.append(("grpc.enable_http_proxy", 0))
-        object.__setattr__(self, "_channel", grpc.insecure_channel(self.target, options=options))
+        channel = open_channel(self.target, options, self.tls)
+        object.__setattr__(self, "_channel", with_key(channel, self.key))
 
     def __enter__(self) -> Self:
         """Return itself."""

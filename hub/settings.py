@@ -35,7 +35,7 @@ from hub.isa import forced_isa
 
 CONFIG_FILE: Final = "hub.toml"
 PREFIX: Final = "HUB_"
-_NO_SETTINGS: Final = ("config", "debug", "cpu_isa")
+_NO_SETTINGS: Final = ("config", "debug", "cpu_isa", "key", "tls_roots")
 """Variables that belong to a process, not to its settings."""
 
 Positive = Annotated[int, Field(ge=1)]
@@ -94,6 +94,19 @@ class Settings(BaseModel):
         description="traces: off, otlp:http://HOST:4317 (OpenTelemetry over gRPC) or file:PATH",
     )
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
+    tls_cert: Path | None = Field(None, description="certificate chain of the server (PEM)")
+    tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
+    tls_client_ca: Path | None = Field(
+        None, description="authorities whose client certificates are required (PEM)"
+    )
+    keys: Path | None = Field(None, description="bearer keys of callers; see hub keys")
+    jwt_jwks: str = Field("", description="keys of JSON Web Tokens: a JWKS file or https URL")
+    jwt_issuer: str = Field("", description="issuer that tokens must have")
+    jwt_audience: str = Field("", description="audience that tokens must be made for")
+    jwt_tenant_claim: Text = Field("tenant", description="claim of a token that names the tenant")
+    insecure_no_auth: Literal["", "yes-really"] = Field(
+        "", description="yes-really: serve other machines without asking who calls"
+    )
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
     base_digest: str = Field(
         "",
@@ -154,7 +167,7 @@ class Settings(BaseModel):
     def _expand_home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
 
-    @field_validator("runs", "cache", "routes")
+    @field_validator("runs", "cache", "routes", "tls_cert", "tls_key", "tls_client_ca", "keys")
     @classmethod
     def _expand_home_path(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()

@@ -119,14 +119,15 @@ class Application:
 
         Raises:
             PortInUseError: A port is taken.
-            SettingsError: Traces cannot be sent where the settings say.
+            SettingsError: Other machines could call without being asked who they are, the
+                certificates are not usable, or traces cannot be sent where the settings say.
         """
         settings = self.settings
-        self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         self._tracer = open_tracer(settings.tracing)
         self._edge = Edge(
             settings, lambda: self.core, self.metrics, self._pool, self.access, self._tracer
         )
+        self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         port = await self._edge.start()
         self._ports = Ports(
             join_address(settings.host, port), join_address(settings.host, self._exposition.port)
@@ -176,7 +177,10 @@ class Application:
         self.reloads.register("settings", lambda: files, live.reload)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Stop: refuse what is new, finish what runs within the given time, release everything."""
+        """Stop: refuse what is new, finish what runs within the given time, release everything.
+
+        What has not ended by then is told so by the core when it closes, before the edge stops.
+        """
         await self.reloads.stop()
         if self._edge is not None:
             if drain_seconds > 0:
@@ -185,6 +189,8 @@ class Application:
                 await self._edge.stop_now()
         if self._core is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._edge is not None and drain_seconds > 0:
+            await self._edge.stop()
         if self._tracer is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from server.telemetry.logs import Announcer
 
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.0001
 """How long another thread may keep the engine's from running Python; the default is 0.005."""
 
 

@@ -78,6 +78,7 @@ class TranslateCommand:
         keep: Spans of the source that stay as they are.
         token_scores: Whether output tokens are returned with their log-probabilities.
         tenant: Who asks, "" where there is no authentication.
+        permitted: Patterns of the names of adapters that the tenant may use.
         labels: The caller's own, for logs.
     """
 
@@ -97,6 +98,7 @@ class TranslateCommand:
     token_scores: bool = False
     priority: Priority = Priority.INTERACTIVE
     tenant: str = ""
+    permitted: tuple[str, ...] = ("*",)
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -84,10 +85,18 @@ def unload(
 
 
 def _client(server: str | None, timeout: float) -> HubClient:
-    from hub.client import HubClient
+    import os
+
+    from hub.client import HubClient, Tls
     from hub.commands.translate import default_server
 
-    return HubClient(server or default_server(), timeout=timeout)
+    roots = os.environ.get("HUB_TLS_ROOTS", "")
+    return HubClient(
+        server or default_server(),
+        timeout=timeout,
+        key=os.environ.get("HUB_KEY", ""),
+        tls=Tls(Path(roots)) if roots else None,
+    )
 
 
 def _row(loaded: LoadedAdapterInfo) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hub.asking import Splitting
-    from hub.client import ItemReply, TranslateReply
+    from hub.client import ItemReply, Tls, TranslateReply
     from hub.commands.texts import InputText
     from hub.errors import HubError
 
@@ -61,6 +61,22 @@ def translate(
     server: Annotated[
         str | None, typer.Option(help="Address of the server; HUB_HOST:HUB_PORT by default.")
     ] = None,
+    key: Annotated[
+        str, typer.Option(help="Bearer key or token.", envvar="HUB_KEY", show_envvar=True)
+    ] = "",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Connect over TLS, trusting the system's authorities.")
+    ] = False,
+    tls_roots: Annotated[
+        str,
+        typer.Option(
+            help="Connect over TLS, trusting these authorities (PEM file).", envvar="HUB_TLS_ROOTS"
+        ),
+    ] = "",
+    tls_client: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Own certificate and its key (PEM files), for mutual TLS."),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.001, max=86_400, help="Seconds that one call may take.")
     ] = 30.0,
@@ -94,12 +110,24 @@ def translate(
             handling=handling, routing=routing,
         )  # fmt: skip
 
-    with HubClient(server or default_server(), timeout=timeout) as client:
+    trust = _tls(tls, tls_roots, tls_client)
+    with HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
             sent = [one.text for one in batch if one.error is None]
             output.show(batch, ask(client, sent) if sent else None)
     if output.failure is not None:
         raise output.failure
+
+
+def _tls(wanted: bool, roots: str, client: tuple[str, str] | None) -> Tls | None:
+    from pathlib import Path
+
+    from hub.client import Tls
+
+    if not (wanted or roots or client):
+        return None
+    cert, key = (Path(client[0]), Path(client[1])) if client else (None, None)
+    return Tls(Path(roots) if roots else None, cert, key)
 
 
 def _languages(pair: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.registry import AdapterVersion
 from hub.wire_errors import to_status
+from server.access.identity import current_identity
 from server.messages import (
     Detected,
     Fallback,
@@ -73,7 +74,7 @@ class BaseIdentity:
 def command_of(
     request: translation_pb.TranslateTextRequest, deadline: float | None
 ) -> TranslateCommand:
-    """Read a request; checking it is the application's business.
+    """Read a request of the current caller; checking it is the application's business.
 
     Raises:
         InputError: A choice has a number that this server does not know.
@@ -83,7 +84,7 @@ def command_of(
     _check_choice("long_sentences", request.long_sentences)
     _check_choice("priority", request.priority)
     _check_choice("glossary_config.mode", glossary.mode)
-    decoding = request.decoding
+    decoding, identity = request.decoding, current_identity()
     search = SearchChoice(
         beam_size=decoding.beam_size if decoding.HasField("beam_size") else None,
         max_output_tokens=(
@@ -112,6 +113,8 @@ def command_of(
             if request.priority == translation_pb.PRIORITY_BATCH
             else Priority.INTERACTIVE
         ),
+        tenant=identity.tenant,
+        permitted=identity.permit.patterns,
         labels=MappingProxyType(dict(request.labels)),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -22,8 +23,11 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2_grpc,
 )
 from hub.settings import Settings
+from server.access.certificates import open_certificates
+from server.access.credentials import open_credentials
 from server.core import Core
 from server.grpc.access import AccessInterceptor
+from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
@@ -38,6 +42,8 @@ SERVICES: Final = (
     glossary_service_pb2.DESCRIPTOR.services_by_name["GlossaryService"].full_name,
 )
 SETTLE_SECONDS: Final = 0.05
+ANSWER_SECONDS: Final = 2.0
+"""For the last answers on their way out, while callers may go on calling."""
 STREAM_SECONDS: Final = 0.2
 """Grace for open streams (health watches) once every call has ended."""
 
@@ -54,7 +60,13 @@ class Edge:
         access: AccessLog,
         tracer: CallTracer | None = None,
     ) -> None:
-        """Prepare the server; must be called on the event loop that will run it."""
+        """Prepare the server; must be called on the event loop that will run it.
+
+        Raises:
+            SettingsError: Callers are not asked who they are, or the certificates are not usable.
+            KeyFileError: The keys of callers cannot be read.
+        """
+        self._certificates = open_certificates(settings)
         self._settings = settings
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
@@ -63,6 +75,7 @@ class Edge:
                 *tracing_of(tracer),
                 AccessInterceptor(access),
                 BoundaryInterceptor(metrics, self._calls),
+                AuthorizationInterceptor(open_credentials(settings, pool)),
             ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
@@ -95,7 +108,7 @@ class Edge:
         await self.set_serving(False)
         address = join_address(self._settings.host, self._settings.port)
         try:
-            port = self._server.add_insecure_port(address)
+            port = self._add_port(address)
         except RuntimeError:
             port = 0
         if not port:
@@ -106,6 +119,11 @@ class Edge:
         await self._server.start()
         return port
 
+    def _add_port(self, address: str) -> int:
+        if self._certificates is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._certificates.credentials())
+
     async def set_serving(self, serving: bool) -> None:
         """Tell the health service's askers and watchers."""
         response = health_pb2.HealthCheckResponse
@@ -114,22 +132,32 @@ class Edge:
             await self._health.set(name, status)
 
     async def drain(self, seconds: float) -> None:
-        """Refuse what is new, let calls in progress end, for at most `seconds`; then stop."""
+        """Refuse what is new and let calls in progress end, for at most `seconds`.
+
+        The port stays open meanwhile. gRPC hands calls over one by one, and cuts off without a
+        word those that it has received and not yet handed over when it stops; so each is taken and
+        told to go elsewhere, until none has come for a while.
+        """
         await self._health.enter_graceful_shutdown()
-        stopping = asyncio.ensure_future(self._server.stop(seconds))
-        settled = asyncio.ensure_future(self._settle())
-        await asyncio.wait([stopping, settled], return_when=asyncio.FIRST_COMPLETED)
-        settled.cancel()
+        self._calls.refusing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._calls.wait_idle()
+
+    async def stop(self) -> None:
+        """Stop after draining; calls in progress must be about to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._settle()
         await self._server.stop(STREAM_SECONDS)
-        await stopping
 
     async def _settle(self) -> None:
-        """Wait until no call is in progress, those just being read off the wire included."""
-        while True:
+        """Wait until no call is in progress and none has begun for a while."""
+        begun = -1
+        while begun != self._calls.begun or not self._calls.idle:
             await self._calls.wait_idle()
+            begun = self._calls.begun
             await asyncio.sleep(SETTLE_SECONDS)
-            if self._calls.idle:
-                return
 
     async def stop_now(self) -> None:
         """Cut every call off."""

@@ -19,6 +19,7 @@ from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
 from hub.refs import is_digest
 from hub.registry import AdapterVersion, AliasState, Registry
+from server.access.identity import current_identity
 from server.catalog import Filter, list_page
 from server.core import Core
 from server.grpc.convert import (
@@ -117,7 +118,7 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
         """List what can be translated, and by what."""
         core = self.core()
         pairs = list_pairs(
-            core.routes(),
+            core.routes().permitted(current_identity().permit),
             core.translator.router.languages,
             request.source_language_code,
             request.target_language_code,
@@ -135,7 +136,8 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
         ],
     ) -> translation_pb.ListRoutesResponse:
         """List the routing table."""
-        routes = [route_of(entry) for entry in self.core().routes().sorted()]
+        table = self.core().routes().permitted(current_identity().permit)
+        routes = [route_of(entry) for entry in table.sorted()]
         return translation_pb.ListRoutesResponse(routes=routes)
 
 
@@ -173,6 +175,7 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
             source=request.source_language_code,
             target=request.target_language_code,
             latest_only=request.latest_only,
+            permit=current_identity().permit,
         )
         page, token = await asyncio.get_running_loop().run_in_executor(
             self.pool,
@@ -201,7 +204,10 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         if not request.adapter.strip():
             raise InputError("adapter is empty; give a ref such as 'name@alias'", field="adapter")
         return await asyncio.get_running_loop().run_in_executor(
-            self.pool, self.core().registry.resolve, request.adapter
+            self.pool,
+            current_identity().permit.resolve,
+            self.core().registry.resolve,
+            request.adapter,
         )
 
     async def LoadAdapter(

@@ -24,6 +24,7 @@ from server.access.admission import (
     check_text,
     resolve_search,
 )
+from server.access.permits import Permit
 from server.messages import Detected, Job, Outcome, TranslateCommand
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
@@ -176,6 +177,7 @@ class Planner:
             command.adapter,
             command.domain,
             require_adapter=command.require_adapter,
+            permit=Permit(command.permitted),
         )
 
     def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import permutations, product
 from pathlib import Path
@@ -31,6 +31,7 @@ from hub.languages import LanguagePair, broader, canonical
 from hub.refs import AdapterRef, check_domain
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
+from server.access.permits import Permit
 from server.messages import Fallback
 
 MAX_RUNGS: Final = 8
@@ -64,11 +65,18 @@ class RoutingTable:
 
     entries: Mapping[Key, RouteEntry] = field(default_factory=lambda: MappingProxyType({}))
 
-    def find(self, asked: LanguagePair, domain: str) -> tuple[RouteEntry, Fallback | None] | None:
+    def find(
+        self, asked: LanguagePair, domain: str, allows: Callable[[str], bool] = lambda name: True
+    ) -> tuple[RouteEntry, Fallback | None] | None:
         """Return the route of a request and how it falls short of what was asked, None if none.
 
         The order is: the pair in the domain, the pair in no domain, then the same for the pairs
         that say less: en-pt_PT after en-pt, as in RFC 4647's lookup.
+
+        Args:
+            asked: The pair.
+            domain: "" for none.
+            allows: Tells whether the adapter of a name may serve the request.
         """
         related = product(broader(asked.source), broader(asked.target))
         for source, target in related:
@@ -76,11 +84,30 @@ class RoutingTable:
                 continue
             pair = LanguagePair(source, target)
             nearest = None if pair == asked else Fallback.RELATED_LOCALE
-            if domain and (entry := self.entries.get((pair, domain))):
+            entry = self.entries.get((pair, domain)) if domain else None
+            if entry and allows(entry.version.name):
                 return entry, nearest
-            if entry := self.entries.get((pair, "")):
+            entry = self.entries.get((pair, ""))
+            if entry and allows(entry.version.name):
                 return entry, nearest or (Fallback.NO_DOMAIN if domain else None)
         return None
+
+    def permitted(self, permit: Permit) -> RoutingTable:
+        """Return the routes to adapters that a caller may use; names of others are left out."""
+        if permit.everything:
+            return self
+        kept = {
+            key: replace(
+                entry,
+                rungs=tuple(
+                    ref for ref in entry.rungs if permit.allows(AdapterRef.parse(ref).name)
+                ),
+                shadowed=tuple(name for name in entry.shadowed if permit.allows(name)),
+            )
+            for key, entry in self.entries.items()
+            if permit.allows(entry.version.name)
+        }
+        return RoutingTable(MappingProxyType(kept))
 
     def sorted(self) -> list[RouteEntry]:
         """Return all routes, by pair and domain."""

@@ -15,6 +15,7 @@ from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, W
 from hub.languages import LanguagePair, canonical, choose
 from hub.refs import check_domain
 from hub.registry import AdapterVersion
+from server.access.permits import EVERYTHING, Permit
 from server.messages import Fallback
 from server.residency.tables import BASE
 from server.translation.routes import RouteEntry, RoutingTable
@@ -85,6 +86,7 @@ class Router:
         domain: str = "",
         *,
         require_adapter: bool = False,
+        permit: Permit = EVERYTHING,
     ) -> Route:
         """Decide who translates. Blocks on the registry.
 
@@ -94,6 +96,7 @@ class Router:
             adapter: A ref, "base", or "" for the routing table.
             domain: Narrows the route of a request without an adapter.
             require_adapter: Refuse every fallback.
+            permit: Which adapters the caller may use; others do not exist for it.
 
         Raises:
             LanguageError: A code is unknown, unsupported by the base, or both mean the same;
@@ -108,17 +111,18 @@ class Router:
         if ref == BASE_REF:
             return Route(self._of_base(asked), None, BASE_REF)
         if ref:
-            return self._named(asked, ref)
-        return self._routed(asked, check_domain(domain.strip()), required=require_adapter)
+            return self._named(asked, ref, permit)
+        domain = check_domain(domain.strip())
+        return self._routed(asked, domain, permit, required=require_adapter)
 
-    def _named(self, asked: LanguagePair, ref: str) -> Route:
-        version = self.resolve(ref)
+    def _named(self, asked: LanguagePair, ref: str, permit: Permit) -> Route:
+        version = permit.resolve(self.resolve, ref)
         self._check_pair(version, version.manifest.language_pair, asked)
         self._check_base(version)
         return Route(version.manifest.language_pair, version, ref)
 
-    def _routed(self, asked: LanguagePair, domain: str, *, required: bool) -> Route:
-        found = self.table().find(asked, domain)
+    def _routed(self, asked: LanguagePair, domain: str, permit: Permit, *, required: bool) -> Route:
+        found = self.table().find(asked, domain, permit.allows)
         fallback = found[1] if found else Fallback.NO_ADAPTER
         if required and fallback is not None:
             raise _no_route(asked, domain, found[0] if found else None)
@@ -126,7 +130,7 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0])
+            cheaper = self._named(asked, entry.rungs[0], EVERYTHING)  # as the route says
             return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
         version = entry.version
         return Route(version.manifest.language_pair, version, entry.ref, fallback)

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hub.errors import DeadlineError, EngineError
+from hub.errors import EngineError
 from server.access.admission import Limits, check_command, check_contents
+from server.access.preparation import Preparation
 from server.messages import (
     Detected,
     FinishedItem,
@@ -70,6 +71,11 @@ class Translator:
     pool: Executor
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
+    _preparation: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let calls through a few at a time."""
+        self._preparation = Preparation(self.worker.intake, self.window)
 
     @property
     def router(self) -> Router:
@@ -153,10 +159,13 @@ class Translator:
 
     async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
-        items = await self._off_loop(self.planner.routes, command)
-        clocked.routed = self.clock()
-        await self._off_loop(self.planner.split, items, command)
-        clocked.prepared = self.clock()
+        async with self._preparation.of(command):
+            items = await self._off_loop(self.planner.routes, command)
+            clocked.routed = self.clock()
+            await self._off_loop(self.planner.split, items, command)
+            clocked.prepared = self.clock()
+        characters = sum(map(len, command.contents))
+        self.worker.intake.note_source(characters, list(jobs_of(items)))
         return items
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
@@ -192,8 +201,6 @@ class Translator:
 
     async def _run(self, jobs: Sequence[Job], command: TranslateCommand) -> AsyncIterator[Outcome]:
         """Run jobs on the worker; a caller that goes away withdraws them."""
-        if jobs and command.deadline is not None and command.deadline <= self.clock():
-            raise DeadlineError("the deadline passed before the request could be queued")
         async for outcome in run_jobs(self.worker, jobs, self.window):
             yield outcome
 
