@@ -172,6 +172,12 @@ class AdapterNotFoundError(NotFoundError):
     reason = "ADAPTER_NOT_FOUND"
 
 
+class GlossaryNotFoundError(NotFoundError):
+    """No stored glossary has the name, or the version."""
+
+    reason = "GLOSSARY_NOT_FOUND"
+
+
 class BaseNotFoundError(NotFoundError):
     """No base model answers to the name or path."""
 

@@ -16,6 +16,7 @@ from hub.bases.digest import check_digest
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
+from hub.glossaries import Glossaries
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
@@ -62,6 +63,7 @@ class Core:
     routes: RouteBook
     resolution: ResolveCache
     watcher: RegistryWatcher
+    glossaries: Glossaries
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
@@ -112,12 +114,14 @@ def open_core(
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
+    glossaries = Glossaries(registry.root)
     translator = Translator(
         planner=Planner(
             router=_router(base, tokenizer, resolution, routes, settings, worker),
             tokenizer=tokenizer,
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
+            glossaries=glossaries.terms,
         ),
         assembler=Assembler(tokenizer),
         worker=worker,
@@ -128,7 +132,9 @@ def open_core(
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     worker.start()
     watcher.start()
-    return Core(base, settings, registry, translator, worker, spill, routes, resolution, watcher)
+    return Core(
+        base, settings, registry, translator, worker, spill, routes, resolution, watcher, glossaries
+    )
 
 
 def _router(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from hub.engine.requests import EarlyStopping
 from hub.errors import HubError
+from hub.glossaries import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,6 @@ class Priority(Enum):
 
     INTERACTIVE = "interactive"
     BATCH = "batch"
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A source term and the forms of which its translation must use one."""
-
-    source: str
-    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +131,7 @@ class Job:
         token_scores: Whether candidates carry the log-probability of each token.
         constraints: Terms that the output must hold: for each, the token sequences of its forms,
             any of which will do.
+        joiners: Tokens that may not come right behind a term, because they continue the word.
     """
 
     key: int
@@ -152,6 +146,7 @@ class Job:
     align: bool = False
     token_scores: bool = False
     constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    joiners: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:

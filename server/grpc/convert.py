@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hub.errors import InputError
+from hub.glossaries import Term
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.registry import AdapterVersion
@@ -24,7 +25,6 @@ from server.messages import (
     Priority,
     SearchChoice,
     Split,
-    Term,
     TranslateCommand,
     TranslateResult,
 )

@@ -22,6 +22,7 @@ from server.messages import (
 from server.quality.signals import judge, judge_unknown, measure, unknown_characters
 from server.translation.detection import UNCERTAIN
 from server.translation.documents import Document, PlainDocument, Rendered
+from server.translation.glossary import missing
 from server.translation.offsets import Part, UnitTranslation, align, join_segments
 from server.translation.plans import ItemPlan, SegmentPlan
 
@@ -60,6 +61,7 @@ class Assembler:
         plan, document = item.segments[index], item.document
         assert isinstance(document, PlainDocument)
         rendered = self._restored(item, plan, candidates_of(plan)[0])
+        details = (*rendered.details, *missing(plan.terms, rendered.text))
         start, end = plan.segment.start, plan.segment.end
         last = 0 < index == len(item.segments) - 1
         return SegmentResult(
@@ -68,7 +70,7 @@ class Assembler:
             after=document.masked.text[end:] if last else "",
             start=document.masked.original(start),
             end=document.masked.original(end),
-            details=rendered.details,
+            details=details,
         )
 
     def _restored(self, item: ItemPlan, plan: SegmentPlan, candidate: Candidate) -> Rendered:
@@ -119,6 +121,7 @@ class Assembler:
     def _marked(self, item: ItemPlan, document: Document) -> Rendered:
         """Put the translated sentences of a marked-up text into their places."""
         units: list[UnitTranslation | None] = []
+        lost: list[FlagDetail] = []
         for number, unit in enumerate(document.units):
             own = [(i, plan) for i, plan in enumerate(item.segments) if plan.unit == number]
             parts = [
@@ -131,7 +134,13 @@ class Assembler:
                 for position, (index, plan) in enumerate(own)
             ]
             units.append(join_segments(unit.text, parts) if parts else None)
-        return document.render(units)
+            lost += (
+                detail
+                for (_, plan), part in zip(own, parts, strict=True)
+                for detail in missing(plan.terms, part.translation.text)
+            )
+        rendered = document.render(units)
+        return Rendered(rendered.text, _merged((*rendered.details, *lost)))
 
     def _flags(self, item: ItemPlan, rendered: Rendered) -> tuple[Flag, ...]:
         """Return what a reader should beware of, each once."""

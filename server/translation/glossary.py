@@ -16,12 +16,9 @@ from typing import Any, Final
 import regex  # type: ignore[import-untyped]
 
 from hub.bases.tokenizer import BaseTokenizer
-from hub.errors import InputError
-from server.messages import Flag, FlagDetail, GlossaryChoice, Term
+from hub.glossaries import Term
+from server.messages import Flag, FlagDetail, GlossaryChoice
 
-MAX_TERMS: Final = 10_000
-MAX_TERM_CHARACTERS: Final = 200
-MAX_FORMS: Final = 20
 MAX_FORCED: Final = 16
 """Terms that one sentence is made to hold; what is more of them is only looked for."""
 
@@ -50,32 +47,6 @@ class Found:
 
     written: str
     targets: tuple[str, ...]
-
-
-def check_terms(terms: Sequence[Term]) -> None:
-    """Refuse terms that are too many, too long or empty.
-
-    Raises:
-        InputError: Names the first of them.
-    """
-    if len(terms) > MAX_TERMS:
-        raise InputError(
-            f"{len(terms)} terms; at most {MAX_TERMS} are allowed", field="glossary_config.terms"
-        )
-    for index, term in enumerate(terms):
-        field = f"glossary_config.terms[{index}]"
-        if not 1 <= len(term.targets) <= MAX_FORMS:
-            raise InputError(
-                f"term {term.source[:40]!r} has {len(term.targets)} targets; give 1 to {MAX_FORMS}",
-                field=field,
-            )
-        for text in (term.source, *term.targets):
-            if not text.strip() or len(text) > MAX_TERM_CHARACTERS:
-                raise InputError(
-                    f"term {text[:40]!r} has {len(text)} characters; give 1 to "
-                    f"{MAX_TERM_CHARACTERS}, not only blanks",
-                    field=field,
-                )
 
 
 class Glossary:

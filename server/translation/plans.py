@@ -7,11 +7,14 @@ thread of the pool. What one item lacks fails that item; what the command lacks 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from hub.bases.tokenizer import BaseTokenizer
+from hub.engine.constraints import LEAST_BEAM
 from hub.errors import HubError
+from hub.glossaries import Term, check_terms
 from hub.languages import LanguagePair
 from server.access.admission import (
     HTML,
@@ -26,9 +29,19 @@ from server.messages import Detected, Job, Outcome, TranslateCommand
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
 from server.translation.documents import Document, Unit, plain_units
+from server.translation.glossary import (
+    Found,
+    Glossary,
+    TermEncoder,
+    glossary_of,
+    missing,
+)
 from server.translation.markup import html_units
 from server.translation.routing import Route, Router
 from server.translation.segments import Segment, fit, segments_of
+
+FORCED_BEAM: Final = 4
+"""Beam of a sentence that is searched again for its terms."""
 
 
 @dataclass(slots=True)
@@ -41,6 +54,7 @@ class SegmentPlan:
         text: What is translated.
         tokens: Source tokens of the text, without those of the base's own layout.
         job: What runs, or has run.
+        terms: Terms of the glossary that it has.
         outcome: How it ended; None while it has not.
     """
 
@@ -49,6 +63,7 @@ class SegmentPlan:
     text: str
     tokens: tuple[int, ...]
     job: Job
+    terms: tuple[Found, ...] = ()
     outcome: Outcome | None = None
 
 
@@ -79,21 +94,33 @@ class _Layout:
     Attributes:
         empty: Source tokens of no text at all.
         prefix: Tokens that every output is forced to begin with.
+        glossary: Prescribed translations, None for none.
     """
 
     empty: tuple[int, ...]
     prefix: tuple[int, ...]
+    glossary: Glossary | None
 
 
 @dataclass(slots=True)
 class Planner:
-    """Makes plans; one per server, used on several threads."""
+    """Makes plans; one per server, used on several threads.
+
+    Attributes:
+        glossaries: Returns the terms of a stored glossary for a pair, by "name" or "name:version".
+    """
 
     router: Router
     tokenizer: BaseTokenizer
     detector: Detector
     limits: Limits
+    glossaries: Callable[[str, LanguagePair], Sequence[Term]]
+    _encoder: TermEncoder = field(init=False)
     _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        """Prepare what depends on the tokenizer alone."""
+        self._encoder = TermEncoder(self.tokenizer)
 
     def routes(self, command: TranslateCommand) -> list[ItemPlan]:
         """Find out who translates each item.
@@ -102,6 +129,7 @@ class Planner:
             HubError: The command's own languages, adapter or domain are at fault; with a source
                 language to be detected, such an error is the item's.
         """
+        check_terms(command.glossary.terms, "glossary_config.terms")
         items = [ItemPlan(index, text) for index, text in enumerate(command.contents)]
         if command.source.strip():
             route = self._route(command, command.source)
@@ -161,9 +189,17 @@ class Planner:
                 continue
             pair = item.route.pair
             if pair not in layouts:
-                prefix = tuple(self.tokenizer.target_prefix(pair.target))
-                layouts[pair] = _Layout(self.encode("", pair), prefix)
+                layouts[pair] = self._layout(pair, command)
             self._split_item(item, command, layouts[pair])
+
+    def _layout(self, pair: LanguagePair, command: TranslateCommand) -> _Layout:
+        choice = command.glossary
+        stored = self.glossaries(choice.stored, pair) if choice.stored else ()
+        return _Layout(
+            empty=self.encode("", pair),
+            prefix=tuple(self.tokenizer.target_prefix(pair.target)),
+            glossary=None if choice.empty else glossary_of(choice, stored),
+        )
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:
         item.error = check_text(item.text, self.limits)
@@ -195,7 +231,8 @@ class Planner:
             text = unit.text[part.start : part.end]
             tokens = text_tokens(source, layout.empty)
             job = self._job(source, layout, command, item.route, align=unit.needs_alignment)
-            item.segments.append(SegmentPlan(index, part, text, tokens, job))
+            terms = tuple(layout.glossary.find(text)) if layout.glossary else ()
+            item.segments.append(SegmentPlan(index, part, text, tokens, job, terms))
         return None
 
     def _encoded(
@@ -232,6 +269,31 @@ class Planner:
             tenant=command.tenant,
             align=align,
             token_scores=command.token_scores,
+        )
+
+    def with_terms(self, item: ItemPlan, plan: SegmentPlan) -> Job | None:
+        """Return a job that puts the terms into a translation that lacks them; None if none does.
+
+        Only such sentences are searched again, with a beam: most translations have their terms by
+        themselves, and are better for being left alone.
+        """
+        outcome, route = plan.outcome, item.route
+        if not plan.terms or route is None or outcome is None or not outcome.candidates:
+            return None
+        translation = self.tokenizer.decode(outcome.candidates[0].token_ids)
+        constraints = self._encoder.constraints(plan.terms, route.pair.target)
+        needed = sum(min(map(len, forms)) for forms in constraints)
+        search = plan.job.search
+        beam = min(max(FORCED_BEAM, search.beam_size), self.limits.max_beam)
+        possible = beam >= LEAST_BEAM and 0 < needed < search.max_new_tokens
+        if not possible or not missing(plan.terms, translation):
+            return None
+        return replace(
+            plan.job,
+            key=next(self._keys),
+            search=replace(search, beam_size=beam),
+            constraints=constraints,
+            joiners=self._encoder.joiners(plan.terms),
         )
 
     def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from server.telemetry.metrics import BASE_LABEL, Metrics
 from server.translation.assembly import Assembler, SegmentResult
 from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
-from server.translation.plans import ItemPlan, Planner, document_of, jobs_of
+from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
 from server.translation.routing import Route, Router
 
 _Result = TypeVar("_Result")
@@ -88,8 +88,9 @@ class Translator:
         clocked = _Clocked(self.clock())
         items = await self._plan(command, clocked)
         plans = {plan.job.key: plan for item in items for plan in item.segments}
-        async for outcome in self._run(items, command):
+        async for outcome in self._run(list(jobs_of(items)), command):
             plans[outcome.key].outcome = outcome
+        await self._force_terms(items, command)
         clocked.decoded = self.clock()
         _raise_if_all_failed(items)
         results = await self._off_loop(_map, self.assembler.item, items)
@@ -116,9 +117,10 @@ class Translator:
                 yield FinishedItem(item.index, results[item.index])
         places = {plan.job.key: (item, plan) for item in items for plan in item.segments}
         sent = [0] * len(items)
-        async for outcome in self._run(items, command):
+        async for outcome in self._run(list(jobs_of(items)), command):
             item, plan = places[outcome.key]
             plan.outcome = outcome
+            await self._force_terms([item], command, [plan])
             ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
             for segment in await self._off_loop(self._segments, item, ready):
                 yield _finished(item, sent[item.index], segment)
@@ -152,17 +154,43 @@ class Translator:
             clocked.routed = self.clock()
             await self._off_loop(self.planner.split, items, command)
             clocked.prepared = self.clock()
+        characters = sum(len(item.text) for item in items if item.segments)
+        self.worker.intake.note_source(characters, list(jobs_of(items)))
         return items
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
 
-    async def _run(
-        self, items: Sequence[ItemPlan], command: TranslateCommand
-    ) -> AsyncIterator[Outcome]:
-        """Run the jobs of all items on the worker; a caller that goes away withdraws them."""
-        jobs: list[Job] = list(jobs_of(items))
-        self.worker.intake.note_source(sum(map(len, command.contents)), jobs)
+    async def _force_terms(
+        self,
+        items: Sequence[ItemPlan],
+        command: TranslateCommand,
+        only: Sequence[SegmentPlan] | None = None,
+    ) -> None:
+        """Search again for sentences whose translations lack terms of the glossary."""
+        if command.glossary.empty or not command.glossary.forced:
+            return
+        wanted = [
+            (item, plan)
+            for item in items
+            for plan in (item.segments if only is None else only)
+            if plan.terms
+        ]
+        found = await self._off_loop(self._again, wanted)
+        again = {job.key: plan for plan, job in found}
+        async for outcome in self._run([job for _, job in found], command):
+            plan = again[outcome.key]
+            if outcome.candidates and _is_as_whole(outcome, plan.outcome):
+                plan.outcome = outcome
+
+    def _again(
+        self, wanted: Sequence[tuple[ItemPlan, SegmentPlan]]
+    ) -> list[tuple[SegmentPlan, Job]]:
+        found = [(plan, self.planner.with_terms(item, plan)) for item, plan in wanted]
+        return [(plan, job) for plan, job in found if job is not None]
+
+    async def _run(self, jobs: Sequence[Job], command: TranslateCommand) -> AsyncIterator[Outcome]:
+        """Run jobs on the worker; a caller that goes away withdraws them."""
         async for outcome in run_jobs(self.worker, jobs, self.window):
             yield outcome
 
@@ -198,6 +226,12 @@ class Translator:
 
 def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) -> list[ItemResult]:
     return [function(item) for item in items]
+
+
+def _is_as_whole(outcome: Outcome, before: Outcome | None) -> bool:
+    """Tell whether a second translation is not cut off where the first one was not."""
+    first = before is not None and before.candidates[0].finished
+    return outcome.candidates[0].finished or not first
 
 
 def _ready(item: ItemPlan, sent: int) -> range:

@@ -12,7 +12,9 @@ import pytest
 
 from hub import cli
 from hub.client import Decoding, Handling, ItemReply, Routing
-from hub.errors import AdapterNotFoundError, InputError, LanguageError
+from hub.errors import AdapterNotFoundError, InputError, LanguageError, NotFoundError
+from hub.pb.adapterhub.v1 import glossary_service_pb2 as glossary_pb
+from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as glossary_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as pb_grpc
 
@@ -274,3 +276,53 @@ def test_tags_are_no_part_of_the_language(house: Any) -> None:
     handling = Handling(mime_type="text/html")
     (item,) = house.client.translate([page], "", "de", decoding=SHORT, handling=handling).items
     assert item.detected == ("ko", 1.0)
+
+
+def translate_with(house: Any, text: str, **handling: Any) -> Any:
+    return house.client.translate(
+        [text], "en", "ko", decoding=Decoding(max_output_tokens=24), handling=Handling(**handling)
+    ).items[0]
+
+
+def test_terms_are_forced_or_checked(house: Any) -> None:
+    terms = {"Monday": ["월요일", "월"], "euro": ["유로화"]}
+    text = "Monday and euro. Nothing here."
+    plain = translate_with(house, text)
+    assert "유로화" not in plain.text
+    checked = translate_with(house, text, terms=terms, check_terms=True)
+    assert checked.text == plain.text
+    assert "GLOSSARY_MISS" in checked.warnings
+    assert "euro \u2192 유로화" in dict(checked.details)["GLOSSARY_MISS"]
+    forced = translate_with(house, text, terms=terms)
+    assert "GLOSSARY_MISS" not in forced.warnings
+    assert "유로화" in forced.text
+    assert "월요일" in forced.text or "월" in forced.text
+    # What has no term is left alone.
+    assert forced.text.endswith(plain.text[-8:])
+    *_, end = house.client.stream(
+        text, "en", "ko", decoding=Decoding(max_output_tokens=24), handling=Handling(terms=terms)
+    )
+    assert end.text == forced.text
+
+
+def test_a_stored_glossary_is_used_and_refused_for_another_pair(house: Any) -> None:
+    with grpc.insecure_channel(house.target) as channel:
+        stub = glossary_grpc.GlossaryServiceStub(channel)
+        put = glossary_pb.PutGlossaryRequest(
+            name="money", source_language_code="en", target_language_code="ko"
+        )
+        put.terms.add(source="euro", targets=["유로화"])
+        assert stub.PutGlossary(put).glossary.version == 1
+        assert stub.PutGlossary(put).glossary.version == 1
+        found = stub.GetGlossary(glossary_pb.GetGlossaryRequest(glossary="money:1")).glossary
+        assert [(one.source, list(one.targets)) for one in found.terms] == [("euro", ["유로화"])]
+        listed = stub.ListGlossaries(glossary_pb.ListGlossariesRequest()).glossaries
+        assert [(one.name, one.version, one.term_count) for one in listed] == [("money", 1, 1)]
+        assert "유로화" in translate_with(house, "one euro", glossary="money").text
+        with pytest.raises(InputError, match="money:1 is for en-ko, not en-de"):
+            house.client.translate(["a"], "en", "de", handling=Handling(glossary="money"))
+        with pytest.raises(NotFoundError, match="no glossary is named 'none'"):
+            translate_with(house, "a", glossary="none")
+        stub.DeleteGlossary(glossary_pb.DeleteGlossaryRequest(name="money"))
+        with pytest.raises(grpc.RpcError, match="no glossary is named"):
+            stub.GetGlossary(glossary_pb.GetGlossaryRequest(glossary="money"))
