@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Mount the commands of registry, glossaries, bases, keys, machine and client."""
+    """Mount the commands of registry, bases, glossaries, keys, the machine and clients."""
     from hub.commands.bases import register_bases
     from hub.commands.demo import register_demo
     from hub.commands.doctor import register_doctor

@@ -164,7 +164,7 @@ class Translator:
             clocked.routed = self.clock()
             await self._off_loop(self.planner.split, items, command)
             clocked.prepared = self.clock()
-        characters = sum(map(len, command.contents))
+        characters = sum(len(item.text) for item in items if item.segments)
         self.worker.intake.note_source(characters, list(jobs_of(items)))
         return items
 
