@@ -136,8 +136,9 @@ def rank_tokens(
             row = one.row - start
             if one.forced:
                 values[row] *= 0  # and NaN stays NaN
-            elif float(restricted[row, chosen[row, 0]]) == -math.inf:
-                values[row] = -math.inf  # every token is barred
+                continue
+            best = restricted[row].gather(0, chosen[row])
+            values[row] = torch.where(best == -math.inf, best, values[row])  # all are barred
     return values, chosen
 
 

@@ -263,3 +263,15 @@ def test_threads_are_set_only_when_asked(lab: Any, base: Any, monkeypatch: Any) 
     assert asked == []
     lab.engine(base, threads=2)
     assert asked == [2]
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_rules_that_leave_no_token_are_told(lab: Any, engine: Engine, beam: int) -> None:
+    vocabulary = tuple(range(engine.architecture.vocab_size))
+    options = replace(OPTIONS, beam_size=beam, min_new_tokens=0, bad_words=vocabulary)
+    barred, free = lab.requests(2, seed=9, options=options)
+    free = replace(free, options=replace(OPTIONS, beam_size=beam))
+    ended = engine.translate([barred, free])
+    assert isinstance(ended[0].error, DecodingError)
+    assert "leave no token" in ended[0].error.message
+    assert ended[1].error is None
