@@ -46,7 +46,7 @@ RESULT = TranslateResult(
             input_tokens=2,
             adapter_version="en-ko:2",
             adapter_digest="sha256:2",
-            fallback=Fallback.SECOND_TRY,
+            fallback=Fallback.OVERLOAD,
         ),
     ),
     source="en",
@@ -102,7 +102,7 @@ def test_a_call_has_one_line_with_what_it_took(lines: Any) -> None:
         "output_tokens": 4,
         "stages_ms": {"route": 1, "tokenize": 2, "queue": 500, "encode": 250, "decode": 125},
         "item_reasons": ["ENGINE_FAILED"],
-        "fallbacks": ["second_try"],
+        "fallbacks": ["overload"],
         "warnings": ["repetition"],
     }
 
