@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import regex  # type: ignore[import-untyped]
 
@@ -50,36 +50,56 @@ class Found:
 
 
 class Glossary:
-    """Terms, ready to be found in many sentences."""
+    """Terms, ready to be found in many sentences.
+
+    Terms are looked up by their text, at every place where one may begin and for every length that
+    a term with that first character has: ten thousand of them are ready in milliseconds.
+    """
 
     def __init__(self, terms: Iterable[Term], *, ignore_case: bool) -> None:
         """Take terms; of those with the same source the first counts."""
         self._ignore_case = ignore_case
         self._targets: dict[str, tuple[str, ...]] = {}
+        lengths: dict[str, set[int]] = {}
         for term in terms:
-            self._targets.setdefault(self._key(_plain(term.source)), term.targets)
-        self._pattern = self._compile()
+            key = self._folded(_plain(term.source))[0]
+            self._targets.setdefault(key, term.targets)
+            lengths.setdefault(key[:1], set()).add(len(key))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
     def find(self, sentence: str) -> list[Found]:
         """Return the terms of a sentence in their order, each as often as it is there."""
-        if self._pattern is None:
-            return []
-        return [
-            Found(found[0], _in_case(self._targets[self._key(found[0])], found[0], found.start()))
-            for found in self._pattern.finditer(_plain(sentence))
-        ]
+        text = _plain(sentence)
+        folded, places = self._folded(text)
+        found: list[Found] = []
+        place = 0
+        while place < len(folded):
+            end = self._longest(folded, place)
+            if end is None:
+                place += 1
+                continue
+            written = text[places[place] : places[end]]
+            targets = self._targets[folded[place:end]]
+            found.append(Found(written, _in_case(targets, written, places[place])))
+            place = end
+        return found
 
-    def _key(self, text: str) -> str:
-        return text.casefold() if self._ignore_case else text
+    def _longest(self, folded: str, place: int) -> int | None:
+        """Return where the longest term ends that begins at a place, None where none does."""
+        for length in self._lengths.get(folded[place], ()):
+            end = place + length
+            there = end <= len(folded) and folded[place:end] in self._targets
+            if there and _is_whole(folded, place, end):
+                return end
+        return None
 
-    def _compile(self) -> Any:
-        """Return one expression for all terms, the longest first; None where there is none."""
-        if not self._targets:
-            return None
-        longest = sorted(self._targets, key=lambda source: (-len(source), source))
-        expression = "|".join(_whole_word(source) for source in longest)
-        flags = regex.IGNORECASE | regex.FULLCASE if self._ignore_case else 0
-        return regex.compile(expression, flags | regex.V1)
+    def _folded(self, text: str) -> tuple[str, Sequence[int]]:
+        """Return a text as it is compared, and for each of its characters the one it comes from."""
+        if not self._ignore_case:
+            return text, range(len(text) + 1)
+        folded = [one.casefold() for one in text]
+        places = [index for index, one in enumerate(folded) for _ in one]
+        return "".join(folded), [*places, len(text)]
 
 
 def glossary_of(choice: GlossaryChoice, stored: Sequence[Term] = ()) -> Glossary:
@@ -89,15 +109,32 @@ def glossary_of(choice: GlossaryChoice, stored: Sequence[Term] = ()) -> Glossary
 
 def missing(found: Sequence[Found], translation: str) -> tuple[FlagDetail, ...]:
     """Return the terms of which no form is in a translation, as one warning; none where all are."""
+    if not found:
+        return ()
     output = _plain(translation)
     lost = [
         f"{one.written} \u2192 {' | '.join(one.targets)}"
         for one in found
-        if not any(
-            regex.search(_whole_word(_plain(form)), output, regex.V1) for form in one.targets
-        )
+        if not any(_holds(output, _plain(form)) for form in one.targets)
     ]
     return (FlagDetail(Flag.GLOSSARY_MISS, tuple(dict.fromkeys(lost))),) if lost else ()
+
+
+def _holds(text: str, form: str) -> bool:
+    """Tell whether a text has a form as whole words."""
+    place = text.find(form)
+    while place >= 0:
+        if _is_whole(text, place, place + len(form)):
+            return True
+        place = text.find(form, place + 1)
+    return False
+
+
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Tell whether no word goes on in front of a part of a text or behind it."""
+    before = start > 0 and _separates(text[start]) and _separates(text[start - 1])
+    after = end < len(text) and _separates(text[end - 1]) and _separates(text[end])
+    return not before and not after
 
 
 def _plain(text: str) -> str:
@@ -105,14 +142,8 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _whole_word(text: str) -> str:
-    """Return an expression for a text as whole words, where its script separates words."""
-    before = f"(?<!{_INSIDE_A_WORD})" if _separates(text[:1]) else ""
-    after = f"(?!{_INSIDE_A_WORD})" if _separates(text[-1:]) else ""
-    return f"{before}{regex.escape(text, special_only=True)}{after}"
-
-
 def _separates(character: str) -> bool:
+    """Tell whether a character is part of a word, in a script that separates words."""
     return _SEPARATING.match(character) is not None
 
 
