@@ -7,13 +7,14 @@ computes goes to the worker; here is only the order of things.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hub.errors import EngineError
+from hub.errors import EngineError, HubError
 from server.access.admission import Limits, check_command, check_contents
 from server.access.preparation import Preparation
 from server.messages import (
@@ -43,6 +44,8 @@ from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of
 from server.translation.routing import Router
 
 _Result = TypeVar("_Result")
+
+_log = logging.getLogger("adapterhub.server")
 
 
 @dataclass(slots=True)
@@ -188,10 +191,13 @@ class Translator:
         ]
         found = await self._off_loop(self._again, wanted)
         again = {job.key: plan for plan, job in found}
-        async for outcome in self._run([job for _, job in found], command):
-            plan = again[outcome.key]
-            if outcome.candidates and _is_as_whole(outcome, plan.outcome):
-                plan.outcome = outcome
+        try:
+            async for outcome in self._run([job for _, job in found], command):
+                plan = again[outcome.key]
+                if outcome.candidates and _is_as_whole(outcome, plan.outcome):
+                    plan.outcome = outcome
+        except HubError as error:  # no room or no time for it: what there is, is kept and flagged
+            _log.info("terms were not forced: %s", error.message)
 
     def _again(
         self, wanted: Sequence[tuple[ItemPlan, SegmentPlan]]
