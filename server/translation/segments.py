@@ -177,13 +177,12 @@ def _is_boundary(before: str, after: str) -> bool:
 
 def _cut(text: str, start: int, end: int, count: Count, limit: int) -> int:
     """Return where the next part ends that begins at `start`."""
-    total = count(text[start:end])
-    if total <= limit:
-        return end
-    # Two halves are better than a whole and a stub.
-    wanted = limit if total >= 2 * limit else max(1, (total + 1) // 2)
     longest = _longest(text, start, end, count, limit)
-    preferred = min(longest, start + (end - start) * wanted // total + 1)
+    if longest == end:
+        return end
+    preferred = longest
+    if end - longest <= longest - start:  # two halves are better than a whole and a stub
+        preferred = start + (end - start + 1) // 2
     for pattern in _CUTS:
         places = [found.end() for found in pattern.finditer(text, start, longest)]
         places = [place for place in places if start + (longest - start) // 3 < place]
@@ -195,9 +194,18 @@ def _cut(text: str, start: int, end: int, count: Count, limit: int) -> int:
 
 
 def _longest(text: str, start: int, end: int, count: Count, limit: int) -> int:
-    """Return the end of the longest part from `start` that has at most `limit` tokens."""
-    low, high = start, end  # fits, does not fit
-    while high - low > 1:
+    """Return the end of the longest part from `start` that has at most `limit` tokens.
+
+    Only text near that end is tokenized, so that a long text costs time in proportion.
+    """
+    low, width = start, limit
+    high = min(end, start + width)
+    while count(text[start:high]) <= limit:
+        if high == end:
+            return end
+        low, width = high, 2 * width
+        high = min(end, start + width)
+    while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2
         if count(text[start:middle]) <= limit:
             low = middle
