@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from typing import Any
 
@@ -106,7 +107,11 @@ def test_what_a_drain_cannot_finish_in_time_is_told_so(house: Any) -> None:
     assert told["UNAVAILABLE DRAINING"] > 0
 
 
+DRAINS = int(os.environ.get("HUB_TEST_DRAINS", "30"))
+"""How many the slow run makes; 200 take some 18 minutes on two busy cores."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_200_drains_under_load_answer_every_call(house: Any) -> None:
-    assert set(drains(house, range(1, 401, 2))) <= ANSWERS
+def test_many_drains_under_load_answer_every_call(house: Any) -> None:
+    assert set(drains(house, range(1, 2 * DRAINS, 2))) <= ANSWERS
