@@ -122,10 +122,6 @@ class Translator:
         clocked = _Clocked(self.clock())
         items = await self._plan(command, clocked)
         results: dict[int, ItemResult] = {}
-        for item in items:
-            if not item.segments:  # failed already, or has nothing to translate
-                results[item.index] = self.assembler.item(item)
-                yield FinishedItem(item.index, results[item.index])
         places = {plan.job.key: (item, plan) for item in items for plan in item.segments}
         sent = [0] * len(items)
         async for outcome in self._run(list(jobs_of(items)), command):
@@ -133,13 +129,17 @@ class Translator:
             plan.outcome = outcome
             await self._force_terms([item], command, [plan])
             ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
-            for segment in await self._off_loop(self._segments, item, ready):
+            for segment in await self._off_loop(self._segments, item, ready) if ready else ():
                 if not any(sent) and item.route is not None:
                     observe_first_segment(self.metrics, item.route, self.clock() - clocked.began)
                 yield _finished(item, sent[item.index], segment)
                 sent[item.index] += 1
             if all(one.outcome is not None for one in item.segments):
                 results[item.index] = await self._off_loop(self.assembler.item, item)
+                yield FinishedItem(item.index, results[item.index])
+        for item in items:
+            if not item.segments:  # failed before, or has nothing to translate
+                results[item.index] = self.assembler.item(item)
                 yield FinishedItem(item.index, results[item.index])
         clocked.decoded = clocked.ended = self.clock()
         ordered = [results[item.index] for item in items]
