@@ -247,7 +247,7 @@ def test_rules_are_evaluated_without_an_error(watched: tuple[House, Prometheus])
         groups = running.get("rules")["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         health = {rule["health"] for rule in rules}
-    assert len(rules) == 31
+    assert len(rules) == 23
     assert health == {"ok"}, [rule.get("lastError") for rule in rules]
 
 
