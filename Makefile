@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint format types bench proto check clean
+.PHONY: help setup demo test test-slow lint format types bench proto dashboards check clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: $(READY) ## Run the benchmarks
 
 proto: $(READY) ## Regenerate hub/pb from protos/
 	$(BIN)/python protos/generate.py
+
+dashboards: $(READY) ## Write deploy/grafana/dashboards from the code beside it
+	$(BIN)/python deploy/grafana/build.py
 
 check: lint types test ## Lint, types and tests
 

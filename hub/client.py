@@ -13,22 +13,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import grpc
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 
+from hub.asking import Handling, Routing, write_handling, write_routing
+from hub.call_errors import error_of_call
+from hub.connecting import Tls, open_channel, with_key
 from hub.errors import (
-    DeadlineError,
-    EngineError,
     HubError,
     InputError,
-    OverloadedError,
     ServerUnreachableError,
 )
 from hub.loopback import is_loopback
@@ -46,10 +44,13 @@ from hub.replies import (
     ItemTimings,
     LoadedAdapterInfo,
     Quality,
+    RouteInfo,
     TranslateReply,
     adapter_info,
     decoding_message,
+    item_reply,
     loaded_adapter_info,
+    route_info,
     translate_reply,
 )
 from hub.splitting import (
@@ -57,22 +58,24 @@ from hub.splitting import (
     allowed_contents,
     cut,
     joined,
-    message_too_large,
     smaller_parts,
     text_too_large,
     unencodable,
 )
-from hub.wire_errors import from_status
 
 __all__ = [
     "AdapterInfo",
     "Alternative",
     "Decoding",
+    "Handling",
     "HubClient",
     "ItemReply",
     "ItemTimings",
     "LoadedAdapterInfo",
     "Quality",
+    "RouteInfo",
+    "Routing",
+    "Tls",
     "TranslateReply",
 ]
 
@@ -106,10 +109,14 @@ class HubClient:
     Attributes:
         target: "host:port".
         timeout: Seconds a call may take unless it says otherwise.
+        key: Bearer key or token, "" for none.
+        tls: How to know the server; None for a connection in clear.
     """
 
     target: str
     timeout: float = DEFAULT_TIMEOUT
+    key: str = field(default="", repr=False)
+    tls: Tls | None = None
     _channel: grpc.Channel = field(init=False, repr=False, compare=False)
     _max_contents: int = field(default=sys.maxsize, init=False, repr=False, compare=False)
 
@@ -117,7 +124,7 @@ class HubClient:
         """Prepare the channel; the connection is made by the first call.
 
         Raises:
-            InputError: The target is no address that could be looked up.
+            InputError: The target, the key or a file of the TLS cannot be used.
         """
         if not self.target.strip() or not self.target.isprintable():
             raise InputError(
@@ -129,7 +136,8 @@ class HubClient:
         ]
         if is_loopback(self.target):  # gRPC would ask http_proxy for it
             options.append(("grpc.enable_http_proxy", 0))
-        object.__setattr__(self, "_channel", grpc.insecure_channel(self.target, options=options))
+        channel = open_channel(self.target, options, self.tls)
+        object.__setattr__(self, "_channel", with_key(channel, self.key))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -157,9 +165,11 @@ class HubClient:
         adapter: str = "",
         decoding: Decoding | None = None,
         num_alternatives: int = 0,
+        handling: Handling | None = None,
+        routing: Routing | None = None,
         timeout: float | None = None,
     ) -> TranslateReply:
-        """Translate texts with one adapter, or with the base model when `adapter` is empty.
+        """Translate texts.
 
         Texts that are too many, or together too large, for one call are sent in several, one
         after the other. A text that cannot be sent (a lone surrogate has no UTF-8 form) fails
@@ -167,11 +177,13 @@ class HubClient:
 
         Args:
             contents: The texts.
-            source: Their language.
+            source: Their language; "" to have it detected, text by text.
             target: The language to translate into.
-            adapter: A ref.
+            adapter: A ref; "base" for the base model alone; "" for the server's route of the pair.
             decoding: Options of the search.
             num_alternatives: Further hypotheses for each text.
+            handling: How the texts are taken.
+            routing: Who translates, where no adapter is named.
             timeout: Seconds for all of it; the client's own by default.
 
         Raises:
@@ -181,16 +193,66 @@ class HubClient:
         unsent = unencodable(contents)
         if unsent and len(unsent) == len(contents):
             raise unsent[0]
-        request = translation_service_pb2.TranslateTextRequest(
-            source_language_code=source,
-            target_language_code=target,
-            adapter=adapter,
-            decoding=decoding_message(decoding or Decoding()),
-            num_alternatives=num_alternatives,
-        )
+        request = _request(source, target, adapter, decoding, num_alternatives, handling, routing)
         sent = [text for index, text in enumerate(contents) if index not in unsent]
         seconds = self.timeout if timeout is None else timeout
         return joined(self._send(sent, request, _Deadline.after(seconds)), unsent)
+
+    def stream(
+        self,
+        text: str,
+        source: str,
+        target: str,
+        *,
+        adapter: str = "",
+        decoding: Decoding | None = None,
+        handling: Handling | None = None,
+        routing: Routing | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[str | ItemReply]:
+        """Translate one text and yield its sentences as they are finished, then the item.
+
+        Args:
+            text: The text.
+            source: As in `translate`, and so are the others.
+            target: Likewise.
+            adapter: Likewise.
+            decoding: Likewise.
+            handling: Likewise.
+            routing: Likewise.
+            timeout: Seconds for all of it; the client's own by default.
+
+        Raises:
+            HubError: What the server, or the way to it, answered.
+        """
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        request = _request(source, target, adapter, decoding, 0, handling, routing)
+        request.contents.append(text)
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            for part in stub.StreamTranslateText(request, timeout=seconds):
+                if part.HasField("segment"):
+                    yield part.segment.translated_text
+                elif part.HasField("translation"):
+                    yield item_reply(part.translation)
+        except grpc.RpcError as error:
+            raise error_of_call(self.target, error, seconds) from None
+
+    def detect(self, contents: Sequence[str]) -> list[list[tuple[str, float]]]:
+        """Return the most probable languages of texts with their confidence, best first."""
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        request = translation_service_pb2.DetectLanguageRequest(contents=contents)
+        reply = self._call(stub.DetectLanguage, request, None)
+        return [
+            [(one.language_code, one.confidence) for one in detection.languages]
+            for detection in reply.detections
+        ]
+
+    def routes(self) -> list[RouteInfo]:
+        """Return the server's routing table."""
+        stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
+        reply = self._call(stub.ListRoutes, translation_service_pb2.ListRoutesRequest(), None)
+        return [route_info(route) for route in reply.routes]
 
     def _send(
         self,
@@ -249,6 +311,32 @@ class HubClient:
         reply = self._call(stub.ListLoadedAdapters, request, None)
         return [loaded_adapter_info(adapter) for adapter in reply.adapters]
 
+    def load_adapter(
+        self, ref: str, *, pin: bool = False, timeout: float | None = None
+    ) -> LoadedAdapterInfo:
+        """Load an adapter into the server's memory, and return where it is then.
+
+        Args:
+            ref: Which one.
+            pin: Keep it in memory until `unload_adapter`.
+            timeout: Seconds it may take; the client's own by default.
+
+        Raises:
+            PinLimitError: Pinned adapters would take more memory than they may.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.LoadAdapterRequest(adapter=ref, pin=pin)
+        return loaded_adapter_info(self._call(stub.LoadAdapter, request, timeout).adapter)
+
+    def unload_adapter(self, ref: str) -> bool:
+        """Drop an adapter from the server's memory; return whether it was there.
+
+        Requests that run with it finish first.
+        """
+        stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
+        request = adapter_service_pb2.UnloadAdapterRequest(adapter=ref)
+        return bool(self._call(stub.UnloadAdapter, request, None).unloaded)
+
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""
         stub = health_pb2_grpc.HealthStub(self._channel)
@@ -287,29 +375,26 @@ class HubClient:
         try:
             return method(request, timeout=timeout.left)
         except grpc.RpcError as error:
-            raise self._hub_error(error, timeout.seconds) from None
+            raise error_of_call(self.target, error, timeout.seconds) from None
 
-    def _hub_error(self, error: grpc.RpcError, seconds: float) -> HubError:
-        if not isinstance(error, grpc.Call):
-            return EngineError(f"the call to {self.target} failed: {error}")
-        status = rpc_status.from_call(error)
-        if status is not None:
-            return from_status(status) or EngineError(f"{self.target} failed without a status")
-        code: grpc.StatusCode = error.code()
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineError(
-                f"no reply from {self.target} within {seconds:g} s; allow more time or send less"
-            )
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnreachableError(
-                f"no server answers at {self.target}; start one with `hub serve` or name another "
-                "address"
-            )
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            too_large = message_too_large(self.target, error.details() or "")
-            return too_large or OverloadedError(
-                f"{self.target} refused: {error.details()}; send less at once"
-            )
-        number, _ = code.value
-        plain = Status(code=number, message=f"{self.target}: {error.details() or code.name}")
-        return from_status(plain) or EngineError(plain.message)
+
+def _request(
+    source: str,
+    target: str,
+    adapter: str,
+    decoding: Decoding | None,
+    num_alternatives: int,
+    handling: Handling | None,
+    routing: Routing | None,
+) -> translation_service_pb2.TranslateTextRequest:
+    """Write a request without its texts."""
+    request = translation_service_pb2.TranslateTextRequest(
+        source_language_code=source,
+        target_language_code=target,
+        adapter=adapter,
+        decoding=decoding_message(decoding or Decoding()),
+        num_alternatives=num_alternatives,
+    )
+    write_handling(request, handling or Handling())
+    write_routing(request, routing or Routing())
+    return request

@@ -8,6 +8,7 @@
     │   ├── TextError
     │   ├── DecodingError
     │   ├── SettingsError
+    │   ├── KeyFileError
     │   └── CorpusError                                  65
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
@@ -19,6 +20,7 @@
     │   ├── PairMismatchError
     │   ├── QualityGateError
     │   └── EqualityGateError
+    ├── PinLimitError               FAILED_PRECONDITION  75
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
     ├── CorruptError                DATA_LOSS            65
@@ -26,12 +28,16 @@
     │   └── CorruptBaseError
     ├── OverloadedError             RESOURCE_EXHAUSTED   75
     │   ├── QueueFullError
+    │   ├── QuotaError
     │   └── SlotsBusyError
     ├── StorageFullError            RESOURCE_EXHAUSTED   74
+    ├── CredentialsError            UNAUTHENTICATED      77
+    ├── ScopeError                  PERMISSION_DENIED    77
     ├── RegistryAccessError         PERMISSION_DENIED    77
     ├── BaseAccessError             PERMISSION_DENIED    77
     ├── RegistryBusyError           UNAVAILABLE          75
     ├── DeadlineError               DEADLINE_EXCEEDED    75
+    │   └── DeadlineUnreachableError
     ├── RequestCancelledError       CANCELLED            130
     ├── UnavailableError            UNAVAILABLE          69
     │   ├── ServerUnreachableError
@@ -56,6 +62,9 @@ from typing import ClassVar, Final
 
 MAX_CONTENTS: Final = "max_contents"
 """Key of the metadata with the texts that a call may have, in the error of a call with more."""
+
+RETRY_DELAY: Final = "retry_delay_ms"
+"""Key of the metadata with the milliseconds after which a later attempt may succeed."""
 
 
 class HubError(Exception):
@@ -136,6 +145,12 @@ class SettingsError(InputError):
     reason = "INVALID_SETTING"
 
 
+class KeyFileError(InputError):
+    """The file of bearer keys or of token keys cannot be read, or is not valid."""
+
+    reason = "INVALID_KEY_FILE"
+
+
 class CorpusError(InputError):
     """A corpus cannot be read, or holds too little."""
 
@@ -155,6 +170,12 @@ class AdapterNotFoundError(NotFoundError):
     """No adapter, alias, version or digest answers to the ref."""
 
     reason = "ADAPTER_NOT_FOUND"
+
+
+class GlossaryNotFoundError(NotFoundError):
+    """No stored glossary has the name, or the version."""
+
+    reason = "GLOSSARY_NOT_FOUND"
 
 
 class BaseNotFoundError(NotFoundError):
@@ -207,6 +228,14 @@ class EqualityGateError(IncompatibleAdapterError):
     reason = "EQUALITY_GATE"
 
 
+class PinLimitError(HubError):
+    """Pinned adapters would take more memory than they may; one has to be unloaded first."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 75
+    reason = "PIN_LIMIT"
+
+
 class VersionExistsError(HubError):
     """A version is immutable and exists with other content."""
 
@@ -257,6 +286,12 @@ class QueueFullError(OverloadedError):
     reason = "QUEUE_FULL"
 
 
+class QuotaError(OverloadedError):
+    """A tenant has used up what it may ask for in this time."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
 class SlotsBusyError(OverloadedError):
     """Every adapter slot is pinned by running requests."""
 
@@ -269,6 +304,22 @@ class StorageFullError(HubError):
     code = "RESOURCE_EXHAUSTED"
     exit_code = 74
     reason = "STORAGE_FULL"
+
+
+class CredentialsError(HubError):
+    """A call carries no credentials, or none that are valid."""
+
+    code = "UNAUTHENTICATED"
+    exit_code = 77
+    reason = "INVALID_CREDENTIALS"
+
+
+class ScopeError(HubError):
+    """The credentials are valid and do not allow the call."""
+
+    code = "PERMISSION_DENIED"
+    exit_code = 77
+    reason = "SCOPE_MISSING"
 
 
 class RegistryAccessError(HubError):
@@ -301,6 +352,12 @@ class DeadlineError(HubError):
     code = "DEADLINE_EXCEEDED"
     exit_code = 75
     reason = "DEADLINE_EXCEEDED"
+
+
+class DeadlineUnreachableError(DeadlineError):
+    """The request could not be finished before its deadline, and was not begun."""
+
+    reason = "DEADLINE_UNREACHABLE"
 
 
 class RequestCancelledError(HubError):

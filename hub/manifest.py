@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from hub.errors import CorruptBlobError, LanguageError
+from hub.errors import CorruptBlobError, LanguageError, RefError
 from hub.languages import LanguagePair
 from hub.provenance import (
     CleaningRecord,
@@ -36,6 +36,7 @@ from hub.provenance import (
     SourceRecord,
     leave_out_empty,
 )
+from hub.refs import check_domain
 
 __all__ = [
     "AdapterManifest", "BaseReference", "CleaningRecord", "ComparisonRecord", "CorpusReference",
@@ -153,6 +154,7 @@ class AdapterManifest(Record):
         environment: What it was trained with; None for an adapter of unknown making.
         origin: Where it comes from, if it was not trained here. Only then may the corpus, the
             recipe and the seed be unknown.
+        domain: What texts it was made for, such as "medical"; "" for any.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -173,11 +175,13 @@ class AdapterManifest(Record):
     lengths: tuple[LengthRecord, ...] = ()
     environment: EnvironmentRecord | None = None
     origin: OriginRecord | None = None
+    domain: str = ""
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        return leave_out_empty(write(self), ("comparisons", "lengths", "environment", "origin"))
+        absent = ("comparisons", "lengths", "environment", "origin", "domain")
+        return leave_out_empty(write(self), absent)
 
     @model_validator(mode="after")
     def _fraction_is_of_these_counts(self) -> Self:
@@ -197,6 +201,14 @@ class AdapterManifest(Record):
                 f"{unknown[0]} is missing; only an adapter with an origin may leave it out"
             )
         return self
+
+    @field_validator("domain")
+    @classmethod
+    def _valid_domain(cls, domain: str) -> str:
+        try:
+            return check_domain(domain)
+        except RefError as error:
+            raise ValueError(error.message) from None
 
     @field_validator("pair")
     @classmethod

@@ -37,12 +37,22 @@ def check_alias(alias: str) -> str:
     return _checked(alias, "alias")
 
 
-def _checked(text: str, what: str) -> str:
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a whole digest, as everything is keyed by."""
+    return len(text) == len("sha256:") + 64 and bool(_DIGEST.fullmatch(text))
+
+
+def check_domain(domain: str) -> str:
+    """Return a domain label unchanged, or raise RefError; "" stands for any texts."""
+    return _checked(domain, "domain", field="domain") if domain else domain
+
+
+def _checked(text: str, what: str, field: str = "adapter") -> str:
     if not _NAME.fullmatch(text):
         raise RefError(
             f"{_shown(text)} is not a valid {what}: use 1 to {MAX_NAME} of a-z, 0-9, "
             "'.', '_' and '-', starting with a letter or digit",
-            field="adapter",
+            field=field,
         )
     return text
 

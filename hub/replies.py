@@ -61,9 +61,15 @@ class ItemReply:
     Attributes:
         adapter_version: "name:version", "" for the base model.
         adapter_digest: "sha256:…", "" for the base model.
-        warnings: TRUNCATED, REPETITION, LENGTH_RATIO, UNKNOWN_CHARACTERS, UNKNOWN_TOKEN.
+        warnings: Their names, such as TRUNCATED; see Warning in the wire contract.
         error: Why this text alone failed, None when it did not.
         unknown_characters: The first few characters of the text that the vocabulary lacks.
+        requested_adapter: The ref that was asked for, or that the server's route named.
+        fallback: Why the adapter is not that one, such as NO_ADAPTER; "" where it is.
+        detected: The detected source language and its confidence, None where it was given.
+        details: Warnings with what they are about.
+        tokens: Output tokens with their log-probabilities, where they were asked for.
+        segments: Sentences that it was translated in.
     """
 
     text: str
@@ -75,6 +81,12 @@ class ItemReply:
     alternatives: tuple[Alternative, ...]
     error: HubError | None
     unknown_characters: tuple[str, ...] = ()
+    requested_adapter: str = ""
+    fallback: str = ""
+    detected: tuple[str, float] | None = None
+    details: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tokens: tuple[tuple[str, float], ...] = ()
+    segments: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +142,26 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """Where requests of a pair and a domain go that name no adapter."""
+
+    source: str
+    target: str
+    domain: str
+    adapter: str
+    adapter_version: str
+    adapter_digest: str
+    rungs: tuple[str, ...]
+    shadowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedAdapterInfo:
-    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST"."""
+    """An adapter in the server's memory; `tier` is "DEVICE" or "HOST".
+
+    Attributes:
+        pinned: It stays in memory until it is unloaded.
+    """
 
     digest: str
     adapter_version: str
@@ -139,6 +169,7 @@ class LoadedAdapterInfo:
     slot: int
     size_bytes: int
     running_requests: int
+    pinned: bool = False
 
 
 def decoding_message(decoding: Decoding) -> translation_service_pb2.DecodingOptions:
@@ -153,7 +184,7 @@ def decoding_message(decoding: Decoding) -> translation_service_pb2.DecodingOpti
 def translate_reply(reply: translation_service_pb2.TranslateTextResponse) -> TranslateReply:
     """Read a reply."""
     return TranslateReply(
-        items=tuple(_item_reply(item) for item in reply.translations),
+        items=tuple(item_reply(item) for item in reply.translations),
         base_name=reply.base_model.name,
         base_digest=reply.base_model.digest,
         quantization=reply.base_model.quantization,
@@ -166,13 +197,15 @@ def translate_reply(reply: translation_service_pb2.TranslateTextResponse) -> Tra
     )
 
 
-def _item_reply(item: translation_service_pb2.Translation) -> ItemReply:
-    quality, timings = item.quality, item.timings
+def item_reply(item: translation_service_pb2.Translation) -> ItemReply:
+    """Read what became of one text."""
+    timings, detected = item.timings, item.detected_language
+    fallback = translation_service_pb2.FallbackReason.Name(item.fallback_reason)
     return ItemReply(
         text=item.translated_text,
         adapter_version=item.adapter_version,
         adapter_digest=item.adapter_digest,
-        quality=Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition),
+        quality=_quality(item.quality),
         warnings=tuple(_warning(number) for number in item.warnings),
         timings=ItemTimings(
             timings.queue_ms,
@@ -187,7 +220,21 @@ def _item_reply(item: translation_service_pb2.Translation) -> ItemReply:
         ),
         error=from_status(item.status),
         unknown_characters=tuple(item.unknown_characters),
+        requested_adapter=item.requested_adapter,
+        fallback=fallback.removeprefix("FALLBACK_REASON_") if item.fallback_reason else "",
+        detected=(
+            (detected.language_code, detected.confidence)
+            if item.HasField("detected_language")
+            else None
+        ),
+        details=tuple((_warning(d.warning), tuple(d.subjects)) for d in item.warning_details),
+        tokens=tuple((token.text, token.log_probability) for token in item.tokens),
+        segments=item.segments,
     )
+
+
+def _quality(quality: translation_service_pb2.QualitySignals) -> Quality:
+    return Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition)
 
 
 def _warning(number: int) -> str:
@@ -224,4 +271,19 @@ def loaded_adapter_info(adapter: adapter_service_pb2.LoadedAdapter) -> LoadedAda
         slot=adapter.slot,
         size_bytes=adapter.size_bytes,
         running_requests=adapter.running_requests,
+        pinned=adapter.pinned,
+    )
+
+
+def route_info(route: translation_service_pb2.Route) -> RouteInfo:
+    """Read one route."""
+    return RouteInfo(
+        source=route.source_language_code,
+        target=route.target_language_code,
+        domain=route.domain,
+        adapter=route.adapter,
+        adapter_version=route.adapter_version,
+        adapter_digest=route.adapter_digest,
+        rungs=tuple(route.rungs),
+        shadowed=tuple(route.shadowed),
     )

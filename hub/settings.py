@@ -4,9 +4,9 @@ A value comes from the first of these that has it:
 
     flags > environment (HUB_REGISTRY, HUB_PORT, …) > hub.toml > defaults
 
-`hub.toml` is read from the working directory, or from the path in HUB_CONFIG. A
-bad value is refused with its name, its source and the limit; a key that no
-setting has is refused too.
+`hub.toml` is read from the working directory, or from the path in HUB_CONFIG or
+`--config`. A bad value is refused with its name, its source and the limit; a key
+that no setting has is refused too. `hub.settings_text` writes the outcome as TOML.
 """
 
 from __future__ import annotations
@@ -15,22 +15,43 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from hub.errors import SettingsError
 from hub.isa import forced_isa
 
 CONFIG_FILE: Final = "hub.toml"
 PREFIX: Final = "HUB_"
-_NO_SETTINGS: Final = ("config", "debug", "cpu_isa")
+_NO_SETTINGS: Final = ("config", "debug", "cpu_isa", "key", "tls_roots")
 """Variables that belong to a process, not to its settings."""
 
 Positive = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Bytes = Annotated[ByteSize, Field(ge=1)]
+
+
+def _split_words(value: object) -> object:
+    """Read "a,b" as an environment variable or a flag has it; a list of TOML stays as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+Words = Annotated[tuple[Text, ...], BeforeValidator(_split_words)]
+"""A list: `["a", "b"]` in hub.toml, `a,b` elsewhere."""
 
 
 def _default_registry() -> str:
@@ -64,8 +85,45 @@ class Settings(BaseModel):
     host: Text = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 picks one")
+    metric_label_values: int = Field(
+        8, ge=1, le=10_000, description="pairs, adapters and tenants that metrics tell apart"
+    )
+    tracing: str = Field(
+        "off",
+        pattern=r"^(off|otlp:https?://\S+|file:.+)$",
+        description="traces: off, otlp:http://HOST:4317 (OpenTelemetry over gRPC) or file:PATH",
+    )
     drain_seconds: float = Field(30.0, ge=0, le=3600, description="wait for running requests")
+    tls_cert: Path | None = Field(None, description="certificate chain of the server (PEM)")
+    tls_key: Path | None = Field(None, description="private key of that certificate (PEM)")
+    tls_client_ca: Path | None = Field(
+        None, description="authorities whose client certificates are required (PEM)"
+    )
+    keys: Path | None = Field(None, description="bearer keys of callers; see hub keys")
+    jwt_jwks: str = Field("", description="keys of JSON Web Tokens: a JWKS file or https URL")
+    jwt_issuer: str = Field("", description="issuer that tokens must have")
+    jwt_audience: str = Field("", description="audience that tokens must be made for")
+    jwt_tenant_claim: Text = Field("tenant", description="claim of a token that names the tenant")
+    insecure_no_auth: Literal["", "yes-really"] = Field(
+        "", description="yes-really: serve other machines without asking who calls"
+    )
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
+    base_digest: str = Field(
+        "",
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        description="digest that the base must have to be served; any if empty",
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="log of the server: text for people, or one JSON object a line"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged; warning leaves the lines of calls out"
+    )
+    log_texts: bool = Field(
+        False, description="log the texts and translations of every request, too"
+    )
+    log_labels: Words = Field((), description="labels of requests that are logged: team,project")
 
     search: Literal["base", "greedy"] = Field(
         "base",
@@ -88,11 +146,19 @@ class Settings(BaseModel):
     )
     device_adapter_bytes: Bytes = Field(ByteSize(2**29), description="adapters kept on the device")
 
+    routes: Path | None = Field(None, description="routes file; see hub serve --print-routes")
+    route_alias: Text = Field(
+        "prod", description="alias whose adapters serve requests that name none"
+    )
+    overload_rungs: bool = Field(
+        False, description="serve the cheaper adapters of the routes file under overload"
+    )
+
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
     max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")
     queue: Positive = Field(1024, description="requests that may wait")
     max_contents: Positive = Field(256, description="texts in one request")
-    max_content_characters: Positive = Field(5000, description="characters of one text")
+    max_content_characters: Positive = Field(30_000, description="characters of one text")
     max_source_tokens: Positive = Field(256, description="tokens of one text")
     max_beam: int = Field(16, ge=1, le=64, description="widest beam")
 
@@ -101,10 +167,29 @@ class Settings(BaseModel):
     def _expand_home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
 
-    @field_validator("runs", "cache")
+    @field_validator("runs", "cache", "routes", "tls_cert", "tls_key", "tls_client_ca", "keys")
     @classmethod
-    def _expand_home_path(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_home_path(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+
+# name → (value, where it came from)
+_Sourced = dict[str, tuple[Any, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSettings:
+    """Settings, and where each came from.
+
+    Attributes:
+        sources: Setting name → a flag, a variable or a file; a name that is missing has its
+            default.
+        file: The configuration file that was read, None if there was none.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    file: Path | None = None
 
 
 def load_settings(
@@ -112,6 +197,7 @@ def load_settings(
     *,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    config: Path | None = None,
 ) -> Settings:
     """Gather the settings of this process.
 
@@ -120,24 +206,32 @@ def load_settings(
             the flag was not given.
         environ: The environment; the process's own by default.
         folder: Where to look for hub.toml; the working directory by default.
+        config: The file to read in place of hub.toml and of what HUB_CONFIG names.
 
     Raises:
         SettingsError: A value is bad, a key unknown, or hub.toml not readable.
     """
+    return effective_settings(flags, environ=environ, folder=folder, config=config).settings
+
+
+def effective_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    config: Path | None = None,
+) -> EffectiveSettings:
+    """Gather the settings of this process, and where each came from; see `load_settings`."""
     environ = os.environ if environ is None else environ
-    sources = {
-        **_from_file(environ, folder or Path()),
-        **_from_environment(environ),
-        **_from_flags(flags or {}),
-    }
+    file = _config_file(environ, folder or Path(), config)
+    sources = {**_from_file(file), **_from_environment(environ), **_from_flags(flags or {})}
     try:
-        return Settings.model_validate({name: value for name, (value, _) in sources.items()})
+        values = {name: value for name, (value, _) in sources.items()}
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise _explain(error, sources) from None
-
-
-# name → (value, where it came from)
-_Sourced = dict[str, tuple[Any, str]]
+    told = MappingProxyType({name: source for name, (_, source) in sources.items()})
+    return EffectiveSettings(settings, told, file)
 
 
 def _from_flags(flags: Mapping[str, Any]) -> _Sourced:
@@ -169,15 +263,26 @@ def _refuse_misspelt(key: str, name: str) -> None:
         )
 
 
-def _from_file(environ: Mapping[str, str], folder: Path) -> _Sourced:
-    named = environ.get(f"{PREFIX}CONFIG", "")
-    path = Path(named).expanduser() if named else folder / CONFIG_FILE
+def _config_file(environ: Mapping[str, str], folder: Path, config: Path | None) -> Path | None:
+    """Return the file to read, None where there is none and none was asked for."""
+    if config is not None:
+        named, by = str(config), "--config"
+    else:
+        named, by = environ.get(f"{PREFIX}CONFIG", ""), "HUB_CONFIG"
+    if not named:
+        path = folder / CONFIG_FILE
+        return path if path.exists() else None
+    path = Path(named).expanduser()
+    if not path.exists():
+        raise SettingsError(f"{by} names {named!r}, which does not exist")
+    return path
+
+
+def _from_file(path: Path | None) -> _Sourced:
+    if path is None:
+        return {}
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if not named:
-            return {}
-        raise SettingsError(f"HUB_CONFIG names {named!r}, which does not exist") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read settings from {path}: {error}") from None
     return {name: (value, str(path)) for name, value in table.items()}

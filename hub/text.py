@@ -41,9 +41,18 @@ def normal(text: str) -> str:
     invisible and say nothing about the words are left out.
     """
     if not text.isascii():
-        visible = _INVISIBLE.sub("", text).replace(_ZERO_WIDTH_SPACE, " ")
-        text = unicodedata.normalize("NFC", visible)
+        seen = _INVISIBLE.sub("", text).replace(_ZERO_WIDTH_SPACE, " ")
+        text = unicodedata.normalize("NFC", seen)
     return " ".join(text.split())
+
+
+def visible(text: str) -> list[tuple[int, str]]:
+    """Return the characters that `normal` composes and joins, with their places in the text."""
+    return [
+        (place, " " if one == _ZERO_WIDTH_SPACE else one)
+        for place, one in enumerate(text)
+        if not _INVISIBLE.match(one)
+    ]
 
 
 def normal_target(text: str) -> str:

@@ -1,7 +1,8 @@
 """HubError ↔ google.rpc.Status: the one place that knows both.
 
 An error crosses the wire as its code and message plus details: ErrorInfo always (reason, domain and
-metadata), BadRequest when a field is at fault, RetryInfo when a later attempt may succeed,
+metadata), BadRequest when a field is at fault, RetryInfo when a later attempt may succeed (after
+what the metadata says, else a default), QuotaFailure when a quota is used up,
 ResourceInfo when something was not found, PreconditionFailure when it must not be used here. The
 way back needs only the code and the ErrorInfo: `reason` names the class.
 """
@@ -19,14 +20,17 @@ from google.rpc.error_details_pb2 import (
     BadRequest,
     ErrorInfo,
     PreconditionFailure,
+    QuotaFailure,
     ResourceInfo,
     RetryInfo,
 )
 from google.rpc.status_pb2 import Status
 
 from hub.errors import (
+    RETRY_DELAY,
     AliasMovedError,
     CorruptError,
+    CredentialsError,
     DeadlineError,
     EngineError,
     HubError,
@@ -34,6 +38,7 @@ from hub.errors import (
     InputError,
     NotFoundError,
     OverloadedError,
+    QuotaError,
     RegistryAccessError,
     RequestCancelledError,
     ServerUnreachableError,
@@ -62,7 +67,7 @@ _CLASS_OF_CODE: Final[Mapping[str, type[HubError]]] = MappingProxyType(
         "DATA_LOSS": CorruptError,
         "RESOURCE_EXHAUSTED": OverloadedError,
         "PERMISSION_DENIED": RegistryAccessError,
-        "UNAUTHENTICATED": RegistryAccessError,
+        "UNAUTHENTICATED": CredentialsError,
         "DEADLINE_EXCEEDED": DeadlineError,
         "CANCELLED": RequestCancelledError,
         "UNAVAILABLE": ServerUnreachableError,
@@ -104,8 +109,13 @@ def _details(error: HubError, field: str) -> Iterator[Message]:
         yield PreconditionFailure(violations=[failure])
     elif error.code in _RETRY_MILLISECONDS:
         retry = RetryInfo()
-        retry.retry_delay.FromMilliseconds(_RETRY_MILLISECONDS[error.code])
+        known = error.metadata.get(RETRY_DELAY, "")
+        delay = int(known) if known.isdecimal() else _RETRY_MILLISECONDS[error.code]
+        retry.retry_delay.FromMilliseconds(delay)
         yield retry
+    if isinstance(error, QuotaError):
+        subject = error.metadata.get("tenant", "")
+        yield QuotaFailure(violations=[QuotaFailure.Violation(subject=subject, description=text)])
 
 
 def from_status(status: Status) -> HubError | None:

@@ -120,7 +120,8 @@ def _stub_class(service: ServiceDescriptorProto) -> list[str]:
     ]
     for method in service.method:
         request, reply = _message(method.input_type), _message(method.output_type)
-        lines.append(f"    {method.name}: grpc.UnaryUnaryMultiCallable[{request}, {reply}]")
+        kind = "UnaryStream" if method.server_streaming else "UnaryUnary"
+        lines.append(f"    {method.name}: grpc.{kind}MultiCallable[{request}, {reply}]")
     return lines
 
 
@@ -128,12 +129,13 @@ def _servicer_class(service: ServiceDescriptorProto) -> list[str]:
     lines = [f"class {service.name}Servicer:"]
     for method in service.method:
         request, reply = _message(method.input_type), _message(method.output_type)
+        result = "AsyncIterator" if method.server_streaming else "Awaitable"
         lines += [
             f"    def {method.name}(",
             "        self,",
             f"        request: {request},",
             f"        context: grpc.aio.ServicerContext[{request}, {reply}],",
-            f"    ) -> collections.abc.Awaitable[{reply}]: ...",
+            f"    ) -> collections.abc.{result}[{reply}]: ...",
         ]
     return lines
 

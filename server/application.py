@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,8 +23,12 @@ from hub.errors import UnavailableError
 from hub.settings import Settings
 from server.core import Core, open_core
 from server.grpc.edge import Edge, join_address
+from server.live_settings import LiveSettings
+from server.reload import ReloadHub
+from server.telemetry.access import AccessLog, AccessPolicy
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import CallTracer, open_tracer
 
 POOL_THREADS: Final = 8
 
@@ -38,16 +43,39 @@ class Ports:
     metrics: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """How settings are read again.
+
+    Attributes:
+        read: Gathers them as at the start; raises SettingsError.
+        files: What they are read from.
+    """
+
+    read: Callable[[], Settings]
+    files: tuple[Path, ...] = ()
+
+
 class Application:
     """One server; use it once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reread: Reread | None = None) -> None:
+        """Prepare a server.
+
+        Args:
+            settings: What it is started with.
+            reread: How the settings are read again while it runs, None where they are not.
+        """
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metric_label_values)
+        self.access = AccessLog(AccessPolicy.of(settings))
+        self.reloads = ReloadHub(self.metrics)
+        self._reread = reread
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="blocking")
         self._core: Core | None = None
         self._edge: Edge | None = None
         self._exposition: Exposition | None = None
+        self._tracer: CallTracer | None = None
         self._ports: Ports | None = None
 
     @property
@@ -91,10 +119,15 @@ class Application:
 
         Raises:
             PortInUseError: A port is taken.
+            SettingsError: Other machines could call without being asked who they are, the
+                certificates are not usable, or traces cannot be sent where the settings say.
         """
         settings = self.settings
+        self._tracer = open_tracer(settings.tracing)
+        self._edge = Edge(
+            settings, lambda: self.core, self.metrics, self._pool, self.access, self._tracer
+        )
         self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
-        self._edge = Edge(settings, lambda: self.core, self.metrics, self._pool)
         port = await self._edge.start()
         self._ports = Ports(
             join_address(settings.host, port), join_address(settings.host, self._exposition.port)
@@ -120,10 +153,35 @@ class Application:
             core.close()
             raise
         self._core = core
+        self._register_reloads(core)
+        self.reloads.start(self._pool)
         await self._edge_serving(True)
 
+    def reload(self) -> None:
+        """Read everything again that can change while it runs; returns at once."""
+        self._pool.submit(self.reloads.reload_all)
+
+    def _register_reloads(self, core: Core) -> None:
+        routes = self.settings.routes
+        self.reloads.register("routes", lambda: [routes] if routes else [], core.routes.refresh)
+        if self._reread is None:
+            return
+
+        def apply(settings: Settings) -> None:
+            core.take(settings)
+            self.access.policy = AccessPolicy.of(settings)
+            self.settings = settings
+
+        live = LiveSettings(self.settings, self._reread.read, apply)
+        files = self._reread.files
+        self.reloads.register("settings", lambda: files, live.reload)
+
     async def stop(self, drain_seconds: float) -> None:
-        """Stop: refuse what is new, finish what runs within the given time, release everything."""
+        """Stop: refuse what is new, finish what runs within the given time, release everything.
+
+        What has not ended by then is told so by the core when it closes, before the edge stops.
+        """
+        await self.reloads.stop()
         if self._edge is not None:
             if drain_seconds > 0:
                 await self._edge.drain(drain_seconds)
@@ -131,6 +189,10 @@ class Application:
                 await self._edge.stop_now()
         if self._core is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
+        if self._edge is not None and drain_seconds > 0:
+            await self._edge.stop()
+        if self._tracer is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:
             self._exposition.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

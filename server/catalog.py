@@ -8,6 +8,7 @@ from typing import Final
 from hub.errors import AdapterNotFoundError, InputError
 from hub.languages import LanguagePair
 from hub.registry import AdapterVersion, Registry
+from server.access.permits import EVERYTHING, Permit
 
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
@@ -21,6 +22,7 @@ class Filter:
     source: str = ""
     target: str = ""
     latest_only: bool = False
+    permit: Permit = EVERYTHING
 
 
 def list_page(
@@ -78,7 +80,11 @@ def _matching(registry: Registry, wanted: Filter) -> list[AdapterVersion]:
     if wanted.latest_only:
         newest = {version.name: version for version in sorted(versions, key=lambda v: v.version)}
         versions = list(newest.values())
-    return [version for version in versions if pair in ("", version.manifest.pair)]
+    return [
+        version
+        for version in versions
+        if pair in ("", version.manifest.pair) and wanted.permit.allows(version.name)
+    ]
 
 
 def _pair(wanted: Filter) -> str:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from hub.commands.setting_flags import ConfigFlag, SettingsCommand, settings_of
+
 if TYPE_CHECKING:
     from hub.settings import Settings
-    from server.application import Application
+    from server.application import Application, Reread
     from server.core import Core
+    from server.telemetry.logs import Announcer
 
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.0001
 """How long another thread may keep the engine's from running Python; the default is 0.005."""
 
 
@@ -20,136 +23,140 @@ def register(app: typer.Typer) -> None:
     """Mount the server's commands."""
     from server.bench.commands import register_bench
 
-    app.command("serve")(serve)
+    app.command("serve", cls=SettingsCommand)(serve)
     register_bench(app)
 
 
 def serve(
-    registry: Annotated[
-        str | None, typer.Option(help="Folder of the registry whose adapters are served.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
-    ] = None,
-    languages: Annotated[
-        str | None,
-        typer.Option(help="Languages of a base that does not say them: en,de or en=English,…."),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="gRPC port; 0 picks a free one.")] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Prometheus port; 0 picks a free one.")
-    ] = None,
-    quantization: Annotated[
-        str | None,
-        typer.Option(
-            help="Numbers of the base: auto, int8 (CPU), bfloat16, float16, float32, bnb-int8, nf4."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where the engine runs: auto, cpu, cuda or cuda:n.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of the engine; all when not given.")
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(
-            help="Search of requests that name none: base (what the base was published with) or "
-            "greedy."
-        ),
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(help="Adapters that can take part in one batch.")
-    ] = None,
-    max_batch_rows: Annotated[
-        int | None, typer.Option(help="Rows of one step, beams counted.")
-    ] = None,
-    queue: Annotated[int | None, typer.Option(help="Texts that may wait.")] = None,
-    drain_seconds: Annotated[
-        float | None, typer.Option(help="How long to wait for running requests at shutdown.")
-    ] = None,
+    context: typer.Context,
+    config: ConfigFlag = None,
     announce: Annotated[
         str,
         typer.Option(help="json: also print one line of JSON with the addresses when ready."),
     ] = "text",
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config", help="Print the effective settings and their sources as TOML; exit."
+        ),
+    ] = False,
+    print_routes: Annotated[
+        bool, typer.Option("--print-routes", help="Show the routing table and exit.")
+    ] = False,
 ) -> None:
     """Serve translations over gRPC, with any adapter of the registry, until Ctrl-C.
 
     SIGTERM or Ctrl-C drains: running requests finish, then the server exits with 0. A second
-    signal stops at once. Every setting can also be given as HUB_… or in hub.toml.
+    signal stops at once. SIGHUP reads what can change while it runs again. Every setting is a
+    flag, a variable HUB_… and a key of the settings file, in this order.
     """
     from hub.errors import SettingsError
-    from hub.settings import load_settings
+    from hub.settings_text import settings_toml
 
     if announce not in ("text", "json"):
         raise SettingsError(f"--announce {announce!r} is not known; use text or json")
-    settings = load_settings(
-        {
-            "registry": registry,
-            "base": base,
-            "languages": languages,
-            "host": host,
-            "port": port,
-            "metrics_port": metrics_port,
-            "quantization": quantization,
-            "device": device,
-            "threads": threads,
-            "search": search,
-            "slots": slots,
-            "max_batch_rows": max_batch_rows,
-            "queue": queue,
-            "drain_seconds": drain_seconds,
-        }
+    effective = settings_of(context, config)
+    if print_config:
+        typer.echo(settings_toml(effective), nl=False)
+        return
+    if print_routes:
+        return _print_routes(effective.settings)
+    from server.application import Reread
+
+    reread = Reread(
+        lambda: settings_of(context, config).settings,
+        (effective.file,) if effective.file else (),
     )
-    raise typer.Exit(_run(settings, announce_json=announce == "json"))
+    raise typer.Exit(_run(effective.settings, reread, announce_json=announce == "json"))
 
 
-def _run(settings: Settings, *, announce_json: bool) -> int:
+def _print_routes(settings: Settings) -> None:
+    """Print where requests go that name no adapter; nothing is loaded."""
+    from hub.bases import open_base
+    from hub.console import note, print_table
+    from hub.registry import Registry
+    from server.translation.routes import open_book
+
+    base = open_base(settings.base, cache=settings.cache)
+    with Registry.open(settings.registry) as registry:
+        entries = open_book(base, registry, settings)().sorted()
+    if not entries:
+        note(
+            f"no routes: no adapter of {base.name} has the alias {settings.route_alias!r}; "
+            "requests that name none are translated by the base"
+        )
+        return
+    rows = [
+        (
+            str(entry.pair), entry.domain or "any", entry.ref, entry.version.ref,
+            " ".join(entry.rungs), " ".join(entry.shadowed),
+        )
+        for entry in entries
+    ]  # fmt: skip
+    print_table(("pair", "domain", "adapter", "version", "rungs", "not chosen"), rows)
+
+
+def _run(settings: Settings, reread: Reread, *, announce_json: bool) -> int:
     import asyncio
-    import logging
     import sys
 
     from prometheus_client import disable_created_metrics
 
+    from server.telemetry.logs import configure_logging
+
     sys.setswitchinterval(SWITCH_SECONDS)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging(settings.log_format, settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    return asyncio.run(_serve(settings, announce_json=announce_json))
+    return asyncio.run(_serve(settings, reread, announce_json=announce_json))
 
 
-async def _serve(settings: Settings, *, announce_json: bool) -> int:
-    from hub.console import note
+async def _serve(settings: Settings, reread: Reread, *, announce_json: bool) -> int:
+    from hub.errors import HubError
     from server.application import Application
     from server.signals import Signals
+    from server.telemetry.logs import Announcer
 
-    signals = Signals.install()
-    application = Application(settings)
+    signals, told = Signals.install(), Announcer(settings.log_format)
+    application = Application(settings, reread)
     try:
         await application.listen()
-        note(f"listening on {application.ports.grpc}, loading base {settings.base!r} …")
+        ports = application.ports
+        told.say(
+            "listening",
+            f"listening on {ports.grpc}, loading base {settings.base!r} …",
+            grpc=ports.grpc,
+            metrics=ports.metrics,
+            base=settings.base,
+        )
         if not await signals.race(application.load()):
-            _leave("stopped while loading", 0)
-        _announce(application, as_json=announce_json)
+            _leave(told, "stopped while loading", 0)
+        signals.on_hangup.append(application.reload)
+        _announce(application, told, as_json=announce_json)
         await signals.first.wait()
-        note("draining: running requests finish, new ones are refused; a second signal stops now")
-        if not await signals.race_second(application.stop(settings.drain_seconds)):
-            _leave("stopped at once; running requests were cut off", signals.exit_code)
+        told.say(
+            "draining",
+            "draining: running requests finish, new ones are refused; a second signal stops now",
+        )
+        if not await signals.race_second(application.stop(application.settings.drain_seconds)):
+            _leave(told, "stopped at once; running requests were cut off", signals.exit_code)
+    except HubError as error:
+        await application.stop(0)
+        if not told.failed(error):
+            raise
+        return error.exit_code
     except BaseException:
         await application.stop(0)
         raise
-    note("stopped")
+    told.say("stopped", "stopped")
     return 0
 
 
-def _leave(message: str, code: int) -> NoReturn:
+def _leave(told: Announcer, message: str, code: int) -> NoReturn:
     """End the process now, not waiting for threads that load or compute."""
     import os
     import sys
 
-    from hub.console import note
-
-    note(message)
+    told.say("stopped", message)
     sys.stderr.flush()
     os._exit(code)
 
@@ -179,31 +186,37 @@ def _search_line(core: Core) -> str:
     )
 
 
-def _announce(application: Application, *, as_json: bool) -> None:
+def _announce(application: Application, told: Announcer, *, as_json: bool) -> None:
     """Say that the server is ready: to people on stderr, to programs on stdout."""
     import json
 
-    from hub.console import note
-
-    ports, core = application.ports, application.core
-    settings = core.settings
-    languages = ", ".join(sorted(core.translator.router.languages))
-    note(f"serving gRPC on   {ports.grpc}")
-    note(f"metrics on        http://{ports.metrics}/metrics")
-    note(
-        f"base              {core.base.name} ({core.base.digest[:19]}…), {settings.quantization} "
-        f"on {settings.device}"
-    )
-    if settings.quantization == "int8":
-        note(f"kernels           {_kernels()}")
-    note(f"search            {_search_line(core)}")
-    note(f"languages         {languages}")
-    note(f"registry          {settings.registry} ({len(core.registry.names())} adapters)")
-    note(
-        f"limits            {settings.slots} slots, {settings.max_batch_rows} rows per step, "
-        f"{settings.queue} texts waiting"
-    )
-    note(f'try               hub translate --server {ports.grpc} --pair en-ko "Monday"')
+    told.table("ready", _facts(application))
     if as_json:
+        ports = application.ports
         ready = {"event": "ready", "grpc": ports.grpc, "metrics": ports.metrics}
         print(json.dumps(ready), flush=True)
+
+
+def _facts(application: Application) -> dict[str, str]:
+    """Return what a server says of itself when it is ready, in the order in which it is told."""
+    ports, core = application.ports, application.core
+    settings = core.settings
+    facts = {
+        "serving gRPC on": ports.grpc,
+        "metrics on": f"http://{ports.metrics}/metrics",
+        "base": f"{core.base.name} ({core.base.digest[:19]}…), {settings.quantization} on "
+        f"{settings.device}",
+    }
+    if settings.quantization == "int8":
+        facts["kernels"] = _kernels()
+    texts = "with texts" if settings.log_texts else "without texts"
+    return facts | {
+        "search": _search_line(core),
+        "languages": ", ".join(sorted(core.translator.router.languages)),
+        "registry": f"{settings.registry} ({len(core.registry.names())} adapters)",
+        "limits": f"{settings.slots} slots, {settings.max_batch_rows} rows per step, "
+        f"{settings.queue} texts waiting",
+        "log": f"{settings.log_format}, {texts}",
+        "reloads": f"{', '.join(application.reloads.parts) or 'nothing'} on SIGHUP or change",
+        "try": f'hub translate --server {ports.grpc} --pair en-ko "Monday"',
+    }

@@ -7,14 +7,16 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
+from hub.bases.digest import check_digest
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
+from hub.glossaries import Glossaries
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
@@ -24,10 +26,18 @@ from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
+from server.telemetry.observation import load_observer, watch_server
 from server.telemetry.process_memory import resident_bytes
+from server.translation.assembly import Assembler
+from server.translation.detection import Detector
+from server.translation.feed import window_of
+from server.translation.plans import Planner
+from server.translation.resolution import ResolveCache
+from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
+from server.translation.watching import RegistryWatcher
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
@@ -51,12 +61,22 @@ class Core:
     translator: Translator
     worker: Worker[HostAdapter]
     spill: Spill
+    routes: RouteBook
+    resolution: ResolveCache
+    watcher: RegistryWatcher
+    glossaries: Glossaries
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
+        self.watcher.close()
         self.registry.close()
+
+    def take(self, settings: Settings) -> None:
+        """Put the limits of changed settings in force, for the requests to come."""
+        planner = self.translator.planner
+        planner.limits = limits_of(settings, self.base, planner.tokenizer)
 
     async def warm_up(self) -> None:
         """Translate something, so that the first caller does not pay for the first time.
@@ -79,31 +99,63 @@ def open_core(
 
     return_freed_memory()  # else the base goes where something else was, and seems to take nothing
     base = open_base(settings.base, cache=settings.cache)
+    check_digest(base, settings.base_digest)
     if settings.languages:
         remember_languages(base, settings.languages)
     tokenizer = load_tokenizer(base)
-    registry = Registry.open(settings.registry)
-    try:
+    with ExitStack() as undo:
+        registry = undo.enter_context(Registry.open(settings.registry))
+        resolution = ResolveCache(registry.resolve)
+        # Before the routes are read, so that no change between is missed.
+        watcher = undo.enter_context(closing(RegistryWatcher(registry, resolution.invalidate)))
+        routes = open_book(base, registry, settings)
+        resolution.changed.append(routes.refresh)
         engine = _load_engine(base, tokenizer, settings, metrics)
-    except BaseException:
-        registry.close()
-        raise
+        undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
-    spill = _spill(engine, base.parameters, registry, settings)
+    spill = _spill(engine, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
+    glossaries = Glossaries(registry.root)
     translator = Translator(
-        router=Router(
-            registry.resolve, tokenizer.languages, base.name, base.digest, base.answers_to
+        planner=Planner(
+            router=_router(base, tokenizer, resolution, routes, settings, worker),
+            tokenizer=tokenizer,
+            detector=Detector(tokenizer.languages),
+            limits=limits_of(settings, base, tokenizer),
+            glossaries=glossaries.terms,
         ),
-        tokenizer=tokenizer,
+        assembler=Assembler(tokenizer),
         worker=worker,
-        limits=limits_of(settings, base, tokenizer),
         metrics=metrics,
         pool=pool,
+        window=window_of(settings.queue),
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
+    watch_server(metrics, worker.inspect, lambda: len(routes().entries))
     worker.start()
-    return Core(base, settings, registry, translator, worker, spill)
+    watcher.start()
+    return Core(
+        base, settings, registry, translator, worker, spill, routes, resolution, watcher, glossaries
+    )
+
+
+def _router(
+    base: Base,
+    tokenizer: BaseTokenizer,
+    resolution: ResolveCache,
+    routes: RouteBook,
+    settings: Settings,
+    worker: Worker[HostAdapter],
+) -> Router:
+    return Router(
+        resolution.resolve,
+        tokenizer.languages,
+        base.name,
+        base.digest,
+        base.answers_to,
+        table=routes,
+        overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
+    )
 
 
 def _load_engine(
@@ -130,7 +182,9 @@ def _found(engine: Engine) -> dict[str, str]:
     return {"quantization": engine.quantization, "device": str(engine.device)}
 
 
-def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: Settings) -> Spill:
+def _spill(
+    engine: Engine, base_parameters: int, registry: Registry, settings: Settings, metrics: Metrics
+) -> Spill:
     """Return the way of adapters into host memory."""
     from server.residency.spill import Spill
 
@@ -139,7 +193,8 @@ def _spill(engine: Engine, base_parameters: int, registry: Registry, settings: S
         version.manifest.verify(parameters=adapter.parameters, base_parameters=base_parameters)
         return adapter
 
-    return Spill(read, settings.spill_adapter_bytes, registry.root)
+    observe = load_observer(metrics)
+    return Spill(read, settings.spill_adapter_bytes, registry.root, observe)
 
 
 def _worker(

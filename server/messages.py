@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from hub.engine.requests import EarlyStopping
 from hub.errors import HubError
+from hub.glossaries import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,59 @@ class SearchChoice:
     num_alternatives: int = 0
 
 
+class Split(Enum):
+    """Where a text of several sentences is split."""
+
+    SENTENCES = "sentences"
+    LINES = "lines"
+    OFF = "off"
+
+
+class Priority(Enum):
+    """Which requests go first."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class GlossaryChoice:
+    """Prescribed translations.
+
+    Attributes:
+        stored: "name" or "name:version" of a stored glossary, "" for none.
+        terms: Terms of this request; they win over stored ones with the same source.
+        forced: Whether the search is made to use them, or misses are reported only.
+    """
+
+    stored: str = ""
+    terms: tuple[Term, ...] = ()
+    ignore_case: bool = False
+    forced: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether it prescribes nothing."""
+        return not self.stored and not self.terms
+
+
 @dataclass(frozen=True, slots=True)
 class TranslateCommand:
     """One call, as it came in.
 
     Attributes:
-        adapter: A ref, or "" for the base model alone.
+        source: "" to detect the language of each item.
+        adapter: A ref; "base" for the base model alone; "" for the route of pair and domain.
         mime_type: "" means text/plain.
         deadline: Monotonic seconds after which nobody waits for the reply, None for no limit.
+        domain: Narrows the route of a command without an adapter.
+        require_adapter: Refuse a fallback.
+        refuse_long: Refuse a sentence that is longer than the model takes, rather than split it.
+        keep: Spans of the source that stay as they are.
+        token_scores: Whether output tokens are returned with their log-probabilities.
+        tenant: Who asks, "" where there is no authentication.
+        permitted: Patterns of the names of adapters that the tenant may use.
+        labels: The caller's own, for logs.
     """
 
     contents: tuple[str, ...]
@@ -43,6 +89,17 @@ class TranslateCommand:
     search: SearchChoice = field(default_factory=SearchChoice)
     mime_type: str = ""
     deadline: float | None = None
+    domain: str = ""
+    require_adapter: bool = False
+    split: Split = Split.SENTENCES
+    refuse_long: bool = False
+    keep: tuple[str, ...] = ()
+    glossary: GlossaryChoice = field(default_factory=GlossaryChoice)
+    token_scores: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    tenant: str = ""
+    permitted: tuple[str, ...] = ("*",)
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +115,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One text on its way through the queue and the engine.
+    """One sentence on its way through the queue and the engine.
 
     Attributes:
         key: Unique in this process, from 1; higher arrived later.
@@ -67,6 +124,12 @@ class Job:
         prefix_ids: Tokens that the output is forced to begin with.
         adapter_bytes: Size of the adapter's files, an estimate of its size in memory.
         deadline: As in TranslateCommand.
+        tenant: As in TranslateCommand; fairness is between tenants.
+        align: Whether candidates carry an alignment.
+        token_scores: Whether candidates carry the log-probability of each token.
+        constraints: Terms that the output must hold: for each, the token sequences of its forms,
+            any of which will do.
+        joiners: Tokens that may not come right behind a term, because they continue the word.
     """
 
     key: int
@@ -76,6 +139,12 @@ class Job:
     search: Search
     adapter_bytes: int = 0
     deadline: float | None = None
+    priority: Priority = Priority.INTERACTIVE
+    tenant: str = ""
+    align: bool = False
+    token_scores: bool = False
+    constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    joiners: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -90,12 +159,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One hypothesis: tokens without prefix and end; `finished` is False when it was cut."""
+    """One hypothesis: tokens without prefix and end; `finished` is False when it was cut.
+
+    Attributes:
+        alignment: For each token the index of the source token that it attends to most; empty
+            unless the job asked for it.
+        token_log_probabilities: `length` of them, one for each token and one for the end token
+            where there is one; empty unless the job asked for them.
+    """
 
     token_ids: tuple[int, ...]
     score: float
     log_probability: float
     finished: bool
+    alignment: tuple[int, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
 
     @property
     def length(self) -> int:
@@ -110,13 +188,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds by stage, and the fullest step that a job took part in."""
+    """Seconds by stage, and the fullest step that a job took part in.
+
+    Attributes:
+        queue_seconds: From acceptance to the first step, `load_seconds` included.
+        load_seconds: What of it the adapter's load took.
+        accepted_at: Monotonic seconds of the acceptance; 0 where there was none.
+        ended_at: Monotonic seconds of the reply.
+    """
 
     queue_seconds: float = 0.0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
     batch_rows: int = 0
     batch_distinct_adapters: int = 0
+    load_seconds: float = 0.0
+    accepted_at: float = 0.0
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +225,44 @@ class Flag(Enum):
     LENGTH_RATIO = "length_ratio"
     UNKNOWN_CHARACTERS = "unknown_characters"
     UNKNOWN_TOKEN = "unknown_token"
+    SPLIT = "split"
+    TAG_MISMATCH = "tag_mismatch"
+    PLACEHOLDER_MISMATCH = "placeholder_mismatch"
+    GLOSSARY_MISS = "glossary_miss"
+    UNCERTAIN_LANGUAGE = "uncertain_language"
+
+
+class Fallback(Enum):
+    """Why an item was translated by another adapter than the one that was asked for."""
+
+    NO_DOMAIN = "no_domain"
+    RELATED_LOCALE = "related_locale"
+    NO_ADAPTER = "no_adapter"
+    OVERLOAD = "overload"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagDetail:
+    """What a flag is about: placeholders, tags, terms, numbers."""
+
+    flag: Flag
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """An output token, blanks as blanks, and its log-probability."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A detected language and the detector's own estimate of being right, 0 to 1."""
+
+    language: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +290,13 @@ class ItemResult:
 
     Attributes:
         unknown_characters: The first few characters of the source that the vocabulary lacks.
+        source: The source language as it was served.
+        detected: Where the source language was left to be detected.
+        adapter_version: "name:version", "" for the base model.
+        adapter_digest: "sha256:…", "" for the base model.
+        requested: The ref that was asked for, or that the route named.
+        fallback: Why the adapter is not that one.
+        segments: Sentences it was translated in.
     """
 
     text: str = ""
@@ -175,6 +308,41 @@ class ItemResult:
     input_tokens: int = 0
     output_tokens: int = 0
     unknown_characters: tuple[str, ...] = ()
+    source: str = ""
+    detected: Detected | None = None
+    adapter_version: str = ""
+    adapter_digest: str = ""
+    requested: str = ""
+    fallback: Fallback | None = None
+    details: tuple[FlagDetail, ...] = ()
+    tokens: tuple[TokenScore, ...] = ()
+    segments: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSegment:
+    """A sentence of a stream.
+
+    Attributes:
+        item: Index of its text in the command.
+        index: Of the sentence in its text.
+        text: With the white space around it: the sentences of a text, joined, are its translation.
+        start: First code point of the source sentence in its text, and `end` one past its last.
+    """
+
+    item: int
+    index: int
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedItem:
+    """The end of a text of a stream."""
+
+    item: int
+    result: ItemResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +350,30 @@ class TranslateResult:
     """What became of a command; `items` keep the order of its contents.
 
     Attributes:
-        source: The source language as it was served; it may say less than the command's.
+        source: The source language as it was served; it may say less than the command's. "" where
+            the items have different ones.
         target: The target language, likewise.
-        adapter_version: "name:version", "" for the base model.
-        adapter_digest: "sha256:…", "" for the base model.
         stage_seconds: Seconds by stage of the whole command: "route", "tokenize", "total".
     """
 
     items: tuple[ItemResult, ...]
     source: str
     target: str
-    adapter_version: str
-    adapter_digest: str
     input_characters: int
     stage_seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An adapter in memory; `slot` is 0 when it is only in the host tier."""
+    """An adapter in memory.
+
+    Attributes:
+        slot: 0 when it is only in the host tier.
+        pinned: It stays in host memory until it is unloaded.
+    """
 
     digest: str
     slot: int
     size_bytes: int
     running: int
+    pinned: bool = False

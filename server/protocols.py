@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from hub.engine.requests import DecodeRequest, StepReport
 from hub.manifest import AdapterManifest
+from server.batching.intake import Intake
 from server.messages import Job, Outcome
 
 
@@ -50,7 +51,13 @@ class EnginePort(Protocol[Adapter]):
 
 
 class JobRunner(Protocol):
-    """What the translator needs of the worker."""
+    """What the translator needs of the worker.
+
+    Attributes:
+        intake: Tells what may be submitted, before anything is spent on it.
+    """
+
+    intake: Intake
 
     def submit(self, jobs: Sequence[Job], deliver: Callable[[Outcome], None]) -> None:
         """Accept jobs, all or none; each is delivered exactly once, on another thread."""

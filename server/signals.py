@@ -1,10 +1,10 @@
-"""SIGTERM and SIGINT: the first asks to drain, the second to stop at once."""
+"""SIGTERM and SIGINT: the first asks to drain, the second to stop at once. SIGHUP reloads."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ class Signals:
     first: asyncio.Event = field(default_factory=asyncio.Event)
     second: asyncio.Event = field(default_factory=asyncio.Event)
     exit_code: int = 0
+    on_hangup: list[Callable[[], None]] = field(default_factory=list)
 
     @classmethod
     def install(cls) -> Self:
@@ -24,7 +25,13 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.note, int(number))
+        loop.add_signal_handler(signal.SIGHUP, signals.note_hangup)
         return signals
+
+    def note_hangup(self) -> None:
+        """Note SIGHUP: read again what can change, once the server is up."""
+        for callback in self.on_hangup:
+            callback()
 
     def note(self, number: int) -> None:
         """Note a signal."""

@@ -112,6 +112,7 @@ def _train_request(
         quantization=outcome.quantization,
         publish=outcome.publish,
         force=outcome.force,
+        domain=outcome.domain,
         resume=run.resume,
         track=tuple(run.track or ()),
     )

@@ -168,6 +168,9 @@ class OutcomeOptions:
     alias: Annotated[
         list[str] | None, Option(help="Alias to move to the new version; repeatable.")
     ] = None
+    domain: Annotated[
+        str, Option(help="What texts it is for, as medical; routes requests that name no adapter.")
+    ] = ""
     publish: Annotated[bool, Option(help="Put the adapter into the registry.")] = True
     force: Annotated[bool, Option("--force", help="Publish even if worse.")] = False
 

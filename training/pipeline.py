@@ -15,7 +15,7 @@ from hub.bases.tokenizer import load_tokenizer
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest
-from hub.refs import check_alias, check_name
+from hub.refs import check_alias, check_domain, check_name
 from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
 from training.defaults import Overrides, make_recipe
 from training.environment import environment
@@ -72,6 +72,7 @@ class TrainRequest:
         quantization: The serving engine's numbers while scoring.
         resume: Go on with an unfinished run of the same recipe.
         force: Publish even if the adapter is worse than the base.
+        domain: What texts the adapter is for; requests without an adapter are routed by it.
         track: Trackers that hear of the run, as `training.loop.trackers` names them.
     """
 
@@ -92,6 +93,7 @@ class TrainRequest:
     publish: bool = True
     resume: bool = True
     force: bool = False
+    domain: str = ""
     track: tuple[str, ...] = ()
 
 
@@ -218,6 +220,7 @@ def _make_adapter(
         corpus,
         count_trainable(model),
         environment(work.recipe.precision, scored_in=request.quantization),
+        request.domain,
     )
     with clock.stage("gates", "checking the saved adapter in the serving engine"):
         equality = _pass_gates(work, model, manifest, dev)
@@ -315,6 +318,7 @@ def _prepare(request: TrainRequest, *, leads: bool = True) -> Work:
         overrides=_limited(request.overrides) if plan.sources else request.overrides,
     )
     name = check_name(request.name or default_name(recipe))
+    check_domain(request.domain)
     for alias in request.aliases:
         check_alias(alias)
     spec = method(recipe.method)

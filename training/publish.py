@@ -38,6 +38,7 @@ def describe(
     corpus: CorpusSplits,
     trainable_parameters: int,
     environment: EnvironmentRecord | None = None,
+    domain: str = "",
 ) -> AdapterManifest:
     """Return the manifest of a run, without scores yet."""
     return AdapterManifest(
@@ -57,6 +58,7 @@ def describe(
         recipe_digest=recipe.digest,
         seed=recipe.seed,
         environment=environment,
+        domain=domain,
     )
 
 

@@ -13,6 +13,7 @@ from hub.bases.memory import DigestMemory
 from hub.errors import CorruptBaseError
 
 if TYPE_CHECKING:
+    from hub.bases.base import Base
     from hub.engine.architecture import Architecture
 
 _FORMAT: Final = 2
@@ -72,6 +73,25 @@ def former_digest(folder: Path, memory: DigestMemory) -> str:
     Adapters that were published with it name their base by it.
     """
     return _digest(_hash_files(folder, _FORMER, memory))
+
+
+def check_digest(base: Base, expected: str) -> None:
+    """Compute the digest of a base from its content, and compare it with the expected one.
+
+    Args:
+        base: An opened base.
+        expected: "sha256:…", "" for any.
+
+    Raises:
+        CorruptBaseError: It is another, or the base's own record names other files.
+    """
+    found = base.digest
+    if expected and found != expected:
+        raise CorruptBaseError(
+            f"base {base.name!r} has the digest {found}, but base_digest asks for {expected}; "
+            "restore its files, or set base_digest to what is to be served",
+            field="base_digest",
+        )
 
 
 def check_recorded(

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from hub.bases.base import Base
 from hub.bases.tokenizers.pieces import byte_pieces_of
+from hub.bases.tokenizers.spans import Span, piece_spans, source_spans, target_spans
 from hub.errors import CorruptBaseError
 from hub.languages import canonical, choose, m2m_code
 from hub.text import normal, normal_target
@@ -66,6 +67,19 @@ class BaseTokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens left out, the unknown one as well."""
+
+    def source_spans(self, text: str, language: str, target: str = "") -> list[Span | None]:
+        """Return the characters of `text` that each id of `encode_source` stands for.
+
+        None for languages, ends and whatever else is not of the text.
+        """
+
+    def target_spans(self, ids: Sequence[int]) -> list[Span]:
+        """Return the characters of `decode(ids)` that each id stands for, empty for special ones.
+
+        The ids of a character's bytes have the whole character each. A blank belongs to the token
+        behind it.
+        """
 
 
 class M2M100Tokenizer:
@@ -162,6 +176,21 @@ class M2M100Tokenizer:
             if index in self._piece_of_id and index not in self._specials
         ]
         return str(self._pieces.decode_pieces(pieces)).strip()
+
+    def source_spans(self, text: str, language: str, target: str = "") -> list[Span | None]:
+        """Return the characters of each id of `encode_source`; None for language and end."""
+        self._language_id(language)
+        return source_spans(text, "", 1, 1, self._cut_spans)
+
+    def target_spans(self, ids: Sequence[int]) -> list[Span]:
+        """Return the characters of each id in `decode(ids)`."""
+        return target_spans(ids, self._shown, self.decode)
+
+    def _cut_spans(self, text: str) -> list[Span]:
+        return [span for _, span in piece_spans(self._pieces, text)]
+
+    def _shown(self, index: int) -> str:
+        return "" if index in self._specials else self._piece_of_id.get(index, "")
 
     def _encode(self, text: str) -> list[int]:
         pieces = self._pieces.encode(text, out_type=str)

@@ -9,13 +9,19 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Mount `hub adapters …`, `hub bases …`, `hub demo` and `hub translate`."""
+    """Mount the commands of registry, bases, glossaries, keys, the machine and clients."""
     from hub.commands.bases import register_bases
     from hub.commands.demo import register_demo
-    from hub.commands.exchange import adapters_app
+    from hub.commands.doctor import register_doctor
+    from hub.commands.glossaries import glossaries_app
+    from hub.commands.keys import keys_app
+    from hub.commands.residency import adapters_app
     from hub.commands.translate import register_translate
 
     app.add_typer(adapters_app, name="adapters")
+    app.add_typer(glossaries_app, name="glossaries")
+    app.add_typer(keys_app, name="keys")
     register_bases(app)
     register_demo(app)
+    register_doctor(app)
     register_translate(app)

@@ -9,12 +9,14 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from hub.client import ItemReply, TranslateReply
+    from hub.asking import Splitting
+    from hub.client import ItemReply, Tls, TranslateReply
     from hub.commands.texts import InputText
     from hub.errors import HubError
-    from hub.languages import LanguagePair
 
 TEXTS_PER_CALL: Final = 64
+AUTO: Final = "auto"
+"""Source language of a pair whose source is to be detected."""
 
 
 def register_translate(app: typer.Typer) -> None:
@@ -26,10 +28,31 @@ def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; none: one per line of standard input.")
     ] = None,
-    pair: Annotated[str, typer.Option(help="Language pair, such as en-ko.")] = "",
+    pair: Annotated[
+        str, typer.Option(help="Language pair, such as en-ko; auto-ko detects the source.")
+    ] = "",
     adapter: Annotated[
         str,
-        typer.Option(help="Adapter: name, name@alias, name:version or sha256:…; none: the base."),
+        typer.Option(
+            help="Adapter: name, name@alias, name:version or sha256:…; base for the base alone; "
+            "none: the server's route of the pair."
+        ),
+    ] = "",
+    domain: Annotated[
+        str, typer.Option(help="Domain of the texts, which narrows the server's route.")
+    ] = "",
+    require_adapter: Annotated[
+        bool, typer.Option("--require-adapter", help="Fail rather than fall back.")
+    ] = False,
+    split: Annotated[
+        str, typer.Option(help="Where texts are split: sentences, lines or off.")
+    ] = "sentences",
+    html: Annotated[bool, typer.Option("--html", help="The texts are HTML.")] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Words that stay as they are; repeatable.")
+    ] = None,
+    glossary: Annotated[
+        str, typer.Option(help="Stored glossary to use: name or name:version.")
     ] = "",
     beam: Annotated[int | None, typer.Option(help="Beam width; 1 is greedy.")] = None,
     max_output_tokens: Annotated[
@@ -37,6 +60,22 @@ def translate(
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="Address of the server; HUB_HOST:HUB_PORT by default.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="Bearer key or token.", envvar="HUB_KEY", show_envvar=True)
+    ] = "",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Connect over TLS, trusting the system's authorities.")
+    ] = False,
+    tls_roots: Annotated[
+        str,
+        typer.Option(
+            help="Connect over TLS, trusting these authorities (PEM file).", envvar="HUB_TLS_ROOTS"
+        ),
+    ] = "",
+    tls_client: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Own certificate and its key (PEM files), for mutual TLS."),
     ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.001, max=86_400, help="Seconds that one call may take.")
@@ -51,22 +90,28 @@ def translate(
     failed texts are told on standard error; a text that failed gives an empty line, and the exit
     code is that of the first failure.
     """
-    from hub.client import Decoding, HubClient
+    from hub.client import Decoding, Handling, HubClient, Routing
     from hub.commands.texts import read_words
-    from hub.errors import LanguageError
-    from hub.languages import LanguagePair
 
-    if not pair:
-        raise LanguageError("--pair is missing; give a language pair such as en-ko")
-    languages = LanguagePair.parse(pair)
+    source, target = _languages(pair)
     decoding = Decoding(beam_size=beam, max_output_tokens=max_output_tokens)
-    output = _Output(languages, as_json=as_json)
+    handling = Handling(
+        mime_type="text/html" if html else "text/plain",
+        split=_splitting(split),
+        keep=tuple(keep or ()),
+        glossary=glossary,
+    )
+    routing = Routing(domain=domain, require_adapter=require_adapter)
+    output = _Output((source, target), as_json=as_json)
 
     def ask(client: HubClient, contents: list[str]) -> TranslateReply:
-        source, target = languages.source, languages.target
-        return client.translate(contents, source, target, adapter=adapter, decoding=decoding)
+        return client.translate(
+            contents, source, target, adapter=adapter, decoding=decoding,
+            handling=handling, routing=routing,
+        )  # fmt: skip
 
-    with HubClient(server or _default_server(), timeout=timeout) as client:
+    trust = _tls(tls, tls_roots, tls_client)
+    with HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client:
         for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
             sent = [one.text for one in batch if one.error is None]
             output.show(batch, ask(client, sent) if sent else None)
@@ -74,7 +119,42 @@ def translate(
         raise output.failure
 
 
-def _default_server() -> str:
+def _tls(wanted: bool, roots: str, client: tuple[str, str] | None) -> Tls | None:
+    from pathlib import Path
+
+    from hub.client import Tls
+
+    if not (wanted or roots or client):
+        return None
+    cert, key = (Path(client[0]), Path(client[1])) if client else (None, None)
+    return Tls(Path(roots) if roots else None, cert, key)
+
+
+def _languages(pair: str) -> tuple[str, str]:
+    """Read a pair; the source is "" where it is to be detected."""
+    from hub.errors import LanguageError
+    from hub.languages import LanguagePair, canonical
+
+    if not pair:
+        raise LanguageError("--pair is missing; give a language pair such as en-ko")
+    first, _, target = pair.partition("-")
+    if first == AUTO:
+        return "", canonical(target)
+    languages = LanguagePair.parse(pair)
+    return languages.source, languages.target
+
+
+def _splitting(name: str) -> Splitting:
+    from hub.errors import SettingsError
+
+    match name:
+        case "sentences" | "lines" | "off":
+            return name
+    raise SettingsError(f"--split {name!r} is not known; use sentences, lines or off")
+
+
+def default_server() -> str:
+    """Return the address at which a server with this process's settings listens."""
     from hub.settings import load_settings
 
     settings = load_settings()
@@ -106,7 +186,7 @@ def _batches(texts: Iterable[InputText]) -> Iterator[list[InputText]]:
 class _Output:
     """Prints replies as they come, and remembers the first failure."""
 
-    def __init__(self, asked: LanguagePair, *, as_json: bool) -> None:
+    def __init__(self, asked: tuple[str, str], *, as_json: bool) -> None:
         self.failure: HubError | None = None
         self._asked = asked
         self._as_json = as_json
@@ -145,12 +225,12 @@ class _Output:
         """Say once where a language was asked for that is served as a broader one."""
         from hub.console import note
 
-        asked, served = self._asked, (reply.source, reply.target)
+        served = reply.source, reply.target
         if self._told_languages or not all(served):
             return
         self._told_languages = True
-        for wanted, found in zip((asked.source, asked.target), served, strict=True):
-            if wanted != found:
+        for wanted, found in zip(self._asked, served, strict=True):
+            if wanted and wanted != found:
                 note(f"{wanted!r} is served as {found!r}")
 
 
@@ -168,6 +248,11 @@ def _json_line(text: str, item: ItemReply, reply: TranslateReply | None) -> str:
         "quality": dataclasses.asdict(item.quality),
         "warnings": list(item.warnings),
         "unknown_characters": list(item.unknown_characters),
+        "requested": item.requested_adapter,
+        "fallback": item.fallback,
+        "detected": item.detected,
+        "segments": item.segments,
+        "details": item.details,
         "timings": dataclasses.asdict(item.timings),
         "alternatives": [dataclasses.asdict(other) for other in item.alternatives],
     }

@@ -70,6 +70,8 @@ def serve_command(folder: Path, quantization: str) -> list[str]:
         "1",
         "--announce",
         "json",
+        "--log-level",
+        "warning",
     ]
 
 

@@ -14,8 +14,10 @@ from hub.bases import Base
 from hub.bases.languages import said_text
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
+from hub.engine.alignment import CrossQueries
 from hub.engine.architecture import Architecture
 from hub.engine.banks import Banks, Plan
+from hub.engine.constraints import check_constraints
 from hub.engine.deltas import StepAdapters, find_deltas
 from hub.engine.devices import CPU, find_device
 from hub.engine.families import Checkpoint, find_family
@@ -294,8 +296,11 @@ class Engine:
         finished: list[Finished] = []
         tokens = 0
         if rows:
-            hidden = self._decode(self._rows.step())
-            tokens, ended = self._rows.advance(hidden, self._model.likeliest)
+            queries = CrossQueries(self.architecture) if self._rows.aligned else None
+            hidden = self._decode(self._rows.step(), queries)
+            if queries is not None:
+                self._rows.align(queries)
+            tokens, ended = self._rows.advance(hidden, self._model.likeliest, self._model.project)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
         return StepReport(
@@ -362,8 +367,10 @@ class Engine:
                 field="max_new_tokens",
             )
         tokens = (*request.source_ids, *request.prefix_ids, *(request.options.bad_words or ()))
+        tokens += tuple(token for forms in request.constraints for form in forms for token in form)
         if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
+        check_constraints(request)
         if request.options.beam_size > self._max_rows:
             raise DecodingError(
                 f"beam_size is {request.options.beam_size}, this engine runs {self._max_rows} rows",
@@ -381,14 +388,14 @@ class Engine:
     def _begin_pass(self, requests: Sequence[DecodeRequest]) -> EncoderPass:
         return EncoderPass(self._model, self._banks, self._deltas, requests, self._device)
 
-    def _decode(self, step: DecoderStep) -> Tensor:
+    def _decode(self, step: DecoderStep, queries: CrossQueries | None) -> Tensor:
         plan = self._current_plan()
         if self._graphs is not None:
-            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan)
+            hidden = self._graphs.decode(step, self._rows.slot_of_row(), plan, queries)
             if hidden is not None:
                 return hidden
         adapters = StepAdapters(plan, self._deltas, self._model.precision)
-        return self._model.decode(step, adapters)
+        return self._model.decode(step, adapters, queries)
 
     def _current_plan(self) -> Plan:
         key = (self._rows.version, self._banks.version)

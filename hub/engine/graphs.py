@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, cast
 import torch
 from torch import Tensor
 
+from hub.engine.alignment import CrossQueries
 from hub.engine.banks import EMPTY_PLAN, Banks, Plan
 from hub.engine.cache import Lane
 from hub.engine.deltas import StepAdapters
@@ -248,6 +249,7 @@ def anchors_of(tensors: Sequence[Tensor]) -> Anchors:
 class _Entry:
     buffers: StepBuffers
     anchors: Anchors
+    queries: CrossQueries
     replay: Replay | None = None
 
 
@@ -296,7 +298,11 @@ class GraphRunner:
         return tuple(self._entries)
 
     def decode(
-        self, step: DecoderStep, slot_of_row: Sequence[int], plan: Plan = EMPTY_PLAN
+        self,
+        step: DecoderStep,
+        slot_of_row: Sequence[int],
+        plan: Plan = EMPTY_PLAN,
+        queries: CrossQueries | None = None,
     ) -> Tensor | None:
         """Return the decoder's output `(rows, d_model)`, or None where the engine must run it.
 
@@ -306,13 +312,18 @@ class GraphRunner:
             step: Tokens, positions and lanes.
             slot_of_row: Adapter slot of each row.
             plan: The same, as the engine would run it.
+            queries: Given those of the step. A graph holds on to its own in any case, which costs
+                no launch: a replay overwrites them where they are.
         """
         if len(step.lanes) != 1 or step.lanes[0].mask is None or not gatherable(plan):
             return None
         shape = StepShape.of(step, AdapterShape.of(self._banks, slot_of_row))
         entry = self._entry(shape, step.lanes[0].lane)
         entry.buffers.fill(step, slot_of_row, self._banks.version)
-        return self._run(shape, entry)[: step.tokens.shape[0]]
+        hidden = self._run(shape, entry)
+        if queries is not None:
+            queries.projected = entry.queries.projected
+        return hidden[: step.tokens.shape[0]]
 
     def forget(self) -> None:
         """Drop every graph and its buffers."""
@@ -329,7 +340,8 @@ class GraphRunner:
         if entry is None or entry.anchors != anchors:
             self._drop_stale(lane)
             dtype = self._model.precision.hidden_dtype
-            entry = _Entry(StepBuffers(shape, lane, dtype, self._device), anchors)
+            queries = CrossQueries(self._model.architecture)
+            entry = _Entry(StepBuffers(shape, lane, dtype, self._device), anchors, queries)
             self._entries[shape] = entry
             self.uses[shape] = 0
         self._entries.move_to_end(shape)
@@ -351,9 +363,10 @@ class GraphRunner:
     def _run(self, shape: StepShape, entry: _Entry) -> Tensor:
         self.uses[shape] += 1
         if entry.replay is None and self.uses[shape] >= self._after:
-            entry.replay = self._capture(lambda: self._padded(entry.buffers))
-        return self._padded(entry.buffers) if entry.replay is None else entry.replay()
+            entry.replay = self._capture(lambda: self._padded(entry))
+        return self._padded(entry) if entry.replay is None else entry.replay()
 
-    def _padded(self, buffers: StepBuffers) -> Tensor:
-        adapters = StepAdapters(buffers.adapters.plan, self._deltas, self._model.precision)
-        return self._model.decode(buffers.step, adapters)
+    def _padded(self, entry: _Entry) -> Tensor:
+        plan = entry.buffers.adapters.plan
+        adapters = StepAdapters(plan, self._deltas, self._model.precision)
+        return self._model.decode(entry.buffers.step, adapters, entry.queries)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from hub.engine.alignment import CrossQueries
 from hub.engine.architecture import (
     CROSS_INPUT,
     EMBEDDING_NORM,
@@ -23,6 +24,7 @@ from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, moved, upload
 from hub.engine.families import Checkpoint
 from hub.engine.layers import (
+    Attend,
     Attention,
     FeedForward,
     KeysValues,
@@ -245,11 +247,21 @@ class Model:
                 _store_bucket(spread, owners, keys_values.layer)
                 first += bucket.count
 
-    def decode(self, step: DecoderStep, adapters: StepAdapters) -> Tensor:
-        """Return the decoder's output `(rows, d_model)` and extend the lanes' caches."""
+    def decode(
+        self, step: DecoderStep, adapters: StepAdapters, queries: CrossQueries | None = None
+    ) -> Tensor:
+        """Return the decoder's output `(rows, d_model)` and extend the lanes' caches.
+
+        Args:
+            step: Tokens, positions and lanes.
+            adapters: Of the same rows.
+            queries: Keeps the queries of one layer, for whoever asks what they attend to.
+        """
         hidden = self._embed("decoder", step.tokens, step.positions, adapters)
         attend = StepAttention([self._placed(one) for one in step.lanes], cross=False)
-        attend_cross = StepAttention(step.lanes, cross=True)
+        attend_cross: Attend = StepAttention(step.lanes, cross=True)
+        if queries is not None:
+            attend_cross = queries.watch(attend_cross)
         for layer in self.decoder:
             hidden = layer(hidden, attend, attend_cross, self.precision, adapters)
         return _last(self.decoder_norm, "decoder", hidden, adapters)

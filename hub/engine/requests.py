@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hub.errors import DecodingError, HubError
@@ -96,6 +96,11 @@ class DecodeRequest:
         source_ids: Source tokens as the encoder wants them, language and end token included.
         prefix_ids: Target tokens forced after the start token, for example the language.
         slot: Adapter slot of every row of this request; 0 is the plain base.
+        align: Whether hypotheses carry an alignment.
+        token_scores: Whether hypotheses carry the log-probability of each token.
+        constraints: Terms that the output must hold: for each, the token sequences of its forms,
+            any of which will do. They want a beam of at least 2.
+        joiners: Tokens that continue a word; none of them comes right behind a term.
     """
 
     key: int
@@ -103,6 +108,10 @@ class DecodeRequest:
     prefix_ids: tuple[int, ...] = ()
     slot: int = 0
     options: DecodingOptions = DecodingOptions()
+    align: bool = False
+    token_scores: bool = False
+    constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    joiners: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +126,28 @@ class Hypothesis:
             beams it is that of the scores after rules such as a repetition penalty, as in
             transformers; greedy search keeps the model's own.
         finished: False where max_new_tokens cut the hypothesis off.
+        alignment: For each of `token_ids` the index in `source_ids` that the step which chose it
+            attends to most, in the decoder layer and manner that `hub.engine.alignment` describes.
+            Empty unless asked for.
+        token_log_probabilities: One for each of `token_ids`, and one for the end token where
+            there is one; they add up to `log_probability`. Empty unless asked for.
     """
 
     token_ids: tuple[int, ...]
     score: float
     log_probability: float
     finished: bool
+    alignment: tuple[int, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
+
+    def shortened(self, token_ids: tuple[int, ...]) -> Hypothesis:
+        """Return the hypothesis with only the first of its tokens, what belongs to them too."""
+        return replace(
+            self,
+            token_ids=token_ids,
+            alignment=self.alignment[: len(token_ids)],
+            token_log_probabilities=self.token_log_probabilities[: len(token_ids) + self.finished],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from hub.engine.alignment import CrossQueries, attended_tokens
 from hub.engine.architecture import Architecture
 from hub.engine.cache import Lane
+from hub.engine.constraints import ConstrainedSearch
 from hub.engine.devices import CPU, upload
 from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Place
@@ -39,6 +42,8 @@ class Running:
         utf8: What its byte pieces must form; None for a vocabulary without.
         position: The place in the target where they stand, 0 for the start token.
         origins: For each beam, the beam it continues, until the caches have followed.
+        attended: For each beam, the source token that its next token attends to; empty where
+            nobody asked.
     """
 
     request: DecodeRequest
@@ -55,6 +60,7 @@ class Running:
     decode_seconds: float = 0.0
     error: HubError | None = None
     origins: list[int] | None = None
+    attended: Sequence[int] = ()
 
     @property
     def place(self) -> Place:
@@ -112,7 +118,7 @@ class Running:
             return found
         possible = [one for one in found if one.log_probability > -math.inf] or list(found[:1])
         whole = {self.utf8.whole(one.token_ids): one for one in reversed(possible)}
-        return tuple(replace(one, token_ids=ids) for ids, one in reversed(whole.items()))
+        return tuple(one.shortened(ids) for ids, one in reversed(whole.items()))
 
 
 class Rows:
@@ -165,7 +171,7 @@ class Rows:
             self._lanes[width] = (lane, [])
         lane, members = self._lanes[width]
         target = 1 + len(request.prefix_ids) + request.options.max_new_tokens
-        kind = GreedySearch if width == 1 else BeamSearch
+        kind = _kind_of(request)
         running = Running(
             request=request,
             lane=lane,
@@ -210,12 +216,34 @@ class Rows:
                 parts.append((lane, tokens, places, entries))
         return DecoderStep.build(parts, self._precision, self._device)
 
-    def advance(self, hidden: Tensor, likeliest: Likeliest) -> tuple[int, list[Running]]:
+    @property
+    def aligned(self) -> bool:
+        """Tell whether a row of the next step wants to know what it attends to."""
+        return any(one.request.align and not one.forced for one in self.running)
+
+    def align(self, queries: CrossQueries) -> None:
+        """Note what each row that wants to know attends to; before `advance`."""
+        places, start = [], 0
+        for one in self.running:
+            if one.request.align and not one.forced:
+                rows = slice(start, start + len(one.tokens))
+                places.append((one, rows))
+            start += len(one.tokens)
+        found = attended_tokens(
+            queries, [(one.place, rows, len(one.request.source_ids)) for one, rows in places]
+        )
+        for (one, _), indices in zip(places, found, strict=True):
+            one.attended = indices
+
+    def advance(
+        self, hidden: Tensor, likeliest: Likeliest, project: Callable[[Tensor], Tensor]
+    ) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
 
         Args:
             hidden: Every row's.
             likeliest: Ranks the tokens of some of the rows (`Model.likeliest`).
+            project: Returns the logits of some of the rows (`Model.project`).
 
         Returns:
             How many tokens were chosen, and the requests that ended.
@@ -230,15 +258,20 @@ class Rows:
             for one in members:
                 if one.forced:
                     one.force()
-            if free:
-                rows = _rows_of(own, free, len(members))
+            for group in _by_search(free):
+                rows = _rows_of(own, group, len(members))
                 keep = 1 if lane.width == 1 else 2 * lane.width
-                early = _early(free, self._architecture.eos_ids)
-                found = likeliest(rows, keep, early, self._ruled(free), self._characters(free))
+                early = _early(group, self._architecture.eos_ids)
+                found = likeliest(rows, keep, early, self._ruled(group), self._characters(group))
                 chosen += len(rows)
-                ended += (_choose_greedy if lane.width == 1 else _choose_beams)(found, free)
-                if lane.width > 1:
-                    _reorder(lane, members)
+                if group[0].request.constraints:
+                    ended += _choose_constrained(found, group, project(rows))
+                elif lane.width == 1:
+                    ended += _choose_greedy(found, group)
+                else:
+                    ended += _choose_beams(found, group)
+            if free and lane.width > 1:
+                _reorder(lane, members)
         return chosen, ended
 
     def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
@@ -295,6 +328,12 @@ class Rows:
                     one.force()
 
 
+def _kind_of(request: DecodeRequest) -> type[GreedySearch | BeamSearch]:
+    if request.constraints:
+        return ConstrainedSearch
+    return GreedySearch if request.options.beam_size == 1 else BeamSearch
+
+
 def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
     """Return the hidden rows of the requests that choose a token."""
     if len(free) == members:
@@ -302,6 +341,15 @@ def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
     width = len(free[0].tokens)
     rows = torch.tensor([one.index * width + beam for one in free for beam in range(width)])
     return own[upload(rows, own.device)]
+
+
+def _by_search(free: Sequence[Running]) -> list[Sequence[Running]]:
+    """Return requests without terms and those with terms, which are ranked apart."""
+    with_terms = [one for one in free if one.request.constraints]
+    if not with_terms:
+        return [free] if free else []
+    without = [one for one in free if not one.request.constraints]
+    return [without, with_terms] if without else [with_terms]
 
 
 def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
@@ -326,7 +374,7 @@ def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> lis
         if not math.isfinite(value):
             one.error = _nothing_left(one) if value == -math.inf else _not_finite(one)
             ended.append(one)
-        elif one.search.advance(token, value):
+        elif one.search.advance(token, value, one.attended):
             ended.append(one)
     return ended
 
@@ -342,10 +390,65 @@ def _choose_beams(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list
         if one.error is not None:
             ended.append(one)
             continue
-        over, one.origins, one.tokens = search.advance(candidates)
+        over, one.origins, one.tokens = search.advance(candidates, one.attended)
         if over:
             ended.append(one)
     return ended
+
+
+def _choose_constrained(
+    found: tuple[Tensor, Tensor], free: Sequence[Running], logits: Tensor
+) -> list[Running]:
+    """Choose for requests with terms.
+
+    Args:
+        found: Their likeliest tokens, as for any beam search.
+        free: The requests.
+        logits: `(rows, vocab)` of their rows, for the tokens of their terms.
+    """
+    ended = []
+    searches = [one.search for one in free if isinstance(one.search, ConstrainedSearch)]
+    scores = torch.tensor([score for search in searches for score in search.scores])
+    values, tokens = (column.cpu() for column in found)
+    totals = (values + scores[:, None]).tolist()
+    log_probabilities = functional.log_softmax(logits.float(), dim=-1)
+    width = len(free[0].tokens)
+    for row, one, search in zip(range(0, len(scores), width), free, searches, strict=True):
+        one.position += 1
+        candidates = [
+            Candidate(beam, token, total)
+            for beam in range(width)
+            for token, total in zip(tokens[row + beam].tolist(), totals[row + beam], strict=True)
+        ]
+        one.error = _fault(one, sorted(candidates, key=lambda each: -each.log_probability))
+        if one.error is not None:
+            ended.append(one)
+            continue
+        candidates = [each for each in candidates if each.log_probability > -math.inf]
+        candidates += _offered(one, search, log_probabilities[row:])
+        over, one.origins, one.tokens = search.advance(candidates, one.attended)
+        if over:
+            ended.append(one)
+    return ended
+
+
+def _offered(one: Running, search: ConstrainedSearch, log_probabilities: Tensor) -> list[Candidate]:
+    """Return the tokens of terms that a request's beams lack, with what they would score."""
+    found = [
+        (beam, token)
+        for beam in range(len(one.tokens))
+        for token in sorted(search.offers(beam))
+        if one.utf8 is None or one.utf8.fits(search.chosen(beam), token)
+    ]
+    if not found:
+        return []
+    beams, tokens = (list(column) for column in zip(*found, strict=True))
+    values = log_probabilities[beams, tokens].tolist()
+    return [
+        Candidate(beam, token, search.scores[beam] + value)
+        for beam, token, value in zip(beams, tokens, values, strict=True)
+        if math.isfinite(value)
+    ]
 
 
 def _fault(one: Running, candidates: Sequence[Candidate]) -> HubError | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -32,6 +32,14 @@ class Candidate:
 
     beam: int
     token: int
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of the choice of one token: the source token attended to, its own value."""
+
+    attended: int
     log_probability: float
 
 
@@ -212,14 +220,18 @@ class GreedySearch:
         self._options = request.options
         self._eos_ids = frozenset(eos_ids)
         self._prefix = len(request.prefix_ids)
+        self._keeps = request.align, request.token_scores
         self._tokens: list[int] = []
+        self._notes: list[Note] = []
         self._total = 0.0
         self._ended = False
         self.generated = 0
 
-    def advance(self, token: int, log_probability: float) -> bool:
+    def advance(self, token: int, log_probability: float, attended: Sequence[int] = ()) -> bool:
         """Take a token; return whether the search is over."""
         self.generated += 1
+        if any(self._keeps):
+            self._notes.append(Note(attended[0] if attended else 0, log_probability))
         self._total += log_probability
         self._ended = token in self._eos_ids
         if not self._ended:
@@ -233,7 +245,8 @@ class GreedySearch:
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return the one hypothesis."""
         length = self._prefix + self.generated
-        return (_hypothesis(self._tokens, self._total, length, self._options, self._ended),)
+        found = _hypothesis(self._tokens, self._total, length, self._options, self._ended)
+        return (_noted(found, self._notes, *self._keeps),)
 
 
 class BeamSearch:
@@ -251,12 +264,20 @@ class BeamSearch:
         self._prefix = len(request.prefix_ids)
         self._ended: list[Hypothesis] = []
         width = request.options.beam_size
+        self._keeps = request.align, request.token_scores
         self._open: list[tuple[int, ...]] = [()] * width
+        self._notes: list[tuple[Note, ...]] = [()] * width
         self.scores = [0.0] + [UNREACHED] * (width - 1)
         self.generated = 0
 
-    def advance(self, candidates: Sequence[Candidate]) -> tuple[bool, list[int], list[int]]:
+    def advance(
+        self, candidates: Sequence[Candidate], attended: Sequence[int] = ()
+    ) -> tuple[bool, list[int], list[int]]:
         """Take candidates, best first.
+
+        Args:
+            candidates: Of all beams together.
+            attended: For each beam, the source token that its next one attends to.
 
         Returns:
             Whether the search is over; for each beam, the beam it now continues and the token
@@ -267,9 +288,10 @@ class BeamSearch:
         width = self._options.beam_size
         for candidate in candidates[:width]:
             if cut or candidate.token in self._eos_ids:
-                self._end(candidate)
+                self._end(candidate, self._noted(candidate, attended))
         keep = [one for one in candidates if cut or one.token not in self._eos_ids][:width]
         self._open = [(*self._open[one.beam], one.token) for one in keep]
+        self._notes = [self._noted(one, attended) for one in keep]
         self.scores = [one.log_probability for one in keep]
         over = cut or not self._can_improve()
         return over, [one.beam for one in keep], [one.token for one in keep]
@@ -282,14 +304,23 @@ class BeamSearch:
         """Return the best hypotheses that ended."""
         return tuple(self._ended[: self._options.num_hypotheses])
 
-    def _end(self, candidate: Candidate) -> None:
+    def _noted(self, candidate: Candidate, attended: Sequence[int]) -> tuple[Note, ...]:
+        """Return the notes of the beam that a candidate extends, with the candidate's own."""
+        if not any(self._keeps):
+            return ()
+        beam = candidate.beam
+        own = candidate.log_probability - self.scores[beam]
+        return (*self._notes[beam], Note(attended[beam] if attended else 0, own))
+
+    def _end(self, candidate: Candidate, notes: Sequence[Note]) -> None:
         finished = candidate.token in self._eos_ids
         tokens = self._open[candidate.beam]
         if not finished:
             tokens = (*tokens, candidate.token)
         length = self._prefix + self.generated
         total = candidate.log_probability
-        self._ended.append(_hypothesis(tokens, total, length, self._options, finished))
+        found = _hypothesis(tokens, total, length, self._options, finished)
+        self._ended.append(_noted(found, notes, *self._keeps))
         self._ended.sort(key=lambda one: -one.score)
         del self._ended[self._options.beam_size :]
 
@@ -312,3 +343,12 @@ def _hypothesis(
     tokens: Sequence[int], total: float, length: int, options: DecodingOptions, finished: bool
 ) -> Hypothesis:
     return Hypothesis(tuple(tokens), _score(total, length, options), total, finished)
+
+
+def _noted(found: Hypothesis, notes: Sequence[Note], align: bool, token_scores: bool) -> Hypothesis:
+    """Return a hypothesis with what was asked to be known of its tokens."""
+    if not align and not token_scores:
+        return found
+    attended = [one.attended for one in notes[: len(found.token_ids)]] if align else ()
+    values = [one.log_probability for one in notes] if token_scores else ()
+    return replace(found, alignment=tuple(attended), token_log_probabilities=tuple(values))

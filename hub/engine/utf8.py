@@ -92,6 +92,11 @@ class Utf8Rule:
             found = _NEXT[found].get(self._byte_of[token], START)
         return found
 
+    def fits(self, tokens: Sequence[int], token: int) -> bool:
+        """Return whether a token may come behind a target."""
+        state = self.state(tokens)
+        return token in self._allowed[state] or (state == START and token not in self._byte_of)
+
     def whole(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Return a target without the beginning of a character at its end, where a cut left one."""
         if self.state(tokens) == START:

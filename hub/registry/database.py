@@ -10,11 +10,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from hub.errors import SettingsError
@@ -72,12 +82,21 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def problems(self) -> list[str]:
-        """Return what the database's own checks complain of; [] where it has none."""
+    def changes(self) -> CatalogChanges:
+        """Return a way to learn of changes, on a connection of its own; close it after use."""
+        return CatalogChanges(self._engine, self.where)
+
+    def problems(self, *, quick: bool = False) -> list[str]:
+        """Return what the database's own checks complain of; [] where it has none.
+
+        Args:
+            quick: Leave out whether indexes and tables agree, which takes the longest.
+        """
         if self._engine.dialect.name != "sqlite":
             return []
+        check = "PRAGMA quick_check" if quick else "PRAGMA integrity_check"
         with self.reading() as connection:
-            lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            lines = connection.exec_driver_sql(check).scalars().all()
             orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         found = [str(line) for line in lines if line != "ok"]
         return found + [f"row {row[1]} of {row[0]} refers to a missing {row[2]}" for row in orphans]
@@ -111,6 +130,54 @@ class Database:
                 driver.execute("PRAGMA journal_mode=WAL").close()
             except sqlite3.Error as error:
                 raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
+
+
+class CatalogChanges:
+    """Tells whether anybody has changed the catalog since the last look; for one thread."""
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        """Take a connection and look for the first time."""
+        self._where = where
+        with catalog_faults(where):
+            self._connection = engine.connect()
+            try:
+                self._mark = self._look()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def moved(self) -> bool:
+        """Return whether something was committed since the last call, by any process.
+
+        Raises:
+            HubError: The catalog cannot be read now.
+        """
+        with catalog_faults(self._where):
+            mark = self._look()
+        before, self._mark = self._mark, mark
+        return mark != before
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with suppress(DBAPIError):
+            self._connection.close()
+
+    def _look(self) -> tuple[int, ...]:
+        """Return a mark that differs after every commit.
+
+        SQLite counts the commits of all other connections to a file, and this one makes none.
+        Elsewhere versions and the moves of aliases are counted, which only ever grow.
+        """
+        connection = self._connection
+        try:
+            if connection.dialect.name == "sqlite":
+                return (int(connection.exec_driver_sql("PRAGMA data_version").scalar_one()),)
+            published = select(func.count()).select_from(schema.versions).scalar_subquery()
+            moved = select(func.sum(schema.aliases.c.generation)).scalar_subquery()
+            row = connection.execute(select(published, func.coalesce(moved, 0))).one()
+            return int(row[0]), int(row[1])
+        finally:
+            connection.rollback()  # else the next look would see the state of this one
 
 
 def _shown(url: URL) -> str:

@@ -93,6 +93,32 @@ class Checker:
         ]
         return FsckReport(len(versions), len(sound), tuple(findings))
 
+    def glance(self) -> FsckReport:
+        """Look at names and sizes only; a damaged file of the right size is not found."""
+        versions = self._catalog.versions([])
+        findings = [
+            *(
+                Finding("damage", "catalog", problem)
+                for problem in self._database.problems(quick=True)
+            ),
+            *(finding for version in versions for finding in self._size_findings(version)),
+        ]
+        used = {sha256 for version in versions for sha256 in version.files.values()}
+        return FsckReport(len(versions), len(used), tuple(findings))
+
+    def _size_findings(self, version: AdapterVersion) -> Iterator[Finding]:
+        total = 0
+        for name, sha256 in version.files.items():
+            try:
+                total += self._blobs.path(sha256).stat().st_size
+            except OSError as error:
+                yield Finding("damage", version.ref, f"{name}: blob {sha256}: {error.strerror}")
+                return
+        if total != version.bytes:
+            yield Finding(
+                "damage", version.ref, f"its files have {total} bytes, not {version.bytes}"
+            )
+
     def _version_findings(
         self, versions: list[AdapterVersion], sound: dict[str, bool | None]
     ) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from hub.manifest import AdapterManifest
 from hub.refs import LATEST, MAX_VERSION, AdapterRef, check_alias, check_name
 from hub.registry.blobs import LocalBlobStore, digest_of_files
 from hub.registry.catalog import Catalog, NewVersion
-from hub.registry.database import Database, sqlite_url
+from hub.registry.database import CatalogChanges, Database, sqlite_url
 from hub.registry.disk import FolderLock, clear_folder, make_folder, staging_folder, sync_folder
 from hub.registry.faults import storage_faults
 from hub.registry.folders import AdapterFolders
@@ -250,10 +250,21 @@ class Registry:
             repair: Remove leftovers, rebuild folders, put damaged blobs in quarantine.
         """
         with storage_faults(str(self.root), "the check was not finished"):
-            checker = Checker(
-                self.root, self._database, self._catalog, self._blobs, self._folders, self._lock
-            )
-            return checker.run(repair)
+            return self._checker().run(repair)
+
+    def glance(self) -> FsckReport:
+        """Check that every file is there and has its size; nothing is hashed, nothing mended."""
+        with storage_faults(str(self.root), "the check was not finished"):
+            return self._checker().glance()
+
+    def changes(self) -> CatalogChanges:
+        """Return a way to learn that anybody has changed the catalog; close it after use."""
+        return self._database.changes()
+
+    def _checker(self) -> Checker:
+        return Checker(
+            self.root, self._database, self._catalog, self._blobs, self._folders, self._lock
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

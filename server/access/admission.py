@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from hub.text import is_blank
 from server.messages import Search, SearchChoice, TranslateCommand
 
 PLAIN_TEXT: Final = "text/plain"
+HTML: Final = "text/html"
 MAX_LENGTH_PENALTY: Final = 10.0
 OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
 OUTPUT_TOKENS_EXTRA: Final = 48
@@ -64,24 +66,33 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
     """Refuse a request that no part of can be done.
 
     Raises:
-        InputError: Contents are missing or too many, or the MIME type is not plain text.
+        InputError: Contents are missing or too many, or the MIME type is not one that is served.
         DecodingError: A search option is out of range.
     """
-    if not command.contents:
+    check_contents(command.contents, command.mime_type, limits)
+    _check_search(command.search, limits)
+
+
+def check_contents(contents: Sequence[str], mime_type: str, limits: Limits) -> None:
+    """Refuse texts that are none, too many or of another type.
+
+    Raises:
+        InputError: They are.
+    """
+    if not contents:
         raise InputError("contents is empty; send at least one text", field="contents")
-    if len(command.contents) > limits.max_contents:
+    if len(contents) > limits.max_contents:
         raise InputError(
-            f"{len(command.contents)} texts in one request; at most {limits.max_contents} are "
+            f"{len(contents)} texts in one request; at most {limits.max_contents} are "
             "allowed, so split them over several requests",
             field="contents",
             metadata={MAX_CONTENTS: str(limits.max_contents)},
         )
-    if command.mime_type not in ("", PLAIN_TEXT):
+    if mime_type not in ("", PLAIN_TEXT, HTML):
         raise InputError(
-            f"MIME type {command.mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r}",
+            f"MIME type {mime_type[:80]!r} is not supported; send {PLAIN_TEXT!r} or {HTML!r}",
             field="mime_type",
         )
-    _check_search(command.search, limits)
 
 
 def _check_search(choice: SearchChoice, limits: Limits) -> None:

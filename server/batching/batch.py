@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic
 
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished, StepReport
 from hub.errors import EngineError, HubError
+from server.batching.forecast import Running, left_of
 from server.batching.pacing import Pace
 from server.batching.pending import Entry, Ledger
 from server.batching.recovery import Recovery
-from server.batching.scheduler import Admission
+from server.batching.turn import Admission
 from server.faults import as_hub_error
 from server.messages import Candidate
 from server.protocols import Adapter, EnginePort
@@ -24,6 +26,34 @@ from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 
 _log = logging.getLogger("adapterhub.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request that the engine has finished.
+
+    Attributes:
+        output_tokens: Of its best hypothesis, the end token included; 0 where it failed.
+        cut: It was ended by its own limit.
+    """
+
+    entry: Entry
+    output_tokens: int
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What a step has done.
+
+    Attributes:
+        rows: That took part.
+        seconds: From the end of the step before to the end of this one.
+    """
+
+    rows: int
+    seconds: float
+    ended: tuple[Ended, ...]
 
 
 class Batch(Generic[Adapter]):
@@ -54,6 +84,19 @@ class Batch(Generic[Adapter]):
     def rows(self) -> int:
         """Return the rows that running and suspected requests hold."""
         return sum(entry.job.rows for entry in self._running.values())
+
+    @property
+    def row_steps(self) -> float:
+        """Return what the running requests need still: rows times steps."""
+        return sum(e.job.rows * left_of(e.expected_steps, e.steps) for e in self._running.values())
+
+    def timed(self, now: float) -> list[Running]:
+        """Return those running requests that have a deadline."""
+        return [
+            Running(left_of(entry.expected_steps, entry.steps), entry.job.deadline - now)
+            for entry in self._running.values()
+            if entry.job.deadline is not None
+        ]
 
     @property
     def recovering(self) -> bool:
@@ -110,22 +153,28 @@ class Batch(Generic[Adapter]):
             entry.admit(entry.slot, self._clock())
         self._join(group)
 
-    def step(self) -> None:
-        """Run one step, if anything runs, and reply to what has finished."""
+    def step(self) -> Stepped | None:
+        """Run one step, if anything runs, and reply to what has finished.
+
+        Returns:
+            What it did; None where nothing ran, or it failed.
+        """
         if not self._running:
-            return
+            return None
         began = time.perf_counter()
+        since = began if self._idle_since is None else self._idle_since
         try:
             report = self._engine.step(self.pace.slice_seconds(self._placing))
         except Exception as error:
             self._suspect(error)
-            return
+            return None
         self._observe(report, began)
         for entry in self._running.values():
             entry.join_step(report.rows, report.distinct_adapters)
-        for finished in report.finished:
-            self._finish(finished)
-        self._idle_since = time.perf_counter() if self._running else None
+        ended = [self._finish(finished) for finished in report.finished]
+        now = time.perf_counter()
+        self._idle_since = now if self._running else None
+        return Stepped(report.rows, now - since, tuple(one for one in ended if one is not None))
 
     def remove(self, keys: Sequence[int], error: HubError) -> None:
         """Take requests out, running or suspected, and reply to them with an error."""
@@ -176,18 +225,21 @@ class Batch(Generic[Adapter]):
         self._leave(entry.job.key)
         self._ledger.settle(entry.job.key, self._clock(), error=error)
 
-    def _finish(self, finished: Finished) -> None:
+    def _finish(self, finished: Finished) -> Ended | None:
         entry = self._running.get(finished.key)
         if entry is None:
             _log.error("the engine finished request %d, which was not running", finished.key)
-            return
+            return None
         self._leave(finished.key)
         self._metrics.stage_seconds.labels("encode").observe(finished.encode_seconds)
         self._metrics.stage_seconds.labels("decode").observe(finished.decode_seconds)
         candidates = [
-            Candidate(tuple(h.token_ids), h.score, h.log_probability, h.finished)
+            Candidate(
+                tuple(h.token_ids), h.score, h.log_probability, h.finished,
+                h.alignment, h.token_log_probabilities,
+            )
             for h in finished.hypotheses
-        ]
+        ]  # fmt: skip
         error = finished.error
         if error is None and not candidates:
             error = EngineError(f"the engine returned nothing for request {entry.job.key}")
@@ -199,6 +251,8 @@ class Batch(Generic[Adapter]):
             encode_seconds=finished.encode_seconds,
             decode_seconds=finished.decode_seconds,
         )
+        best = candidates[0] if candidates else None
+        return Ended(entry, best.length if best else 0, best is not None and not best.finished)
 
     def _leave(self, key: int) -> None:
         entry = self._running.pop(key, None) or self._ledger[key]
@@ -231,4 +285,8 @@ def _decode_request(entry: Entry) -> DecodeRequest:
         num_hypotheses=job.search.num_hypotheses,
         early_stopping=job.search.early_stopping,
     )
-    return DecodeRequest(job.key, job.source_ids, job.prefix_ids, entry.slot, options)
+    return DecodeRequest(
+        job.key, job.source_ids, job.prefix_ids, entry.slot, options,
+        align=job.align, token_scores=job.token_scores,
+        constraints=job.constraints, joiners=job.joiners,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from server.batching.scheduler import Allowance
+from server.batching.turn import Allowance
 
 LEAST_TOKENS: Final = 64
 SLICES: Final = 4

@@ -17,15 +17,27 @@ Deliver = Callable[[Outcome], None]
 
 @dataclass(slots=True)
 class Entry:
-    """One accepted request and what is known of its way so far."""
+    """One accepted request and what is known of its way so far.
+
+    Attributes:
+        expected_steps: That it is expected to take part in.
+        steps: That it has taken part in.
+    """
 
     job: Job
     deliver: Deliver
     accepted_at: float
+    expected_steps: float = 0.0
+    steps: int = 0
     slot: int = 0
     admitted_at: float | None = None
     batch_rows: int = 0
     batch_adapters: int = 0
+    load_seconds: float = 0.0
+
+    def note_load(self, seconds: float, now: float) -> None:
+        """Note that its adapter's load ended, after this time or a part of it that it waited."""
+        self.load_seconds = min(seconds, now - self.accepted_at)
 
     def admit(self, slot: int, now: float) -> None:
         """Note that it joined the batch."""
@@ -35,6 +47,7 @@ class Entry:
 
     def join_step(self, rows: int, adapters: int) -> None:
         """Note a step that it took part in."""
+        self.steps += 1
         self.batch_rows = max(self.batch_rows, rows)
         self.batch_adapters = max(self.batch_adapters, adapters)
 
@@ -47,6 +60,9 @@ class Entry:
             decode_seconds,
             self.batch_rows,
             self.batch_adapters,
+            self.load_seconds,
+            self.accepted_at,
+            now,
         )
 
 
@@ -65,10 +81,10 @@ class Ledger:
     def __getitem__(self, key: int) -> Entry:
         return self._entries[key]
 
-    def enter(self, job: Job, deliver: Deliver, now: float) -> None:
+    def enter(self, job: Job, deliver: Deliver, now: float, expected_steps: float = 0.0) -> None:
         """Accept a request; from now on it has a right to a reply."""
         assert job.key not in self._entries, f"accepted twice: {job.key}"
-        self._entries[job.key] = Entry(job, deliver, now)
+        self._entries[job.key] = Entry(job, deliver, now, expected_steps)
 
     def settle(
         self,

@@ -1,9 +1,17 @@
 """Which waiting requests join the batch next.
 
-Requests are taken in order of arrival, skipping those that cannot run yet: rows, tokens or a slot
-are lacking, or their adapter is still being loaded. Skipping keeps the batch full but lets later
-requests overtake, so every waiting request counts the turns in which it was overtaken though its
-adapter was at hand; one that has counted `patience` of them is *aged*.
+Waiting requests form lines, one for each tenant and priority. Interactive lines go before batch
+lines; among lines of one priority the tenant goes first that has been served least
+(`server.batching.fairness`); within a line the request that is due first, then the one that came
+first. Those that cannot run yet are skipped: rows, tokens or a slot are lacking, or their adapter
+is still being loaded.
+
+Skipping and preferring keep the batch full and deadlines kept, but let later requests overtake. So
+a request counts the turns in which it was overtaken though its adapter was at hand: by later ones
+of its own line, and, when it is the oldest of its line, by anybody. One that has counted `patience`
+of them is *aged*: it goes first in its line, and the oldest of a line, once aged, before all lines.
+That only the oldest ages by the other lines is what keeps a tenant that floods the queue from
+ageing its way past the others.
 
 Slots are given out in two passes. In the first, only adapters that nobody waits for make room, so
 that an adapter serves all who wait for it before it goes; in the second, rows that are still free
@@ -24,16 +32,22 @@ Pure: no clock, no torch; time and devices belong to the worker.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator, KeysView, Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from server.messages import Job
-from server.residency.tables import HostTier, Seat, SlotTable
+from server.batching.fairness import FairShare, cost_of
+from server.batching.turn import Admission, Allowance, Drain, Room, Turn
+from server.messages import Job, Priority
+from server.residency.tables import HostTier, SlotTable
 
 PATIENCE: Final = 16
+CHANCE: Final = 0.75
+"""Of the expected steps: with fewer left before its deadline, a request is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,118 +64,28 @@ class BatchLimits:
     max_encode_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request that joins the batch, and the seat that was pinned for it."""
-
-    job: Job
-    seat: Seat
-
-
 @dataclass(slots=True)
 class _Waiting:
-    job: Job
-    overtaken: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What may join in one turn: shares of the one and of the other, together at most 1.
+    """A request in the queue.
 
     Attributes:
-        tokens: Source tokens to encode.
-        nbytes: Adapter bytes to place.
+        arrival: Its place in the order of arrival.
+        due: When it should be finished, in seconds of any clock.
+        steps: That it is expected to need, one for each output token.
+        overtaken: Turns in which it was.
+        first: It is the oldest of its line and aged, as of the turn that is going on.
     """
 
-    tokens: float
-    nbytes: float = math.inf
-
-
-@dataclass(slots=True)
-class _Room:
-    """What one admission turn may still give out."""
-
-    rows: int
-    allowance: Allowance
-    spent: float = 0.0
-
-    def fits(self, job: Job, placed: int) -> bool:
-        """Tell whether a job fits that needs `placed` bytes brought in; the first one always."""
-        within = not self.spent or self.spent + self._share(job, placed) <= 1
-        return job.rows <= self.rows and within
+    job: Job
+    arrival: int
+    due: float
+    steps: float
+    overtaken: int = 0
+    first: bool = False
 
     @property
-    def full(self) -> bool:
-        """Tell whether nothing more can fit."""
-        return self.rows <= 0 or self.spent >= 1
-
-    def take(self, job: Job, placed: int) -> None:
-        self.rows -= job.rows
-        self.spent += self._share(job, placed)
-
-    def _share(self, job: Job, placed: int) -> float:
-        # Never 0, so that the first one counts as spent whatever it takes.
-        bytes_share = placed / self.allowance.nbytes if self.allowance.nbytes else float(placed > 0)
-        return max(1, job.tokens) / self.allowance.tokens + bytes_share
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One admission turn: who has been let in, and what those behind may still have."""
-
-    room: _Room
-    device: SlotTable
-    host: HostTier
-    wanted: Set[str]
-    drain: _Drain | None
-    admitted: dict[int, Admission] = field(default_factory=dict)
-    closed: frozenset[str] = frozenset()
-    held: bool = False  # slots are kept for an aged request
-    hopeless: float = math.inf  # a placement of this size has found no room in this pass
-
-    def offer(self, job: Job, *, aged: bool, last: bool) -> bool:
-        """Let a job in if it can be; return whether those behind may be let in before it.
-
-        Args:
-            job: Its adapter was at hand when the turn began.
-            aged: It has been overtaken long enough.
-            last: Adapters that others wait for may make room.
-        """
-        resident = job.digest in self.device
-        if not resident and not self.host.is_ready(job.digest):
-            return True  # it has just made room for another
-        size = 0 if resident else self.host.size(job.digest)
-        if not self.room.fits(job, size):
-            return not aged
-        if job.digest in self.closed or (not resident and self._no_slot(size, aged)):
-            return True
-        seat = self.device.acquire(job.digest, size, self.wanted, spare=not (aged or last))
-        if seat is not None:
-            self.room.take(job, size)
-            self.admitted[job.key] = Admission(job, seat)
-        elif aged:
-            self._hold(job, size)
-        else:
-            self.hopeless = min(self.hopeless, size)
-        return True
-
-    def _no_slot(self, size: int, aged: bool) -> bool:
-        return self.held or (not aged and size >= self.hopeless)
-
-    def _hold(self, job: Job, size: int) -> None:
-        """Keep slots for an aged job, and drain as many as it needs."""
-        before = self.drain.digests if self.drain and self.drain.key == job.key else frozenset()
-        self.held = True
-        self.closed = self.device.to_drain(size, before)
-        self.drain = _Drain(job.key, self.closed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drain:
-    """Adapters that nobody joins any more, and the request that they make room for."""
-
-    key: int
-    digests: frozenset[str]
+    def line(self) -> tuple[str, Priority]:
+        return self.job.tenant, self.job.priority
 
 
 @dataclass(slots=True)
@@ -170,18 +94,29 @@ class Scheduler:
 
     limits: BatchLimits
     patience: int = PATIENCE
+    share: FairShare = field(default_factory=FairShare)
+    tokens_per_byte: float = 0.0
+    """What placing a byte costs, in input tokens; the tenant pays that causes it."""
+    _arrivals: Iterator[int] = field(default_factory=itertools.count)
     _waiting: dict[int, _Waiting] = field(default_factory=dict)
     _wanted: Counter[str] = field(default_factory=Counter)
-    _drain: _Drain | None = None
+    _drain: Drain | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enqueue(self, job: Job) -> None:
-        """Append a job, whose rows must fit an empty batch."""
+    def enqueue(self, job: Job, *, due: float = math.inf, steps: float = 0.0) -> None:
+        """Append a job, whose rows must fit an empty batch.
+
+        Args:
+            job: What waits.
+            due: When it should be finished; of a line, who is due first goes first.
+            steps: That it is expected to need; its tenant is charged for them.
+        """
         assert job.rows <= self.limits.max_rows, f"{job.rows} rows never fit"
         assert job.key not in self._waiting
-        self._waiting[job.key] = _Waiting(job)
+        self._waiting[job.key] = _Waiting(job, next(self._arrivals), due, steps)
+        self.share.arrive(job.tenant)
         self._wanted[job.digest] += 1
 
     def remove(self, key: int) -> Job | None:
@@ -208,6 +143,20 @@ class Scheduler:
     def jobs(self) -> Iterator[Job]:
         """Iterate over the waiting jobs in order of arrival."""
         return (waiting.job for waiting in self._waiting.values())
+
+    def late(self, now: float, step_seconds: float) -> list[int]:
+        """Return those that would miss their deadlines even if they joined now.
+
+        Args:
+            now: In the seconds of the deadlines.
+            step_seconds: Of a step in which one more takes part.
+        """
+        return [
+            waiting.job.key
+            for waiting in self._waiting.values()
+            if waiting.job.deadline is not None
+            and now + CHANCE * waiting.steps * step_seconds > waiting.job.deadline
+        ]
 
     def wanted(self) -> KeysView[str]:
         """Return the digests that are waited for."""
@@ -238,15 +187,15 @@ class Scheduler:
         """
         if free_rows <= 0 or not self._waiting:
             return []
-        line = self._at_hand(device, host)
-        turn = _Turn(
-            _Room(free_rows, self._within_limits(allowance)), device, host, self.wanted(),
+        ready = self._at_hand(device, host)
+        turn = Turn(
+            Room(free_rows, self._within_limits(allowance)), device, host, self.wanted(),
             self._drain,
         )  # fmt: skip
-        if self._first_pass(turn, line):
-            self._last_pass(turn, line)
+        if self._first_pass(turn, ready):
+            self._last_pass(turn, ready)
         self._drain = turn.drain
-        self._age(line, turn.admitted)
+        self._age(ready, turn.admitted)
         for key in turn.admitted:
             self.remove(key)
         return list(turn.admitted.values())
@@ -266,33 +215,100 @@ class Scheduler:
             if waiting.job.digest in device or host.is_ready(waiting.job.digest)
         ]
 
-    def _first_pass(self, turn: _Turn, line: list[_Waiting]) -> bool:
+    def _first_pass(self, turn: Turn, ready: list[_Waiting]) -> bool:
         """Offer everyone a place; return whether there may be a second pass."""
-        for waiting in line:
-            if turn.room.full or not turn.offer(waiting.job, aged=self._aged(waiting), last=False):
+        for waiting in self._in_order(ready):
+            if turn.room.full or not self._offer(turn, waiting, last=False):
                 return False
         turn.hopeless = math.inf
         return not turn.held
 
-    def _last_pass(self, turn: _Turn, line: list[_Waiting]) -> None:
+    def _last_pass(self, turn: Turn, ready: list[_Waiting]) -> None:
         """Let those in who lack a slot only because others wait for what lies in it."""
-        for waiting in line:
+        left = [waiting for waiting in ready if waiting.job.key not in turn.admitted]
+        for waiting in self._in_order(left):
             if turn.room.full:
                 return
             if waiting.job.digest not in turn.device:
-                turn.offer(waiting.job, aged=False, last=True)
+                self._offer(turn, waiting, last=True)
+
+    def _offer(self, turn: Turn, waiting: _Waiting, *, last: bool) -> bool:
+        """Offer a place, and charge for it; return whether those behind may have one."""
+        job = waiting.job
+        goes_on = turn.offer(job, aged=waiting.first and not last, last=last)
+        if job.key in turn.admitted:
+            swap = self.tokens_per_byte * turn.placed[job.key]
+            self.share.charge(job.tenant, cost_of(job, waiting.steps) + swap)
+        return goes_on
+
+    def _in_order(self, ready: Iterable[_Waiting]) -> Iterator[_Waiting]:
+        """Yield the aged by arrival, then line by line, the tenant served least first.
+
+        Counters are read again after each, so that a tenant whose request was admitted meanwhile
+        goes behind the others.
+        """
+        aged, lines = self._lines(ready)
+        yield from aged
+        for priority in Priority:
+            heap = [
+                (self.share.served(tenant), line[-1].arrival, tenant)
+                for (tenant, of), line in lines.items()
+                if of is priority
+            ]
+            heapq.heapify(heap)
+            while heap:
+                _, _, tenant = heapq.heappop(heap)
+                line = lines[tenant, priority]
+                yield line.pop()
+                if line:
+                    heapq.heappush(heap, (self.share.served(tenant), line[-1].arrival, tenant))
+
+    def _lines(
+        self, ready: Iterable[_Waiting]
+    ) -> tuple[list[_Waiting], dict[tuple[str, Priority], list[_Waiting]]]:
+        """Return the oldest of lines where aged, and the others, who goes first at the end.
+
+        Args:
+            ready: In order of arrival.
+        """
+        lines: dict[tuple[str, Priority], list[_Waiting]] = defaultdict(list)
+        for waiting in ready:
+            lines[waiting.line].append(waiting)
+        aged: list[_Waiting] = []
+        for line in lines.values():
+            line[0].first = self._aged(line[0])
+            if line[0].first:
+                aged.append(line.pop(0))
+            line.sort(key=self._place, reverse=True)
+        aged.sort(key=lambda waiting: waiting.arrival)
+        return aged, {of: line for of, line in lines.items() if line}
+
+    def _place(self, waiting: _Waiting) -> tuple[float, int]:
+        return -math.inf if self._aged(waiting) else waiting.due, waiting.arrival
 
     def _aged(self, waiting: _Waiting) -> bool:
         return waiting.overtaken >= self.patience
 
-    def _age(self, line: list[_Waiting], admitted: Mapping[int, Admission]) -> None:
+    def _age(self, ready: list[_Waiting], admitted: Mapping[int, Admission]) -> None:
         """Count a turn for everyone who was overtaken in it."""
-        places = [place for place, one in enumerate(line) if one.job.key in admitted]
-        for waiting in line[: max(places, default=0)]:
-            if waiting.job.key not in admitted:
-                waiting.overtaken += 1
+        joined = [waiting for waiting in ready if waiting.job.key in admitted]
+        if not joined:
+            return
+        latest = max(waiting.arrival for waiting in joined)
+        latest_of_line: dict[tuple[str, Priority], int] = {}
+        for waiting in joined:  # in order of arrival
+            latest_of_line[waiting.line] = waiting.arrival
+        oldest: set[tuple[str, Priority]] = set()
+        for waiting in ready:
+            if waiting.job.key in admitted:
+                continue
+            is_oldest = waiting.line not in oldest
+            oldest.add(waiting.line)
+            by = latest if is_oldest else latest_of_line.get(waiting.line, -1)
+            waiting.overtaken += waiting.arrival < by
 
     def _forget(self, job: Job) -> None:
+        self.share.leave(job.tenant)
         self._wanted[job.digest] -= 1
         if not self._wanted[job.digest]:
             del self._wanted[job.digest]

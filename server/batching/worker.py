@@ -19,18 +19,21 @@ from typing import Final, Generic
 
 from hub.errors import (
     DeadlineError,
+    DeadlineUnreachableError,
     DrainingError,
     EngineError,
     HubError,
-    QueueFullError,
     RequestCancelledError,
 )
-from server.batching.batch import Batch
+from server.batching.batch import Batch, Stepped
+from server.batching.fairness import OUTPUT_WEIGHT
+from server.batching.intake import Intake, due_of
 from server.batching.pacing import Gathering
 from server.batching.pending import Deliver, Ledger
 from server.batching.scheduler import Scheduler
 from server.messages import Job, LoadedAdapter
 from server.protocols import Adapter, EnginePort
+from server.residency.holds import Hold, Holds, answer_with, answer_with_error
 from server.residency.loader import AdapterLoader, Loaded
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
@@ -58,8 +61,18 @@ class _Inspect:
 
 
 @dataclass(frozen=True, slots=True)
+class _Unload:
+    digest: str
+    answer: Future[bool]
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
+
+
+_Question = _Inspect | Hold | _Unload
+_Message = _Submit | _Withdraw | _Question
 
 
 class Worker(Generic[Adapter]):
@@ -94,15 +107,14 @@ class Worker(Generic[Adapter]):
         self._stock = stock
         self._loader = loader
         self._metrics = metrics
-        self._queue_limit = queue_limit
         self._clock = clock
+        self.intake = Intake(queue_limit, scheduler.limits.max_rows, clock)
         self._on_broken = on_broken
         self._ledger = Ledger()
         self._batch = Batch(engine, self._ledger, stock, metrics, clock)
-        self._inbox: SimpleQueue[_Submit | _Withdraw | _Inspect | _Stop | Loaded[Adapter]]
-        self._inbox = SimpleQueue()
+        self._holds = Holds(stock)
+        self._inbox: SimpleQueue[_Message | _Stop | Loaded[Adapter]] = SimpleQueue()
         self._gate = threading.Lock()
-        self._waiting = 0  # accepted and not yet admitted; guarded by the gate
         self._closed: HubError | None = None  # why it takes nothing more; guarded by the gate
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -120,33 +132,54 @@ class Worker(Generic[Adapter]):
 
         Raises:
             QueueFullError: They would not fit the queue.
+            DeadlineError: They cannot be finished in time.
             DrainingError: The worker has stopped.
             EngineError: The engine is beyond repair.
         """
         with self._gate:
             if self._closed is not None:
                 raise copy(self._closed)
-            if self._waiting + len(jobs) > self._queue_limit:
-                raise QueueFullError(
-                    f"{self._waiting} texts wait already and {len(jobs)} more would exceed the "
-                    f"queue's limit of {self._queue_limit}; retry later",
-                    metadata={"waiting": str(self._waiting), "limit": str(self._queue_limit)},
-                )
-            self._waiting += len(jobs)
+            self.intake.accept(jobs)
             self._inbox.put(_Submit(tuple(jobs), deliver, self._clock()))
 
     def withdraw(self, keys: Sequence[int]) -> None:
         """Cancel jobs; those that are running free their rows before the next step."""
         self._inbox.put(_Withdraw(tuple(keys)))
 
+    def overloaded(self) -> bool:
+        """Tell whether half of the queue is taken."""
+        return self.intake.crowded
+
     def inspect(self) -> Future[tuple[LoadedAdapter, ...]]:
         """Ask which adapters are in memory, the most recently used first."""
         answer: Future[tuple[LoadedAdapter, ...]] = Future()
+        self._ask(_Inspect(answer))
+        return answer
+
+    def load(self, digest: str, size: int, *, pin: bool = False) -> Future[LoadedAdapter]:
+        """Ask for an adapter in memory before any request does.
+
+        Args:
+            digest: The adapter.
+            size: Bytes of its files.
+            pin: Keep it in host memory until `unload`; the answer is PinLimitError where pinned
+                adapters would take more than their share.
+        """
+        answer: Future[LoadedAdapter] = Future()
+        self._ask(Hold(digest, size, pin, answer))
+        return answer
+
+    def unload(self, digest: str) -> Future[bool]:
+        """Ask to drop an adapter once no request runs with it; answers whether it was there."""
+        answer: Future[bool] = Future()
+        self._ask(_Unload(digest, answer))
+        return answer
+
+    def _ask(self, message: _Question) -> None:
         with self._gate:
             if self._closed is not None:
                 raise copy(self._closed)
-            self._inbox.put(_Inspect(answer))
-        return answer
+            self._inbox.put(message)
 
     def _run(self) -> None:
         reason: HubError = DrainingError("the server is shutting down; send the request to another")
@@ -170,7 +203,8 @@ class Worker(Generic[Adapter]):
             self._batch.retry()
         else:
             self._admit()
-        self._batch.step()
+        self._learn(self._batch.step())
+        self._stock.drop_idle()
         self._metrics.running.set(len(self._ledger) - len(self._scheduler))
         self._metrics.waiting.set(len(self._scheduler))
         return True
@@ -193,26 +227,33 @@ class Worker(Generic[Adapter]):
         deadline = self._ledger.next_deadline()
         return None if deadline is None else max(0.0, deadline - self._clock())
 
-    def _handle(self, message: _Submit | _Withdraw | _Inspect | Loaded[Adapter]) -> None:
+    def _handle(self, message: _Message | Loaded[Adapter]) -> None:
         match message:
             case _Submit():
                 self._accept(message)
             case _Withdraw():
                 self._drop(message.keys, RequestCancelledError("the caller withdrew the request"))
             case _Inspect():
-                message.answer.set_result(self._stock.inspect())
+                answer_with(message.answer, self._stock.inspect())
+            case Hold():
+                self._holds.ask(message)
+            case _Unload():
+                answer_with(message.answer, self._holds.unload(message.digest))
             case Loaded():
                 self._note_load(message)
 
     def _accept(self, message: _Submit) -> None:
         for job in message.jobs:
-            self._ledger.enter(job, message.deliver, message.accepted_at)
+            steps = self.intake.forecast.steps_of(job)
+            self._ledger.enter(job, message.deliver, message.accepted_at, steps)
+            self._stock.keep(job.digest)
             error = self._stock.refusal_by_files(job.digest, job.adapter_bytes)
             if error is None:
-                self._scheduler.enqueue(job)
+                due = due_of(job, message.accepted_at)
+                self._scheduler.enqueue(job, due=due, steps=steps)
             else:
                 self._ledger.settle(job.key, self._clock(), error=error)
-                self._left_queue(1)
+                self.intake.leave([job.key])
 
     def _drop(self, keys: Sequence[int], error: HubError) -> None:
         """Reply to requests with an error, wherever they are; replied ones are left alone."""
@@ -224,7 +265,7 @@ class Worker(Generic[Adapter]):
         for key in keys:
             self._scheduler.remove(key)
             self._ledger.settle(key, self._clock(), error=error)
-        self._left_queue(len(keys))
+        self.intake.leave(keys)
 
     def _expire(self) -> None:
         """Reply to those whose deadline has passed, waiting or running, and free their rows."""
@@ -234,44 +275,89 @@ class Worker(Generic[Adapter]):
 
     def _note_load(self, load: Loaded[Adapter]) -> None:
         error = self._stock.note_load(load)
+        waited = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
+        for key in waited:
+            self._ledger[key].note_load(load.seconds, self._clock())
         if error is not None:
-            failed = [job.key for job in self._scheduler.jobs() if job.digest == load.digest]
-            self._fail_waiting(failed, error)
+            self._fail_waiting(waited, error)
+        self._holds.note_load(load.digest, error)
 
     def _load(self) -> None:
-        for digest in self._stock.plan(self._scheduler.absent(self._stock.device)):
+        wanted = self._holds.wanted() | self._scheduler.absent(self._stock.device)
+        for digest in self._stock.plan(wanted):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
         if not self._gathering.ready(self._batch.rows) or self._batch.encoding:
             return
+        if not len(self._scheduler):
+            return
+        self._give_up()
         admissions = self._scheduler.admit(
-            self._scheduler.limits.max_rows - self._batch.rows,
+            self._width() - self._batch.rows,
             self._stock.device,
             self._stock.host,
             self._batch.pace.allowance() if self._batch.rows else None,
         )
         if admissions:
             self._gathering.joined()
-        self._left_queue(len(admissions))
+        self.intake.leave([admission.job.key for admission in admissions])
         self._batch.admit(admissions)
 
-    def _left_queue(self, count: int) -> None:
-        with self._gate:
-            self._waiting -= count
+    def _width(self) -> int:
+        """Return the rows that may run, so that those that run keep their deadlines."""
+        rows, most = self._batch.rows, self._scheduler.limits.max_rows
+        if not rows:
+            return most
+        return self.intake.forecast.widest(self._batch.timed(self._clock()), rows, most)
+
+    def _give_up(self) -> None:
+        """Reply to those that could not be finished in time, before anything is spent on them.
+
+        Where nothing runs one is kept: only trying shows whether the estimate is still true.
+        """
+        rows = self._batch.rows
+        step_seconds = self.intake.forecast.step_seconds.mean(rows + 1)
+        late = self._scheduler.late(self._clock(), step_seconds)
+        if late and not rows and len(late) == len(self._scheduler):
+            late.pop()
+        if late:
+            self._fail_waiting(
+                late,
+                DeadlineUnreachableError(
+                    "the text waited so long that it can no longer be translated before the "
+                    "deadline; allow more time, or retry later"
+                ),
+            )
+
+    def _learn(self, turn: Stepped | None) -> None:
+        """Mend the forecast, and what tenants were charged, by what a step did."""
+        forecast = self.intake.forecast
+        if turn is not None:
+            forecast.note_turn(turn.rows, turn.seconds, len(turn.ended))
+            for ended in turn.ended:
+                job = ended.entry.job
+                forecast.note_finished(job, ended.entry.steps, cut=ended.cut)
+                more = ended.output_tokens - ended.entry.expected_steps
+                self._scheduler.share.charge(job.tenant, OUTPUT_WEIGHT * job.rows * more)
+        pace = self._batch.pace
+        if pace.seconds_per_token:
+            self._scheduler.tokens_per_byte = pace.seconds_per_byte / pace.seconds_per_token
+        self.intake.note_running(self._batch.rows, self._batch.row_steps)
 
     def _close(self, reason: HubError) -> None:
         with self._gate:
             self._closed = reason
         self._loader.close()
+        self._holds.close(reason)
         try:
             while True:
                 message = self._inbox.get(block=False)
                 if isinstance(message, _Submit):
                     for job in message.jobs:
                         self._ledger.enter(job, message.deliver, message.accepted_at)
-                elif isinstance(message, _Inspect):
-                    message.answer.set_exception(reason)
+                elif isinstance(message, _Inspect | Hold | _Unload):
+                    answer_with_error(message.answer, reason)
         except Empty:
             pass
         left = self._ledger.close(reason, self._clock())

@@ -1,4 +1,4 @@
-"""`hub bench engine` and `hub bench residency`; what is heavy is imported when they run."""
+"""`hub bench engine`, `residency` and `serve`; what is heavy is imported when they run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ Folder = Annotated[
 
 
 def register_bench(app: typer.Typer) -> None:
-    """Mount `hub bench engine` and `hub bench residency`."""
+    """Mount `hub bench engine`, `hub bench residency` and `hub bench serve`."""
     bench = command_group(app, "bench", BENCH_HELP)
     bench.command("engine")(engine)
     bench.command("residency")(residency)
+    bench.command("serve")(serve)
 
 
 def engine(
@@ -137,6 +138,64 @@ def residency(
         found = bench_residency(options, place, _say)
         write(found)
     _print_residency(found)
+
+
+def serve(
+    base: Annotated[
+        str, typer.Option(help="Base model: embedded, a folder or a Hugging Face id.")
+    ] = "embedded",
+    pair: Annotated[str, typer.Option(help="Language pair of the texts.")] = "en-ko",
+    callers: Annotated[
+        str, typer.Option(help="Numbers of callers at once, as 1,16,64.")
+    ] = "1,16,64,256",
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each part that counts.")] = 10.0,
+    deadline: Annotated[
+        float, typer.Option(min=0, help="Of calls in the overload, in ms; 0: twice the usual.")
+    ] = 0.0,
+    scenarios: Annotated[
+        str, typer.Option(help="Some of saturation, overload, storm, flood, cancels.")
+    ] = "saturation,overload,storm,flood,cancels",
+    threads: Threads = None,
+    json_file: Json = None,
+) -> None:
+    """Load a server in every way that hurts, beside its engine alone.
+
+    Server and callers are processes of their own, and what each takes of the processor is told.
+    """
+    from hub.languages import LanguagePair
+    from server.bench.serve import ServeOptions, bench_serve
+
+    languages = LanguagePair.parse(pair)
+    options = ServeOptions(
+        base=base,
+        pair=(languages.source, languages.target),
+        callers=_numbers("--callers", callers),
+        seconds=seconds,
+        deadline_ms=deadline,
+        scenarios=words(scenarios),
+        threads=threads,
+    )
+    options.check()
+    with figures(json_file, None) as (_, write):
+        found = bench_serve(options, _say)
+        write(found)
+    _print_serve(found)
+
+
+def _print_serve(found: Mapping[str, Any]) -> None:
+    from hub.console import print_table
+    from server.bench.serve_report import rows_of_scenarios
+
+    alone = found["engine_alone"]
+    _say(
+        f"the engine alone: {alone['texts_per_second']} texts/s, "
+        f"{alone['output_tokens_per_second']} output tokens/s"
+    )
+    print_table(
+        ("scenario", "callers", ">answered/s", ">p50 ms", ">p95 ms", ">p99 ms", ">refused/s",
+         ">refused p99 ms", ">server cpus", ">client cpus"),
+        rows_of_scenarios(found),
+    )  # fmt: skip
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

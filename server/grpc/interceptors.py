@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 import grpc.aio
 
-from hub.errors import HubError, InputError
+from hub.errors import DrainingError, HubError, InputError
 from server.faults import as_hub_error
 from server.grpc.status import abort
 from server.telemetry.metrics import Metrics
+from server.telemetry.traces import current_trace
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -33,17 +34,34 @@ class _Malformed:
 
 
 class Calls:
-    """The unary calls in progress; drained before the server stops."""
+    """The calls in progress; drained before the server stops.
+
+    Attributes:
+        begun: Calls that ever began, those that were refused included.
+        refusing: Whether new calls are told to go elsewhere.
+    """
 
     def __init__(self) -> None:
+        self.begun = 0
+        self.refusing = False
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def begin(self) -> None:
         """Note that a call began."""
+        self.begun += 1
         self._count += 1
         self._idle.clear()
+
+    def check(self) -> None:
+        """Refuse a call that has just begun, while the server drains.
+
+        Raises:
+            DrainingError: It drains.
+        """
+        if self.refusing:
+            raise DrainingError("the server is shutting down; send the request to another")
 
     def end(self) -> None:
         """Note that a call ended."""
@@ -107,9 +125,13 @@ class _Boundary:
         return handler
 
     def _unary_unary(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        calls = self._drained()
+
         async def behaviour(request: object, context: Context) -> object:
-            with _Count(self._metrics, self._calls, ("unary", self._service, self._method)) as call:
+            with _Count(self._metrics, calls, ("unary", self._service, self._method)) as call:
                 try:
+                    if calls is not None:
+                        calls.check()
                     if isinstance(request, _Malformed):
                         raise _malformed()
                     return await inner(request, context)
@@ -122,11 +144,14 @@ class _Boundary:
         return behaviour
 
     def _streaming(self, inner: Callable[..., Any], kind: str) -> Callable[..., Any]:
-        """Wrap a method that streams replies; it stays open at will, so draining ignores it."""
+        """Wrap a method that streams replies."""
+        calls = self._drained()
 
         async def behaviour(request: Any, context: Context) -> None:
-            with _Count(self._metrics, None, (kind, self._service, self._method)) as call:
+            with _Count(self._metrics, calls, (kind, self._service, self._method)) as call:
                 try:
+                    if calls is not None:
+                        calls.check()
                     if isinstance(request, _Malformed):
                         raise _malformed()
                     requests = _checked(request) if hasattr(request, "__aiter__") else request
@@ -143,6 +168,10 @@ class _Boundary:
                     await self._fail(error, call, context)
 
         return behaviour
+
+    def _drained(self) -> Calls | None:
+        """Return where to count the call; not where it is no work: a health watch stays open."""
+        return self._calls if self._service.startswith("adapterhub.") else None
 
     async def _fail(self, error: Exception, call: _Count, context: Context) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):  # the handler chose a status itself
@@ -176,7 +205,12 @@ class _Count:
             self._calls.end()
         seconds = asyncio.get_running_loop().time() - self._began
         self._metrics.calls_handled.labels(*self._labels, self.code).inc()
-        self._metrics.call_seconds.labels(*self._labels).observe(seconds)
+        trace = current_trace()
+        exemplar = trace.exemplar if trace is not None else None
+        if trace is not None:
+            trace.note_code(self.code)
+        if not self._labels[1].startswith("grpc."):  # watches and reflection stay open at will
+            self._metrics.call_seconds.labels(*self._labels).observe(seconds, exemplar)
 
 
 def _guarded(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:

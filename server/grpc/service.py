@@ -7,21 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hub.errors import InputError, NotFoundError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
 from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
-from hub.registry import Registry
+from hub.refs import is_digest
+from hub.registry import AdapterVersion, AliasState, Registry
+from server.access.identity import current_identity
 from server.catalog import Filter, list_page
 from server.core import Core
-from server.grpc.convert import BaseIdentity, adapter_of, command_of, loaded_of, response_of
-from server.messages import LoadedAdapter
+from server.grpc.convert import (
+    BaseIdentity,
+    adapter_of,
+    command_of,
+    detected_of,
+    loaded_of,
+    pair_of,
+    part_of,
+    response_of,
+    route_of,
+)
+from server.messages import LoadedAdapter, TranslateResult
+from server.telemetry.calls import note_command, note_result
+from server.translation.routes import list_pairs
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -31,34 +45,114 @@ if TYPE_CHECKING:
     ]
 
 
+_NamesAdapter = (
+    adapter_pb.GetAdapterRequest | adapter_pb.LoadAdapterRequest | adapter_pb.UnloadAdapterRequest
+)
+
+
 @dataclass(frozen=True, slots=True)
 class TranslationServicer(translation_grpc.TranslationServiceServicer):
     """Translates.
 
     Attributes:
         core: Returns the application; raises UnavailableError while there is none.
+        pool: Threads for what blocks.
     """
 
     core: Callable[[], Core]
+    pool: Executor
 
     async def TranslateText(
         self, request: translation_pb.TranslateTextRequest, context: TranslateContext
     ) -> translation_pb.TranslateTextResponse:
         """Translate every item of the request."""
         core = self.core()
-        result = await core.translator.translate(command_of(request, _deadline(context)))
-        base = BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
-        return response_of(result, base)
+        command = command_of(request, _deadline(context))
+        note_command(command)
+        result = await core.translator.translate(command)
+        note_result(result)
+        return response_of(result, _identity(core))
+
+    async def StreamTranslateText(
+        self,
+        request: translation_pb.TranslateTextRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.TranslateTextRequest, translation_pb.StreamTranslateTextResponse
+        ],
+    ) -> AsyncIterator[translation_pb.StreamTranslateTextResponse]:
+        """Translate, sentence by sentence."""
+        core = self.core()
+        command = command_of(request, _deadline(context))
+        note_command(command)
+        async for part in core.translator.stream(command):
+            if isinstance(part, TranslateResult):
+                note_result(part)
+            yield part_of(part, _identity(core))
+
+    async def DetectLanguage(
+        self,
+        request: translation_pb.DetectLanguageRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.DetectLanguageRequest, translation_pb.DetectLanguageResponse
+        ],
+    ) -> translation_pb.DetectLanguageResponse:
+        """Tell the language of every text."""
+        translator = self.core().translator
+        found = await asyncio.get_running_loop().run_in_executor(
+            self.pool, translator.detect, tuple(request.contents), request.mime_type
+        )
+        return translation_pb.DetectLanguageResponse(
+            detections=[
+                translation_pb.DetectedLanguages(languages=[detected_of(one) for one in languages])
+                for languages in found
+            ]
+        )
+
+    async def ListLanguagePairs(
+        self,
+        request: translation_pb.ListLanguagePairsRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.ListLanguagePairsRequest, translation_pb.ListLanguagePairsResponse
+        ],
+    ) -> translation_pb.ListLanguagePairsResponse:
+        """List what can be translated, and by what."""
+        core = self.core()
+        pairs = list_pairs(
+            core.routes().permitted(current_identity().permit),
+            core.translator.router.languages,
+            request.source_language_code,
+            request.target_language_code,
+        )
+        return translation_pb.ListLanguagePairsResponse(
+            pairs=[pair_of(pair) for pair in pairs],
+            language_codes=sorted(core.translator.router.languages),
+        )
+
+    async def ListRoutes(
+        self,
+        request: translation_pb.ListRoutesRequest,
+        context: grpc.aio.ServicerContext[
+            translation_pb.ListRoutesRequest, translation_pb.ListRoutesResponse
+        ],
+    ) -> translation_pb.ListRoutesResponse:
+        """List the routing table."""
+        table = self.core().routes().permitted(current_identity().permit)
+        routes = [route_of(entry) for entry in table.sorted()]
+        return translation_pb.ListRoutesResponse(routes=routes)
 
 
-def _deadline(context: TranslateContext) -> float | None:
+def _identity(core: Core) -> BaseIdentity:
+    return BaseIdentity(core.base.name, core.base.digest, core.settings.quantization)
+
+
+def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
     remaining: float | None = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterServicer(adapter_grpc.AdapterServiceServicer):
-    """Lists adapters.
+    """Lists adapters, and brings them into memory and out of it.
 
     Attributes:
         core: As for TranslationServicer.
@@ -81,6 +175,7 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
             source=request.source_language_code,
             target=request.target_language_code,
             latest_only=request.latest_only,
+            permit=current_identity().permit,
         )
         page, token = await asyncio.get_running_loop().run_in_executor(
             self.pool,
@@ -102,12 +197,50 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         ],
     ) -> adapter_pb.GetAdapterResponse:
         """Resolve a ref."""
+        return adapter_pb.GetAdapterResponse(adapter=adapter_of(await self._resolve(request)))
+
+    async def _resolve(self, request: _NamesAdapter) -> AdapterVersion:
+        """Return what a request's ref means now, read from the registry itself."""
         if not request.adapter.strip():
             raise InputError("adapter is empty; give a ref such as 'name@alias'", field="adapter")
-        version = await asyncio.get_running_loop().run_in_executor(
-            self.pool, self.core().registry.resolve, request.adapter
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool,
+            current_identity().permit.resolve,
+            self.core().registry.resolve,
+            request.adapter,
         )
-        return adapter_pb.GetAdapterResponse(adapter=adapter_of(version))
+
+    async def LoadAdapter(
+        self,
+        request: adapter_pb.LoadAdapterRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.LoadAdapterRequest, adapter_pb.LoadAdapterResponse
+        ],
+    ) -> adapter_pb.LoadAdapterResponse:
+        """Bring an adapter into memory, and keep it there where that is asked for."""
+        version = await self._resolve(request)
+        loaded = await asyncio.wrap_future(
+            self.core().worker.load(version.digest, version.bytes, pin=request.pin)
+        )
+        (adapter,) = loaded_of([loaded], {version.digest: version.ref})
+        return adapter_pb.LoadAdapterResponse(adapter=adapter)
+
+    async def UnloadAdapter(
+        self,
+        request: adapter_pb.UnloadAdapterRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.UnloadAdapterRequest, adapter_pb.UnloadAdapterResponse
+        ],
+    ) -> adapter_pb.UnloadAdapterResponse:
+        """Unpin an adapter and drop it from memory once nothing runs with it.
+
+        A whole digest is not looked up: what is in memory may have left the registry.
+        """
+        digest = request.adapter.strip().lower()
+        if not is_digest(digest):
+            digest = (await self._resolve(request)).digest
+        unloaded = await asyncio.wrap_future(self.core().worker.unload(digest))
+        return adapter_pb.UnloadAdapterResponse(unloaded=unloaded)
 
     async def ListLoadedAdapters(
         self,
@@ -128,6 +261,28 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
             device_bytes_limit=core.settings.device_adapter_bytes,
             host_bytes_limit=core.settings.host_adapter_bytes,
         )
+
+    async def SetAlias(
+        self,
+        request: adapter_pb.SetAliasRequest,
+        context: grpc.aio.ServicerContext[adapter_pb.SetAliasRequest, adapter_pb.SetAliasResponse],
+    ) -> adapter_pb.SetAliasResponse:
+        """Move an alias, if it points where the caller says."""
+        core = self.core()
+        state = await asyncio.get_running_loop().run_in_executor(
+            self.pool, _move_alias, core, request
+        )
+        return adapter_pb.SetAliasResponse(
+            name=state.name, alias=state.alias, version=state.version, generation=state.generation
+        )
+
+
+def _move_alias(core: Core, request: adapter_pb.SetAliasRequest) -> AliasState:
+    """Move an alias, and see the change here at once."""
+    expected = request.expected_version or None
+    state = core.registry.set_alias(request.name, request.alias, request.version, expected)
+    core.resolution.invalidate()
+    return state
 
 
 def _names(registry: Registry, loaded: Sequence[LoadedAdapter]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -50,6 +51,7 @@ class Spill:
         read: Callable[[AdapterVersion], HostAdapter],
         budget_bytes: int,
         folder: Path | None = None,
+        observe: Callable[[AdapterVersion, str, float], None] = lambda *_: None,
     ) -> None:
         """Open the file, which takes disk as it fills.
 
@@ -57,8 +59,10 @@ class Spill:
             read: Reads and checks an adapter from the registry.
             budget_bytes: Most bytes of the file; 0 for no file.
             folder: Whose disk to use; the system's folder for such files if it cannot be.
+            observe: Told of every load: what, from where ("disk" or "registry"), seconds.
         """
         self._read = read
+        self._observe = observe
         self._blocks = Blocks(budget_bytes)
         self._kept: dict[str, _Kept] = {}  # the least recently used first
         self._forms: weakref.WeakKeyDictionary[ServingForm, weakref.ref[ServingForm]]
@@ -72,10 +76,13 @@ class Spill:
         Raises:
             HubError: The registry's copy cannot be read or served.
         """
+        began = time.perf_counter()
         adapter = self._recall(version.digest)
+        source = "disk"
         if adapter is None:
-            adapter = self._read(version)
+            adapter, source = self._read(version), "registry"
             self._keep(version.digest, adapter)
+        self._observe(version, source, time.perf_counter() - began)
         return adapter
 
     def close(self) -> None:

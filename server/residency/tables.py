@@ -9,10 +9,11 @@ first, and the least recently used of those. Popularity is what an adapter was u
 slot or not, so a burst of adapters that come once does not push out those that come again and
 again. Where none is unpinned, `to_drain` says which ones to stop using.
 
-`HostTier` is the memory in front of the slots. There are no pins here: what must stay is derived
-from the queue. Going through the waiting adapters in order of arrival, those that fit the budget
-are *protected*; they are loaded and kept, all others may be evicted. So the adapter that has been
-waited for longest always gets its turn, whatever arrives meanwhile.
+`HostTier` is the memory in front of the slots. What must stay is derived from the queue. Going
+through the waiting adapters in order of arrival, those that fit the budget are *protected*; they
+are loaded and kept, all others may be evicted. So the adapter that has been waited for longest
+always gets its turn, whatever arrives meanwhile. An operator may *pin* adapters here: they are
+protected before all others, and take at most half of the budget (`PINNED_SHARE`).
 
 Invariants, checked by `check_integrity` (tests call it after every operation): bytes never exceed
 the budget, a slot has one adapter and an adapter one slot, slot 0 is nobody's.
@@ -200,6 +201,10 @@ class SlotTable:
         assert all(resident.pins >= 0 for resident in self._residents.values())
 
 
+PINNED_SHARE: Final = 0.5
+"""Of the host budget; the rest belongs to the adapters that requests ask for."""
+
+
 @dataclass(slots=True)
 class _Held:
     size: int
@@ -223,6 +228,7 @@ class HostTier:
         self.max_loading = max_loading
         self._held: dict[str, _Held] = {}
         self._sizes: dict[str, int] = {}  # true sizes of wanted adapters, once known
+        self._pinned: set[str] = set()  # all of them ready
         self._uses = count(1)
 
     def is_ready(self, digest: str) -> bool:
@@ -247,6 +253,44 @@ class HostTier:
     def touch(self, digest: str) -> None:
         """Note that the adapter was used."""
         self._held[digest].used = next(self._uses)
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Return the adapters that stay."""
+        return frozenset(self._pinned)
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Return the bytes of all pinned adapters."""
+        return sum(self._held[digest].size for digest in self._pinned)
+
+    @property
+    def room(self) -> int:
+        """Return the largest adapter that fits beside the pinned ones."""
+        return self.budget_bytes - self.pinned_bytes
+
+    def may_pin(self, digest: str, size: int) -> bool:
+        """Tell whether pinned adapters would stay within their share with this one among them."""
+        others = self.pinned_bytes - (self._held[digest].size if digest in self._pinned else 0)
+        return others + size <= PINNED_SHARE * self.budget_bytes
+
+    def pin(self, digest: str) -> None:
+        """Keep a ready adapter until it is unpinned; `may_pin` must have said yes."""
+        assert self.may_pin(digest, self._held[digest].size), f"too large to pin: {digest}"
+        assert self._held[digest].ready, f"pinned before it was loaded: {digest}"
+        self._pinned.add(digest)
+
+    def unpin(self, digest: str) -> None:
+        """Let an adapter be evicted again."""
+        self._pinned.discard(digest)
+
+    def drop(self, digest: str) -> bool:
+        """Forget a ready adapter, pinned or not; return whether it was there."""
+        if not self.is_ready(digest):
+            return False
+        self._pinned.discard(digest)
+        del self._held[digest]
+        return True
 
     def plan(self, wanted: Iterable[tuple[str, int]]) -> HostPlan:
         """Decide what to load for the adapters that requests wait for.
@@ -285,7 +329,7 @@ class HostTier:
         held.size, held.ready = size, True
         self._sizes[digest] = size
         evict: list[str] = []
-        others = [d for d, h in self._held.items() if h.ready and d != digest]
+        others = [d for d, h in self._held.items() if h.ready and d not in {digest, *self._pinned}]
         for victim in [*sorted(others, key=lambda d: self._held[d].used), digest]:
             if self.used_bytes <= self.budget_bytes:
                 break
@@ -298,13 +342,19 @@ class HostTier:
         del self._held[digest]
 
     def _protect(self, wanted: Iterable[tuple[str, int]]) -> dict[str, int]:
-        """Return the first of the wanted adapters that fit the budget together, with sizes."""
+        """Return the pinned and the first of the wanted adapters that fit together, with sizes.
+
+        A size that would not fit beside the pinned ones is taken for one that just does: such an
+        adapter is loaded, and refused when its size is sure.
+        """
         sizes = {digest: self._sizes.get(digest, size) for digest, size in wanted}
         self._sizes = {d: s for d, s in self._sizes.items() if d in sizes}
-        protected: dict[str, int] = {}
-        total = 0
+        protected = {digest: self._held[digest].size for digest in self._pinned}
+        total, room = self.pinned_bytes, self.room
         for digest, estimate in sizes.items():
-            size = self._held[digest].size if digest in self._held else estimate
+            if digest in protected:
+                continue
+            size = self._held[digest].size if digest in self._held else min(estimate, room)
             if total + size > self.budget_bytes:
                 break
             protected[digest] = size
@@ -329,3 +379,5 @@ class HostTier:
         """Assert the invariants."""
         assert self._loading() <= self.max_loading
         assert self.used_bytes <= self.budget_bytes
+        assert all(self.is_ready(digest) for digest in self._pinned)
+        assert self.pinned_bytes <= PINNED_SHARE * self.budget_bytes

@@ -1,8 +1,8 @@
 """Every metric of the server, declared in this one place.
 
 Names follow go-grpc-prometheus for calls and one `hub_` family for the rest; units are seconds,
-bytes and tokens. Labels are bounded: languages and adapters come from callers, so each such label
-keeps the first values it sees and counts all others as "other". Never a text, an id or an address.
+bytes and tokens. Labels are bounded (`server.telemetry.labels`): values that callers decide on go
+through `pairs`, `adapters`, `tenants` or `both`. Never a text, an id or an address.
 
 The registry is the object's own, not the process's: two servers in one process do not mix.
 """
@@ -10,56 +10,60 @@ The registry is the object's own, not the process's: two servers in one process 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-
-MAX_PAIRS: Final = 100
-MAX_ADAPTERS: Final = 100
-OTHER: Final = "other"
-BASE_LABEL: Final = "base"
-
-_CALL_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SHORT_SECONDS: Final = (
-    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
-    *(0.25, 0.5, 1, 2.5, 5, 10, 30),
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
 )
-_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
-_TOKENS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_LOGPROB: Final = tuple(round(-5 + 0.25 * step, 2) for step in range(21))
-_RATIO: Final = (0.3, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3)
 
+from server.telemetry import buckets
+from server.telemetry.labels import BASE_LABEL, OTHER, BoundedLabel, BoundedPairs
+from server.telemetry.residency import ResidencyCollector
 
-class BoundedLabel:
-    """Keeps the values of a label few: the first `limit` distinct ones, then "other"."""
+__all__ = ["BASE_LABEL", "LABEL_VALUES", "OTHER", "Metrics"]
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._seen: set[str] = set()
-        self._lock = Lock()
-
-    def of(self, value: str) -> str:
-        """Return the value, or "other" when there have been too many."""
-        with self._lock:
-            if value not in self._seen and len(self._seen) < self._limit:
-                self._seen.add(value)
-            return value if value in self._seen else OTHER
+LABEL_VALUES: Final = 8
+"""With it a server has at most 2,000 series, whoever calls it; each further value makes 105."""
 
 
 class Metrics:
-    """The metrics of one server; all of them may be used from any thread."""
+    """The metrics of one server; all of them may be used from any thread.
 
-    def __init__(self) -> None:
-        """Declare everything, at zero."""
+    Attributes:
+        pairs: Bounds a `pair` label that stands without an adapter.
+        adapters: Bounds an `adapter` label that stands without a pair.
+        both: Bounds the two together.
+        tenants: Bounds a `tenant` label.
+        residency: Shows which adapters are in memory, at each scrape.
+    """
+
+    def __init__(self, label_values: int = LABEL_VALUES) -> None:
+        """Declare everything, at zero.
+
+        Args:
+            label_values: Pairs, adapters, combinations of the two, and tenants that are told apart.
+        """
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.pairs = BoundedLabel(MAX_PAIRS)
-        self.adapters = BoundedLabel(MAX_ADAPTERS)
+        self.pairs = BoundedLabel(label_values)
+        self.adapters = BoundedLabel(label_values)
+        self.both = BoundedPairs(label_values)
+        self.tenants = BoundedLabel(label_values)
+        self.residency = ResidencyCollector(label_values)
+        self.registry.register(self.residency)
         self._declare_calls()
-        self._declare_batches()
+        self._declare_queue()
+        self._declare_steps()
+        self._declare_tokens()
+        self._declare_routes()
         self._declare_adapters()
+        self._declare_cache()
         self._declare_quality()
+        self._declare_tenants()
         self._declare_base()
 
     def _declare_calls(self) -> None:
@@ -69,52 +73,103 @@ class Metrics:
             "grpc_server_handled", "Calls that ended, by status.", [*method, "grpc_code"]
         )
         self.call_seconds = self._histogram(
-            "grpc_server_handling_seconds", "Duration of calls.", _CALL_SECONDS, method
+            "grpc_server_handling_seconds", "Duration of calls.", buckets.CALL_SECONDS, method
         )
         self.rejected = self._counter(
             "hub_rejected", "Calls and items refused or failed, by reason.", ["reason"]
         )
 
-    def _declare_batches(self) -> None:
+    def _declare_queue(self) -> None:
+        pair = ["pair"]
+        self.running = self._gauge("hub_requests_running", "Texts in the batch.")
+        self.waiting = self._gauge("hub_requests_waiting", "Texts in the queue.")
         self.queue_seconds = self._histogram(
             "hub_request_queue_seconds",
             "From acceptance of a text to its first step, its adapter's load included.",
-            _SHORT_SECONDS,
-            ["pair"],
+            buckets.QUEUE_SECONDS,
+            pair,
         )
+        self.first_segment_seconds = self._histogram(
+            "hub_time_to_first_segment_seconds",
+            "From a streaming call to its first finished sentence.",
+            buckets.SEGMENT_SECONDS,
+            pair,
+        )
+        self.token_seconds = self._histogram(
+            "hub_seconds_per_output_token",
+            "Decoding time of a sentence by the tokens of its translation.",
+            buckets.TOKEN_SECONDS,
+            pair,
+        )
+
+    def _declare_steps(self) -> None:
         self.stage_seconds = self._histogram(
             "hub_stage_seconds",
             "Time by stage: route and tokenize per call, encode and decode per text.",
-            _SHORT_SECONDS,
+            buckets.STAGE_SECONDS,
             ["stage"],
         )
         self.step_seconds = self._histogram(
-            "hub_step_seconds", "Duration of one step of the engine.", _SHORT_SECONDS
+            "hub_step_seconds", "Duration of one step of the engine.", buckets.STEP_SECONDS
         )
         self.step_delay = self._histogram(
             "hub_step_delay_seconds",
             "What running rows waited between two decoder steps: placing, encoding, all else.",
-            _SHORT_SECONDS,
+            buckets.STAGE_SECONDS,
         )
-        self.batch_size = self._histogram("hub_batch_size", "Rows of a step.", _ROWS)
+        self.batch_size = self._histogram("hub_batch_size", "Rows of a step.", buckets.ROWS)
         self.batch_adapters = self._histogram(
             "hub_batch_distinct_adapters",
             "Distinct adapters in a step; the plain base is none.",
-            (0, *_ROWS),
+            (0, *buckets.ROWS),
         )
-        self.running = self._gauge("hub_requests_running", "Texts in the batch.")
-        self.waiting = self._gauge("hub_requests_waiting", "Texts in the queue.")
-        tokens = ["pair", "adapter"]
-        self.input_tokens = self._counter("hub_input_tokens", "Source tokens.", tokens)
-        self.output_tokens = self._counter("hub_output_tokens", "Output tokens.", tokens)
+
+    def _declare_tokens(self) -> None:
+        both = ["pair", "adapter"]
+        self.input_tokens = self._counter("hub_input_tokens", "Source tokens.", both)
+        self.output_tokens = self._counter("hub_output_tokens", "Output tokens.", both)
         self.request_input_tokens = self._histogram(
-            "hub_request_input_tokens", "Source tokens of a text.", _TOKENS
+            "hub_request_input_tokens", "Source tokens of a text.", buckets.TOKENS
         )
         self.request_output_tokens = self._histogram(
-            "hub_request_output_tokens", "Output tokens of a text.", _TOKENS
+            "hub_request_output_tokens", "Output tokens of a text.", buckets.TOKENS
+        )
+
+    def _declare_routes(self) -> None:
+        self.routes = self._gauge("hub_routes", "Routes of pairs and domains to adapters.")
+        self.fallbacks = self._counter(
+            "hub_fallbacks",
+            "Texts translated by another adapter than the one that was asked for, by reason.",
+            ["pair", "reason"],
         )
 
     def _declare_adapters(self) -> None:
+        self.load_seconds = self._histogram(
+            "hub_adapter_load_seconds",
+            "Reading an adapter into host memory, checks included, from the registry or from the "
+            "disk that keeps it in the form that is served.",
+            buckets.LOAD_SECONDS,
+            ["source"],
+        )
+        self.load_failures = self._counter(
+            "hub_adapter_load_failures", "Loads that failed, by reason.", ["reason"]
+        )
+        self.place_seconds = self._histogram(
+            "hub_adapter_place_seconds", "Host memory to a slot.", buckets.PLACE_SECONDS
+        )
+        self.swap_seconds = self._histogram(
+            "hub_adapter_swap_seconds",
+            "All that it took to bring an adapter into a slot: placing, and the load before it "
+            "where it was not in host memory.",
+            buckets.LOAD_SECONDS,
+            ["source"],
+        )
+        for source in ("registry", "disk"):
+            self.load_seconds.labels(source)
+        for source in ("host", "storage"):
+            self.swap_seconds.labels(source)
+
+    def _declare_cache(self) -> None:
         tier = ["tier"]
         self.cache_hits = self._counter(
             "hub_adapter_cache_hits", "Adapters that were where they were needed.", tier
@@ -125,38 +180,48 @@ class Metrics:
         self.evictions = self._counter(
             "hub_adapter_cache_evictions", "Adapters that had to make room.", tier
         )
-        self.load_seconds = self._histogram(
-            "hub_adapter_load_seconds", "Registry to host memory, checks included.", _SHORT_SECONDS
-        )
-        self.load_failures = self._counter(
-            "hub_adapter_load_failures", "Loads that failed, by reason.", ["reason"]
-        )
-        self.place_seconds = self._histogram(
-            "hub_adapter_place_seconds", "Host memory to a slot: one swap.", _SHORT_SECONDS
-        )
         self.resident = self._gauge("hub_adapters_resident", "Adapters held.", tier)
         self.adapter_bytes = self._gauge("hub_adapter_bytes", "Bytes of adapters held.", tier)
         for name in ("device", "host"):
-            for metric in (self.cache_hits, self.cache_misses, self.evictions):
-                metric.labels(name)
-            self.resident.labels(name)
-            self.adapter_bytes.labels(name)
+            for counter in (self.cache_hits, self.cache_misses, self.evictions):
+                counter.labels(name)
+            for gauge in (self.resident, self.adapter_bytes):
+                gauge.labels(name)
 
     def _declare_quality(self) -> None:
         both = ["pair", "adapter"]
         self.mean_logprob = self._histogram(
-            "hub_mean_logprob", "Mean log-probability per token of an output.", _LOGPROB, both
+            "hub_mean_logprob",
+            "Mean log-probability per token of an output.",
+            buckets.LOGPROB,
+            both,
         )
         self.length_ratio = self._histogram(
-            "hub_length_ratio", "Output tokens per source token.", _RATIO, ["pair"]
+            "hub_length_ratio", "Output tokens per source token.", buckets.RATIO, ["pair"]
         )
         self.quality_flags = self._counter(
             "hub_quality_flags", "Outputs with a warning.", [*both, "flag"]
         )
 
+    def _declare_tenants(self) -> None:
+        self.tenant_requests = self._counter(
+            "hub_tenant_requests", "Calls of a tenant, by outcome.", ["tenant", "outcome"]
+        )
+        self.tenant_tokens = self._counter(
+            "hub_tenant_tokens", "Tokens of a tenant, input and output.", ["tenant", "direction"]
+        )
+
     def _declare_base(self) -> None:
+        self.reloads = self._counter(
+            "hub_reloads",
+            "Times that something was read again while serving, by outcome.",
+            ["what", "outcome"],
+        )
         self.base_bytes = self._gauge(
             "hub_base_model_bytes", "Resident memory that loading the base took."
+        )
+        self.memory_limit = self._gauge(
+            "hub_memory_limit_bytes", "Memory that this process may take: the container's, or all."
         )
         self.base_info = self._gauge(
             "hub_base_info",
@@ -171,6 +236,6 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(
-        self, name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()
+        self, name: str, text: str, bounds: Sequence[float], labels: Sequence[str] = ()
     ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        return Histogram(name, text, labels, buckets=bounds, registry=self.registry)

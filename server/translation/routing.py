@@ -1,18 +1,27 @@
 """Which adapter translates: what a caller asked for → one immutable version, or the base.
 
-A ref is resolved anew for every request, so an alias that was moved or a version that was
-published a moment ago counts at once; everything behind this point is keyed by digest.
+A request that names an adapter gets that one or an error. A request that names none follows the
+routing table (`server.translation.routes`), and the base model translates where no route leads.
+Everything behind this point is keyed by digest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from hub.errors import LanguageError, PairMismatchError, WrongBaseError
+from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, WrongBaseError
 from hub.languages import LanguagePair, canonical, choose
+from hub.refs import check_domain
 from hub.registry import AdapterVersion
+from server.access.permits import EVERYTHING, Permit
+from server.messages import Fallback
 from server.residency.tables import BASE
+from server.translation.routes import RouteEntry, RoutingTable
+
+BASE_REF: Final = "base"
+"""What a request names for the base model alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +31,14 @@ class Route:
     Attributes:
         pair: As it is served: the adapter's pair, or the base's languages.
         version: The adapter, None for the base model alone.
+        requested: The ref that the request or its route named; "" for the base.
+        fallback: Why it is not what was asked for.
     """
 
     pair: LanguagePair
     version: AdapterVersion | None
+    requested: str = ""
+    fallback: Fallback | None = None
 
     @property
     def digest(self) -> str:
@@ -53,6 +66,8 @@ class Router:
         base_name: For messages.
         base_digest: For messages.
         is_base: Whether a digest in a manifest means the base; adapters of others are refused.
+        table: Returns the routing table as it is now.
+        overloaded: Whether cheaper rungs are to be served now.
     """
 
     resolve: Callable[[str], AdapterVersion]
@@ -60,26 +75,73 @@ class Router:
     base_name: str
     base_digest: str
     is_base: Callable[[str], bool]
+    table: Callable[[], RoutingTable] = RoutingTable
+    overloaded: Callable[[], bool] = lambda: False
 
-    def route(self, source: str, target: str, adapter: str) -> Route:
+    def route(
+        self,
+        source: str,
+        target: str,
+        adapter: str,
+        domain: str = "",
+        *,
+        require_adapter: bool = False,
+        permit: Permit = EVERYTHING,
+    ) -> Route:
         """Decide who translates. Blocks on the registry.
+
+        Args:
+            source: Language code, in any spelling.
+            target: Likewise.
+            adapter: A ref, "base", or "" for the routing table.
+            domain: Narrows the route of a request without an adapter.
+            require_adapter: Refuse every fallback.
+            permit: Which adapters the caller may use; others do not exist for it.
 
         Raises:
             LanguageError: A code is unknown, unsupported by the base, or both mean the same;
                 `field` names the code at fault.
-            RefError: The ref has none of the known forms.
-            AdapterNotFoundError: Nothing answers to the ref.
+            RefError: The ref has none of the known forms, or the domain is not a label.
+            AdapterNotFoundError: Nothing answers to the ref, or no route leads to an adapter that
+                is required.
             PairMismatchError: The adapter was made for another pair, or for a variety of this one.
             WrongBaseError: The adapter was made for another base.
         """
-        asked = self._asked(source, target)
-        if not adapter.strip():
-            return Route(self._of_base(asked), None)
-        version = self.resolve(adapter)
-        made_for = version.manifest.language_pair
-        self._check_pair(version, made_for, asked)
+        asked, ref = self._asked(source, target), adapter.strip()
+        if ref == BASE_REF:
+            return Route(self._of_base(asked), None, BASE_REF)
+        if ref:
+            return self._named(asked, ref, permit)
+        domain = check_domain(domain.strip())
+        return self._routed(asked, domain, permit, required=require_adapter)
+
+    def _named(self, asked: LanguagePair, ref: str, permit: Permit) -> Route:
+        version = permit.resolve(self.resolve, ref)
+        self._check_pair(version, version.manifest.language_pair, asked)
         self._check_base(version)
-        return Route(made_for, version)
+        return Route(version.manifest.language_pair, version, ref)
+
+    def _routed(self, asked: LanguagePair, domain: str, permit: Permit, *, required: bool) -> Route:
+        found = self.table().find(asked, domain, permit.allows)
+        fallback = found[1] if found else Fallback.NO_ADAPTER
+        if required and fallback is not None:
+            raise _no_route(asked, domain, found[0] if found else None)
+        if found is None:
+            return Route(self._of_base(asked), None, fallback=fallback)
+        entry = found[0]
+        if entry.rungs and not required and self.overloaded():
+            cheaper = self._named(asked, entry.rungs[0], EVERYTHING)  # as the route says
+            return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
+        version = entry.version
+        return Route(version.manifest.language_pair, version, entry.ref, fallback)
+
+    def check_target(self, target: str) -> None:
+        """Refuse a target language before any source is known.
+
+        Raises:
+            LanguageError: It is unknown, or the base does not have it.
+        """
+        self._language(target, "target_language_code")
 
     def _asked(self, source: str, target: str) -> LanguagePair:
         """Read the two language codes of a request."""
@@ -95,7 +157,7 @@ class Router:
     def _language(self, code: str, field: str) -> str:
         if not code.strip():
             raise LanguageError(
-                f"{field} is empty; give a BCP-47 code such as 'en' (the source is not detected)",
+                f"{field} is empty; give a BCP-47 code such as 'en'",
                 field=field,
             )
         try:
@@ -138,3 +200,19 @@ class Router:
                 field="adapter",
                 metadata={"adapter": version.ref, "base_digest": made_for.digest},
             )
+
+
+def _no_route(asked: LanguagePair, domain: str, near: RouteEntry | None) -> AdapterNotFoundError:
+    within = f" in domain {domain!r}" if domain else ""
+    instead = (
+        f"the nearest is {near.ref} for {near.pair}"
+        + (f" in domain {near.domain!r}" if near.domain else "")
+        if near
+        else "the base model alone could"
+    )
+    return AdapterNotFoundError(
+        f"no adapter is registered for {asked}{within} and require_adapter is set; {instead}; "
+        "leave require_adapter out to be served so, or name an adapter",
+        field="require_adapter",
+        metadata={"pair": str(asked), "domain": domain},
+    )

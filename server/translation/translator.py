@@ -1,4 +1,4 @@
-"""The use case: route → check → tokenize → queue → decode → score.
+"""The use case: route → split → tokenize → queue → decode → judge → join.
 
 Lives on the event loop. What blocks (the registry, the tokenizer) goes to a pool of threads, what
 computes goes to the worker; here is only the order of things.
@@ -7,27 +7,20 @@ computes goes to the worker; here is only the order of things.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hub.bases.tokenizer import BaseTokenizer
-from hub.errors import DeadlineError, EngineError, HubError
-from hub.languages import LanguagePair
-from server.access.admission import (
-    Limits,
-    blank_error,
-    check_command,
-    check_source,
-    check_text,
-    resolve_search,
-)
+from hub.errors import EngineError, HubError
+from server.access.admission import Limits, check_command, check_contents
+from server.access.preparation import Preparation
 from server.messages import (
-    AlternativeText,
-    Candidate,
+    Detected,
+    FinishedItem,
+    FinishedSegment,
     ItemResult,
     Job,
     Outcome,
@@ -35,25 +28,67 @@ from server.messages import (
     TranslateResult,
 )
 from server.protocols import JobRunner
-from server.quality.signals import judge, judge_unknown, measure, text_tokens, unknown_characters
-from server.telemetry.metrics import BASE_LABEL, Metrics
-from server.translation.routing import Route, Router
+from server.telemetry.metrics import Metrics
+from server.telemetry.observation import (
+    observe_first_segment,
+    observe_item,
+    observe_stages,
+    observe_unrouted,
+    trace_failed,
+)
+from server.telemetry.traces import current_trace
+from server.translation.assembly import Assembler, SegmentResult
+from server.translation.documents import PlainDocument
+from server.translation.feed import MAX_WINDOW, run_jobs
+from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
+from server.translation.routing import Router
 
 _Result = TypeVar("_Result")
+
+_log = logging.getLogger("adapterhub.server")
+
+
+@dataclass(slots=True)
+class _Clocked:
+    """When the stages of a command ended, in seconds."""
+
+    began: float
+    routed: float = 0.0
+    prepared: float = 0.0
+    decoded: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def tokenize(self) -> float:
+        return (self.prepared - self.routed) + (self.ended - self.decoded)
 
 
 @dataclass(slots=True)
 class Translator:
     """Carries out translation commands; one per server."""
 
-    router: Router
-    tokenizer: BaseTokenizer
+    planner: Planner
+    assembler: Assembler
     worker: JobRunner
-    limits: Limits
     metrics: Metrics
     pool: Executor
+    window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
-    _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _preparation: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let calls through a few at a time."""
+        self._preparation = Preparation(self.worker.intake, self.window)
+
+    @property
+    def router(self) -> Router:
+        """Return what decides who translates."""
+        return self.planner.router
+
+    @property
+    def limits(self) -> Limits:
+        """Return the most that one request may ask for."""
+        return self.planner.limits
 
     async def translate(self, command: TranslateCommand) -> TranslateResult:
         """Translate; items fail one by one, in their results.
@@ -61,197 +96,201 @@ class Translator:
         Raises:
             HubError: Nothing of the command can be done.
         """
-        began = self.clock()
+        clocked = _Clocked(self.clock())
+        items = await self._plan(command, clocked)
+        plans = {plan.job.key: plan for item in items for plan in item.segments}
+        async for outcome in self._run(list(jobs_of(items)), command):
+            plans[outcome.key].outcome = outcome
+        await self._force_terms(items, command)
+        clocked.decoded = self.clock()
+        _raise_if_all_failed(items)
+        results = await self._off_loop(_map, self.assembler.item, items)
+        clocked.ended = self.clock()
+        self._observe(items, results, clocked)
+        return _result(command, items, results, clocked)
+
+    async def stream(
+        self, command: TranslateCommand
+    ) -> AsyncIterator[FinishedSegment | FinishedItem | TranslateResult]:
+        """Translate, and yield sentences as they are finished, each item's in order.
+
+        After the last sentence of an item comes the item; after all items the whole result.
+
+        Raises:
+            HubError: Nothing of the command can be done.
+        """
+        clocked = _Clocked(self.clock())
+        items = await self._plan(command, clocked)
+        results: dict[int, ItemResult] = {}
+        places = {plan.job.key: (item, plan) for item in items for plan in item.segments}
+        sent = [0] * len(items)
+        async for outcome in self._run(list(jobs_of(items)), command):
+            item, plan = places[outcome.key]
+            plan.outcome = outcome
+            await self._force_terms([item], command, [plan])
+            ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
+            for segment in await self._off_loop(self._segments, item, ready) if ready else ():
+                if not any(sent) and item.route is not None:
+                    observe_first_segment(self.metrics, item.route, self.clock() - clocked.began)
+                yield _finished(item, sent[item.index], segment)
+                sent[item.index] += 1
+            if all(one.outcome is not None for one in item.segments):
+                results[item.index] = await self._off_loop(self.assembler.item, item)
+                yield FinishedItem(item.index, results[item.index])
+        for item in items:
+            if not item.segments:  # failed before, or has nothing to translate
+                results[item.index] = self.assembler.item(item)
+                yield FinishedItem(item.index, results[item.index])
+        clocked.decoded = clocked.ended = self.clock()
+        ordered = [results[item.index] for item in items]
+        self._observe(items, ordered, clocked)
+        yield _result(command, items, ordered, clocked)
+
+    def detect(self, contents: Sequence[str], mime_type: str = "") -> list[list[Detected]]:
+        """Tell the language of texts, the most probable first. Blocks.
+
+        Raises:
+            InputError: There are no texts, too many, or they are of another type.
+        """
+        check_contents(contents, mime_type, self.limits)
+        documents = [document_of(text, mime_type) for text in contents]
+        texts = ["\n".join(unit.text for unit in one.units) for one in documents]
+        return [self.planner.detector.detect(text) for text in texts]
+
+    def _segments(self, item: ItemPlan, ready: range) -> list[SegmentResult]:
+        return [self.assembler.segment(item, index) for index in ready]
+
+    async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
-        route = await self._off_loop(
-            self.router.route, command.source, command.target, command.adapter
-        )
-        routed = self.clock()
-        prepared = await self._off_loop(self._prepare, command, route)
-        tokenized = self.clock()
-        outcomes = await self._run([job for job in prepared if isinstance(job, Job)], command)
-        decoded = self.clock()
-        items = await self._off_loop(self._results, command, prepared, outcomes, route)
-        ended = self.clock()
-        tokenize_seconds = (tokenized - routed) + (ended - decoded)
-        self._observe(items, route, routed - began, tokenize_seconds)
-        return TranslateResult(
-            items=tuple(items),
-            source=route.pair.source,
-            target=route.pair.target,
-            adapter_version=route.adapter_version,
-            adapter_digest=route.digest,
-            input_characters=sum(len(text) for text in command.contents),
-            stage_seconds={
-                "route": routed - began,
-                "tokenize": tokenize_seconds,
-                "total": ended - began,
-            },
-        )
+        async with self._preparation.of(command):
+            items = await self._off_loop(self.planner.routes, command)
+            clocked.routed = self.clock()
+            await self._off_loop(self.planner.split, items, command)
+            clocked.prepared = self.clock()
+        characters = sum(len(item.text) for item in items if item.segments)
+        self.worker.intake.note_source(characters, list(jobs_of(items)))
+        return items
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
 
-    def _prepare(self, command: TranslateCommand, route: Route) -> list[Job | HubError]:
-        """Turn each text into a job, or into the reason why it cannot be one."""
-        layout = _Layout(
-            empty=self._encode("", route.pair),
-            prefix=tuple(self.tokenizer.target_prefix(route.pair.target)),
-        )
-        return [self._prepare_text(text, command, route, layout) for text in command.contents]
-
-    def _prepare_text(
-        self, text: str, command: TranslateCommand, route: Route, layout: _Layout
-    ) -> Job | HubError:
-        error = check_text(text, self.limits)
-        if error is not None:
-            return error
-        source = self._encode(text, route.pair)
-        if source == layout.empty:  # the base's own normalizer has taken all of it for blanks
-            return blank_error(text)
-        error = check_source(len(source), self.limits)
-        if error is not None:
-            return error
-        return Job(
-            key=next(self._keys),
-            digest=route.digest,
-            source_ids=source,
-            prefix_ids=layout.prefix,
-            search=resolve_search(command.search, len(source), self.limits),
-            adapter_bytes=route.adapter_bytes,
-            deadline=command.deadline,
-        )
-
-    def _encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))
-
-    async def _run(self, jobs: Sequence[Job], command: TranslateCommand) -> dict[int, Outcome]:
-        """Run jobs on the worker; a caller that goes away withdraws them."""
-        if not jobs:
-            return {}
-        if command.deadline is not None and command.deadline <= self.clock():
-            raise DeadlineError("the deadline passed before the request could be queued")
-        loop = asyncio.get_running_loop()
-        waiting = {job.key: loop.create_future() for job in jobs}
-
-        def resolve(outcome: Outcome) -> None:
-            future = waiting[outcome.key]
-            if not future.done():
-                future.set_result(outcome)
-
-        def deliver(outcome: Outcome) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(resolve, outcome)
-
-        self.worker.submit(jobs, deliver)
-        try:
-            outcomes: list[Outcome] = await asyncio.gather(*waiting.values())
-        except asyncio.CancelledError:
-            self.worker.withdraw(list(waiting))
-            raise
-        _raise_if_all_failed(outcomes)
-        return {outcome.key: outcome for outcome in outcomes}
-
-    def _results(
+    async def _force_terms(
         self,
+        items: Sequence[ItemPlan],
         command: TranslateCommand,
-        prepared: Sequence[Job | HubError],
-        outcomes: dict[int, Outcome],
-        route: Route,
-    ) -> list[ItemResult]:
-        empty = self._encode("", route.pair)
-        return [
-            self._result(_Sent(text, text_tokens(item.source_ids, empty), item), outcomes, route)
-            if isinstance(item, Job)
-            else ItemResult(error=item)
-            for text, item in zip(command.contents, prepared, strict=True)
+        only: Sequence[SegmentPlan] | None = None,
+    ) -> None:
+        """Search again for sentences whose translations lack terms of the glossary."""
+        if command.glossary.empty or not command.glossary.forced:
+            return
+        wanted = [
+            (item, plan)
+            for item in items
+            for plan in (item.segments if only is None else only)
+            if plan.terms
         ]
+        found = await self._off_loop(self._again, wanted)
+        again = {job.key: plan for plan, job in found}
+        try:
+            async for outcome in self._run([job for _, job in found], command):
+                plan = again[outcome.key]
+                if outcome.candidates and _is_as_whole(outcome, plan.outcome):
+                    plan.outcome = outcome
+        except HubError as error:  # no room or no time for it: what there is, is kept and flagged
+            _log.info("terms were not forced: %s", error.message)
 
-    def _result(self, sent: _Sent, outcomes: dict[int, Outcome], route: Route) -> ItemResult:
-        source, job = sent.tokens, sent.job
-        outcome = outcomes[job.key]
-        if outcome.error is not None:
-            return ItemResult(error=outcome.error, timings=outcome.timings, input_tokens=job.tokens)
-        best, *others = outcome.candidates
-        signals = measure(source, best)
-        unk = self.tokenizer.unk_id
-        return ItemResult(
-            text=self.tokenizer.decode(best.token_ids),
-            signals=signals,
-            flags=judge(source, best, signals) + judge_unknown(source, best, unk),
-            alternatives=tuple(self._alternative(other) for other in others),
-            timings=outcome.timings,
-            input_tokens=job.tokens,
-            output_tokens=best.length,
-            unknown_characters=self._unknown(sent.text, route) if unk in source else (),
-        )
+    def _again(
+        self, wanted: Sequence[tuple[ItemPlan, SegmentPlan]]
+    ) -> list[tuple[SegmentPlan, Job]]:
+        found = [(plan, self.planner.with_terms(item, plan)) for item, plan in wanted]
+        return [(plan, job) for plan, job in found if job is not None]
 
-    def _unknown(self, text: str, route: Route) -> tuple[str, ...]:
-        return unknown_characters(
-            text, lambda one: self._encode(one, route.pair), self.tokenizer.unk_id
-        )
-
-    def _alternative(self, candidate: Candidate) -> AlternativeText:
-        return AlternativeText(
-            text=self.tokenizer.decode(candidate.token_ids),
-            score=candidate.score,
-            mean_log_probability=candidate.mean_log_probability,
-            truncated=not candidate.finished,
-        )
+    async def _run(self, jobs: Sequence[Job], command: TranslateCommand) -> AsyncIterator[Outcome]:
+        """Run jobs on the worker; a caller that goes away withdraws them."""
+        async for outcome in run_jobs(self.worker, jobs, self.window):
+            yield outcome
 
     def _observe(
-        self, items: Sequence[ItemResult], route: Route, route_seconds: float, tokenize: float
+        self, items: Sequence[ItemPlan], results: Sequence[ItemResult], clocked: _Clocked
     ) -> None:
-        metrics = self.metrics
-        metrics.stage_seconds.labels("route").observe(route_seconds)
-        metrics.stage_seconds.labels("tokenize").observe(tokenize)
-        pair = metrics.pairs.of(str(route.pair))
-        name = BASE_LABEL if route.version is None else metrics.adapters.of(route.version.name)
-        for item in items:
-            metrics.input_tokens.labels(pair, name).inc(item.input_tokens)
-            if item.error is not None:
-                metrics.rejected.labels(item.error.reason).inc()
+        stages = {"route": clocked.routed - clocked.began, "tokenize": clocked.tokenize}
+        observe_stages(self.metrics, stages)
+        before = {**stages, "tokenize": clocked.prepared - clocked.routed}
+        if (trace := current_trace()) is not None:
+            trace.add_stages(clocked.began, before)
+        for plan, item in zip(items, results, strict=True):
+            if plan.route is None:
+                observe_unrouted(self.metrics, item)
                 continue
-            metrics.queue_seconds.labels(pair).observe(item.timings.queue_seconds)
-            metrics.output_tokens.labels(pair, name).inc(item.output_tokens)
-            metrics.request_input_tokens.observe(item.input_tokens)
-            metrics.request_output_tokens.observe(item.output_tokens)
-            metrics.mean_logprob.labels(pair, name).observe(item.signals.mean_log_probability)
-            metrics.length_ratio.labels(pair).observe(item.signals.length_ratio)
-            for flag in item.flags:
-                metrics.quality_flags.labels(pair, name, flag.value).inc()
+            outcomes = [one.outcome for one in plan.segments if one.outcome is not None]
+            observe_item(self.metrics, item, plan.route, outcomes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A text that was translated, and its tokens without those of the base's own layout."""
-
-    text: str
-    tokens: tuple[int, ...]
-    job: Job
+def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) -> list[ItemResult]:
+    return [function(item) for item in items]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """What is the same for all texts of a command.
-
-    Attributes:
-        empty: Source tokens of no text at all.
-        prefix: Tokens that every output is forced to begin with.
-    """
-
-    empty: tuple[int, ...]
-    prefix: tuple[int, ...]
+def _is_as_whole(outcome: Outcome, before: Outcome | None) -> bool:
+    """Tell whether a second translation is not cut off where the first one was not."""
+    first = before is not None and before.candidates[0].finished
+    return outcome.candidates[0].finished or not first
 
 
-def _raise_if_all_failed(outcomes: Sequence[Outcome]) -> None:
+def _ready(item: ItemPlan, sent: int) -> range:
+    """Return the sentences that may be sent now: translated, and all before them sent."""
+    end = sent
+    if not isinstance(item.document, PlainDocument):
+        return range(sent, sent)
+    for plan in item.segments[sent:]:
+        if plan.outcome is None or plan.outcome.error is not None:
+            break
+        end += 1
+    return range(sent, end)
+
+
+def _finished(item: ItemPlan, index: int, segment: SegmentResult) -> FinishedSegment:
+    return FinishedSegment(
+        item=item.index,
+        index=index,
+        text=segment.before + segment.text + segment.after,
+        start=segment.start,
+        end=segment.end,
+    )
+
+
+def _result(
+    command: TranslateCommand,
+    items: Sequence[ItemPlan],
+    results: Sequence[ItemResult],
+    clocked: _Clocked,
+) -> TranslateResult:
+    routes = [item.route for item in items if item.route is not None]
+    sources = {route.pair.source for route in routes}
+    targets = {route.pair.target for route in routes}
+    return TranslateResult(
+        items=tuple(results),
+        source=sources.pop() if len(sources) == 1 else "",
+        target=targets.pop() if len(targets) == 1 else "",
+        input_characters=sum(len(text) for text in command.contents),
+        stage_seconds={
+            "route": clocked.routed - clocked.began,
+            "tokenize": clocked.tokenize,
+            "total": clocked.ended - clocked.began,
+        },
+    )
+
+
+def _raise_if_all_failed(items: Sequence[ItemPlan]) -> None:
     """Fail the call when nothing of it was done, for a reason that is not in the texts.
 
     An adapter that cannot be loaded, a deadline or a shutdown concerns the call; an engine error
     concerns the row it struck.
     """
-    first = outcomes[0].error
-    if first is None or isinstance(first, EngineError):
+    outcomes = [plan.outcome for item in items for plan in item.segments]
+    errors = [outcome.error for outcome in outcomes if outcome is not None]
+    if not errors or any(error is None for error in errors):
         return
-    if all(outcome.error is not None for outcome in outcomes):
+    first = errors[0]
+    if first is not None and not isinstance(first, EngineError):
+        trace_failed(first, [outcome for outcome in outcomes if outcome is not None])
         raise first

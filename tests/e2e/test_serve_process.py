@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,36 @@ def call_in_flight(
     while not server.metric("hub_requests_running"):
         assert not call.done(), "the call was too short to be seen running"
     return call
+
+
+def test_hangup_reads_the_settings_again_and_the_log_is_json(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text('log_format = "json"\nmax_contents = 2\n')
+    server = serve("--config", str(file))
+    with HubClient(server.target, timeout=WAIT) as client:
+        client.translate(["Monday"], "en", "ko", decoding=SHORT)
+        file.write_text('log_format = "json"\nmax_contents = 1\n')
+        server.signal(signal.SIGHUP)
+        while not any("in force now: max_contents" in line for line in server.log):
+            assert server.process.poll() is None
+            time.sleep(0.02)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    lines = [json.loads(line) for line in server.log]
+    events = [line["event"] for line in lines if "event" in line]
+    assert events == ["listening", "ready", "draining", "stopped"]
+    (call,) = (line for line in lines if line["message"] == "request")
+    assert (call["code"], call["items"]) == ("OK", 1)
+
+
+def test_in_json_the_reason_of_a_failed_start_is_an_event() -> None:
+    ended = hub("serve", "--log-format", "json", "--port", "0", "--metrics-port", "0",
+                "--base", "/nowhere/at/all")  # fmt: skip
+    assert ended.returncode == 66
+    last = json.loads(ended.stderr.splitlines()[-1])
+    assert (last["event"], last["reason"]) == ("failed", "BASE_NOT_FOUND")
 
 
 def test_translate_then_drain_on_sigterm(serve: Callable[..., Server]) -> None:

@@ -78,13 +78,14 @@ class HostMachine(RuleBasedStateMachine):
         self.tier = HostTier(HOST_BYTES, MAX_LOADING)
         self.loading: set[str] = set()
         self.ready: set[str] = set()
+        self.pinned: set[str] = set()
 
     @rule(wanted=st.lists(DIGESTS, unique=True), underestimate=st.integers(1, 3))
     def plan(self, wanted: list[str], underestimate: int) -> None:
         plan = self.tier.plan((digest, size_of(digest) // underestimate) for digest in wanted)
-        assert set(plan.evict) <= self.ready
+        assert set(plan.evict) <= self.ready - self.pinned
         assert not set(plan.load) & (self.loading | (self.ready - set(plan.evict)))
-        if wanted and wanted[0] in self.ready:
+        if wanted and wanted[0] in self.ready and size_of(wanted[0]) <= self.tier.room:
             assert wanted[0] not in plan.evict, "the first in line lost its adapter"
         self.ready -= set(plan.evict)
         self.loading |= set(plan.load)
@@ -101,10 +102,34 @@ class HostMachine(RuleBasedStateMachine):
         evicted = self.tier.loaded(digest, size_of(digest))
         self.ready = (self.ready | {digest}) - set(evicted)
 
+        assert not set(evicted) & self.pinned, "a load pushed a pinned adapter out"
+
+    @rule(digest=DIGESTS)
+    def pin(self, digest: str) -> None:
+        others = sum(size_of(each) for each in self.pinned - {digest})
+        fits = others + size_of(digest) <= HOST_BYTES // 2
+        assert self.tier.may_pin(digest, size_of(digest)) == fits
+        if fits and digest in self.ready:
+            self.tier.pin(digest)
+            self.pinned.add(digest)
+
+    @rule(digest=DIGESTS)
+    def unpin(self, digest: str) -> None:
+        self.tier.unpin(digest)
+        self.pinned.discard(digest)
+
+    @rule(digest=DIGESTS)
+    def drop(self, digest: str) -> None:
+        assert self.tier.drop(digest) == (digest in self.ready)
+        self.ready.discard(digest)
+        self.pinned.discard(digest)
+
     @invariant()
     def sound(self) -> None:
         self.tier.check_integrity()
         assert {digest for digest, _ in self.tier.ready()} == self.ready
+        assert self.tier.pinned == self.pinned
+        assert self.tier.room == HOST_BYTES - sum(map(size_of, self.pinned))
 
 
 TestSlotTable = SlotMachine.TestCase

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.batching.scheduler import Admission, Allowance, BatchLimits, Scheduler
-from server.messages import Job, Search
+from server.batching.fairness import MAX_IDLE, FairShare, cost_of
+from server.batching.scheduler import BatchLimits, Scheduler
+from server.batching.turn import Admission, Allowance
+from server.messages import Job, Priority, Search
 from server.residency.tables import BASE, HostTier, SlotTable
 
 MAX_ROWS, MAX_TOKENS = 8, 32
@@ -21,7 +23,15 @@ SLOTS, DEVICE_BYTES, HOST_BYTES, MAX_LOADING = 2, 50, 60, 2
 PATIENCE = 4
 
 
-def job_of(key: int, digest: str = BASE, beam: int = 1, tokens: int = 4) -> Job:
+def job_of(
+    key: int,
+    digest: str = BASE,
+    beam: int = 1,
+    tokens: int = 4,
+    tenant: str = "",
+    priority: Priority = Priority.INTERACTIVE,
+    deadline: float | None = None,
+) -> Job:
     return Job(
         key=key,
         digest=digest,
@@ -29,6 +39,9 @@ def job_of(key: int, digest: str = BASE, beam: int = 1, tokens: int = 4) -> Job:
         prefix_ids=(),
         search=Search(beam, 10, 1.0, 1),
         adapter_bytes=0 if digest == BASE else 20,
+        tenant=tenant,
+        priority=priority,
+        deadline=deadline,
     )
 
 
@@ -120,16 +133,18 @@ def test_every_request_runs_exactly_once(jobs: list[tuple[int, ...]], load_round
 class Flood:
     """Requests that arrive without end, two per round, and would fill every row and slot."""
 
-    def __init__(self, world: World, digests: list[str]) -> None:
+    def __init__(self, world: World, digests: list[str], tenant: str = "") -> None:
         self.world = world
         self.digests = digests
+        self.tenant = tenant
         self.keys = iter(range(1000, 100_000))
 
     def arrive(self) -> None:
         for digest in self.digests:
             key = next(self.keys)
             self.world.steps_of[key] = 5
-            self.world.scheduler.enqueue(job_of(key, digest))
+            job = job_of(key, digest, tenant=self.tenant)
+            self.world.scheduler.enqueue(job, due=-1.0 if self.tenant else 0.0)
 
 
 def rounds_until_done(world: World, flood: Flood, key: int, limit: int = 200) -> int:
@@ -321,3 +336,171 @@ def test_requests_overtake_one_whose_adapter_is_still_loading() -> None:
     for _ in range(20):
         world.round()
     assert world.done == [1, 0]
+
+
+TENANTS = ("", "a", "b")
+MANY_JOBS = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # adapter, 0 is the base
+        st.integers(1, MAX_ROWS),  # beam
+        st.integers(1, LONGEST),  # decoding steps
+        st.integers(0, 3),  # rounds since the job before
+        st.sampled_from(TENANTS),
+        st.sampled_from(Priority),
+        st.floats(0, 100),  # when it is due
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150)
+@given(MANY_JOBS, st.integers(1, 4), st.integers(0, 6))
+def test_the_bound_holds_between_tenants_priorities_and_deadlines(
+    jobs: list[tuple[int, int, int, int, str, Priority, float]], load_rounds: int, seed: int
+) -> None:
+    """As above; the flood is of a tenant of its own, interactive and always due first."""
+    world = World({}, load_rounds)
+    watch = Overtakings(world)
+    flood = Flood(world, [f"sha256:{seed % 3}", f"sha256:{seed % 5}"], tenant="flood")
+    for key, (adapter, beam, steps, pause, tenant, priority, due) in enumerate(jobs):
+        for _ in range(pause):
+            flood.arrive()
+            watch.round()
+        world.steps_of[key] = steps
+        digest = f"sha256:{adapter}" if adapter else BASE
+        job = job_of(key, digest, beam, tenant=tenant, priority=priority)
+        world.scheduler.enqueue(job, due=due, steps=float(steps))
+    for _ in range(150):
+        watch.round()
+    assert watch.worst <= PATIENCE + LONGEST
+    assert not len(world.scheduler) or len(world.done) > len(jobs)
+
+
+def drain_order(world: World, rows: int = 1) -> list[int]:
+    """Admit `rows` at a time, each for one step, and return the keys in order."""
+    order: list[int] = []
+    while len(world.scheduler):
+        admitted = world.scheduler.admit(rows, world.device, world.host)
+        assert admitted
+        order += [admission.job.key for admission in admitted]
+        for admission in admitted:
+            world.device.release(admission.job.digest)
+    return order
+
+
+def without_aging() -> World:
+    world = World({})
+    world.scheduler.patience = 10**9
+    return world
+
+
+def test_who_is_due_first_goes_first() -> None:
+    world = without_aging()
+    for key, due in enumerate((9.0, 3.0, 7.0, 3.0)):
+        world.scheduler.enqueue(job_of(key), due=due)
+    assert drain_order(world) == [1, 3, 2, 0]
+
+
+def test_interactive_goes_before_batch_and_batch_is_not_starved() -> None:
+    world = World({})
+    for key in range(60):
+        priority = Priority.BATCH if key < 2 else Priority.INTERACTIVE
+        world.scheduler.enqueue(job_of(key, priority=priority))
+    order = drain_order(world)
+    assert order[:PATIENCE] == list(range(2, 2 + PATIENCE))
+    assert order.index(0) == PATIENCE
+    assert order.index(1) <= 2 * PATIENCE + 1
+    calm = without_aging()
+    for key in range(60):
+        priority = Priority.BATCH if key < 2 else Priority.INTERACTIVE
+        calm.scheduler.enqueue(job_of(key, priority=priority))
+    assert drain_order(calm)[-2:] == [0, 1]
+
+
+def test_a_flood_of_one_tenant_does_not_hold_up_another() -> None:
+    """100 requests wait of one; each of the other's ten is served within a few turns."""
+    world = World({})
+    for key in range(100):
+        world.scheduler.enqueue(job_of(key, tenant="flood"), steps=10)
+    waits = []
+    for key in range(1000, 1010):
+        world.scheduler.enqueue(job_of(key, tenant="small"), steps=10)
+        turns = 0
+        while True:
+            turns += 1
+            (admitted,) = world.scheduler.admit(1, world.device, world.host)
+            world.device.release(admitted.job.digest)
+            if admitted.job.key == key:
+                break
+        waits.append(turns)
+    assert max(waits) <= 3
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=20, max_size=60))
+def test_backlogged_tenants_are_served_alike(sizes: list[tuple[int, int]]) -> None:
+    """The gap stays within the bound of the paper: twice the dearest request, whoever asks what."""
+    world = without_aging()
+    served = dict.fromkeys("ab", 0.0)
+    costs: dict[int, float] = {}
+    for key, (tokens, steps) in enumerate([*sizes, *sizes]):
+        tenant = "a" if key < len(sizes) else "b"
+        job = job_of(key, tokens=tokens if tenant == "a" else 31 - tokens, tenant=tenant)
+        costs[key] = cost_of(job, steps)
+        world.scheduler.enqueue(job, steps=steps)
+    waiting = {tenant: len(sizes) for tenant in served}
+    while all(waiting.values()):
+        (admitted,) = world.scheduler.admit(1, world.device, world.host)
+        world.device.release(admitted.job.digest)
+        served[admitted.job.tenant] += costs[admitted.job.key]
+        waiting[admitted.job.tenant] -= 1
+        assert abs(served["a"] - served["b"]) <= 2 * max(costs.values())
+
+
+def test_who_causes_a_swap_pays_for_it() -> None:
+    """Both have as much to do; the one that brings adapters in is served less."""
+    world = without_aging()
+    world.scheduler.tokens_per_byte = 1.0
+    for key in range(2):
+        digest = f"sha256:{key}"
+        world.host.plan([(digest, 20)])
+        world.host.loaded(digest, 20)
+        world.scheduler.enqueue(job_of(key, digest, tenant="swaps"))
+    for key in range(100, 112):
+        world.scheduler.enqueue(job_of(key, tenant="base"))
+    order = drain_order(world)
+    assert order[:2] in ([0, 100], [100, 0])
+    between = order.index(1) - order.index(0)
+    assert between > 4  # 20 bytes cost 20 tokens, as five requests of the other
+
+
+def test_being_away_earns_no_credit() -> None:
+    share = FairShare()
+    share.arrive("busy")
+    share.charge("busy", 1000)
+    share.arrive("back")
+    assert share.served("back") == share.served("busy") == 1000
+    share.leave("busy")
+    share.leave("back")
+    share.charge("back", 50)
+    share.arrive("new")
+    assert share.served("new") >= 1000
+
+
+def test_counters_of_tenants_that_left_are_forgotten() -> None:
+    share = FairShare()
+    for number in range(5 * MAX_IDLE):
+        share.arrive(f"tenant-{number}")
+        share.charge(f"tenant-{number}", 1)
+        share.leave(f"tenant-{number}")
+    assert len(share._served) <= MAX_IDLE + 1
+
+
+def test_what_can_no_longer_be_done_in_time_is_named() -> None:
+    world = World({})
+    world.scheduler.enqueue(job_of(0, deadline=1.0), steps=20)
+    world.scheduler.enqueue(job_of(1, deadline=3.0), steps=20)
+    world.scheduler.enqueue(job_of(2), steps=20)
+    assert world.scheduler.late(0.0, 0.01) == []
+    assert world.scheduler.late(0.0, 0.1) == [0]  # 15 of 20 steps take 1.5 s
+    assert world.scheduler.late(2.0, 0.1) == [0, 1]

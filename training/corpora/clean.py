@@ -16,7 +16,7 @@ from typing import Final
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
-from training.corpora.scripts import LetterTable, scripts_of
+from hub.scripts import LetterTable, scripts_of
 
 Removes = Callable[[str, str], bool]
 """Takes source and target, both trimmed; says whether the segment goes."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hub.scripts import writes_no_spaces
 from training.corpora.lines import LINE_LIMIT
-from training.corpora.scripts import writes_no_spaces
 from training.corpora.segments import one_line, refuse_long
 
 # Inline elements whose content is code of the original format, not text: those that stand alone,

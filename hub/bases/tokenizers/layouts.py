@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hub.bases.tokenizers.codes import find_code
 from hub.bases.tokenizers.pieces import Pieces
+from hub.bases.tokenizers.spans import Span, source_spans, target_spans
 from hub.errors import LanguageError
 from hub.text import normal, normal_target
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a family puts around the pieces of a source.
+
+    Attributes:
+        before: Tokens in front.
+        words: Text in front, cut into pieces together with the source's own.
+        after: Tokens behind.
+    """
+
+    before: Sequence[int]
+    after: Sequence[int]
+    words: str = ""
 
 
 class _Layout:
@@ -70,9 +87,27 @@ class _Layout:
         """Return the text of ids; special and language tokens are left out."""
         return self._target.decode([index for index in ids if index not in self._hidden])
 
-    def _source_ids(self, text: str, words: str = "") -> list[int]:
-        """Return the pieces of a source text, behind the words that a family puts before it."""
-        return self._source.encode(words + normal(text))
+    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
+        """Return the ids of a source text in its family's layout."""
+        frame = self._frame(language, target)
+        pieces = self._source.encode(frame.words + normal(text))
+        return [*frame.before, *pieces, *frame.after]
+
+    def source_spans(self, text: str, language: str, target: str = "") -> list[Span | None]:
+        """Return the characters of each id of `encode_source`; None for those of the layout."""
+        frame = self._frame(language, target)
+        before, after = len(frame.before), len(frame.after)
+        return source_spans(text, frame.words, before, after, self._source.spans)
+
+    def target_spans(self, ids: Sequence[int]) -> list[Span]:
+        """Return the characters of each id in `decode(ids)`."""
+        return target_spans(ids, self._shown, self.decode)
+
+    def _shown(self, index: int) -> str:
+        return "" if index in self._hidden else self._target.piece(index)
+
+    def _frame(self, language: str, target: str) -> Frame:
+        raise NotImplementedError
 
     def _target_ids(self, text: str) -> list[int]:
         return self._target.encode(normal_target(text))
@@ -115,9 +150,8 @@ class PrefixedTokenizer(_Layout):
         """BCP-47 codes of the languages it has."""
         return frozenset(self._codes)
 
-    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
-        """Return `[language] pieces </s>`."""
-        return [self._language_id(language), *self._source_ids(text), self.eos_id]
+    def _frame(self, language: str, target: str) -> Frame:
+        return Frame([self._language_id(language)], [self.eos_id])
 
     def target_prefix(self, language: str) -> list[int]:
         """Return `[language]`."""
@@ -138,11 +172,10 @@ class MBartTokenizer(PrefixedTokenizer):
     fine-tuned for.
     """
 
-    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
-        """Return `pieces </s> [language]`."""
+    def _frame(self, language: str, target: str) -> Frame:
         if target:
             self._check_target(target)
-        return [*self._source_ids(text), self.eos_id, self._language_id(language)]
+        return Frame([], [self.eos_id, self._language_id(language)])
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the language is the decoder's first token."""
@@ -210,12 +243,10 @@ class MarianTokenizer(_Layout):
         """BCP-47 codes of the languages it has, on either side."""
         return self._sources | frozenset(self._targets)
 
-    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
-        """Return `pieces </s>`, behind the target's token where there are several."""
+    def _frame(self, language: str, target: str) -> Frame:
         find_code(language, dict.fromkeys(self._sources, language), self.name)
         code = self._target_code(target)
-        prefix = [self._source.ids[code]] if code else []
-        return [*prefix, *self._source_ids(text), self.eos_id]
+        return Frame([self._source.ids[code]] if code else [], [self.eos_id])
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the target is said in the source."""
@@ -277,8 +308,7 @@ class T5Tokenizer(_Layout):
         """BCP-47 codes of the languages it has."""
         return frozenset(self._targets)
 
-    def encode_source(self, text: str, language: str, target: str = "") -> list[int]:
-        """Return the request for the pair, the text's pieces and `</s>`."""
+    def _frame(self, language: str, target: str) -> Frame:
         tags = {tag: tag for tag in self._targets}
         source = find_code(language, tags, self.name)
         if not target:
@@ -289,7 +319,7 @@ class T5Tokenizer(_Layout):
         words = ""
         if self._words:
             words = f"translate {self._words[source]} to {self._words[wanted]}: "
-        return [*prefix, *self._source_ids(text, words), self.eos_id]
+        return Frame(prefix, [self.eos_id], words)
 
     def target_prefix(self, language: str) -> list[int]:
         """Return nothing: the target is said in the source."""

@@ -24,9 +24,11 @@ from hub.bases.tokenizers.pieces import (
     WithLanguages,
     byte_pieces_of,
     cut,
+    cut_spans,
     load_sentencepiece,
     read_object,
 )
+from hub.bases.tokenizers.spans import Span
 from hub.errors import BaseNotFoundError, CorruptBaseError
 from hub.language_tables import (
     FLORES_200,
@@ -266,6 +268,12 @@ class _VocabularyPieces:
     def encode(self, text: str) -> list[int]:
         unk = self._ids["<unk>"]
         return [self._ids.get(piece, unk) for piece in cut(self._model, text)]
+
+    def spans(self, text: str) -> list[Span]:
+        return cut_spans(self._model, text)
+
+    def piece(self, index: int) -> str:
+        return self._pieces.get(index, "")
 
     @property
     def byte_ids(self) -> Mapping[int, int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from hub.bases.tokenizers.spans import Span, piece_spans
 from hub.errors import CorruptBaseError
 
 _SPACE = "▁"
@@ -59,6 +60,12 @@ class Pieces(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; the caller leaves out special ones."""
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of a text that each id of `encode` stands for."""
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id, "" for one that `decode` leaves out."""
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -115,11 +122,22 @@ class JsonPieces:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
+        return [index for index, _ in self._cut(text)]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return [span for _, span in self._cut(text)]
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id."""
+        return str(self._tokenizer.id_to_token(index) or "")
+
+    def _cut(self, text: str) -> list[tuple[int, Span]]:
         found = self._tokenizer.encode(text, add_special_tokens=False)
         if self._controls.keys().isdisjoint(found.ids):
-            return list(found.ids)
+            return list(zip(found.ids, found.offsets, strict=True))
         return [
-            part
+            (part, (start, end))
             for index, (start, end) in zip(found.ids, found.offsets, strict=True)
             for part in self._plain(index, text[start:end].strip())
         ]
@@ -181,7 +199,7 @@ class SentencePieces:
         found |= {token: index for index, token in enumerate(specials)}
         behind = max(found.values()) + 1
         self._ids = found | {token: behind + index for index, token in enumerate(extra)}
-        self._pieces = {index: piece for piece, index in self._ids.items()}
+        self._pieces: Mapping[int, str] = {index: piece for piece, index in self._ids.items()}
         self._unk_id = self._ids["<unk>"]
 
     @property
@@ -197,6 +215,14 @@ class SentencePieces:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text."""
         return [self._ids.get(piece, self._unk_id) for piece in cut(self._model, text)]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return cut_spans(self._model, text)
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id."""
+        return self._pieces.get(index, "")
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
@@ -226,6 +252,11 @@ def cut(model: Any, text: str) -> list[str]:
     """
     pieces: list[str] = model.encode(text, out_type=str)
     return [part for piece in pieces for part in _plain(model, piece)]
+
+
+def cut_spans(model: Any, text: str) -> list[Span]:
+    """Return the characters of each piece of `cut`; parts of one symbol have all of its own."""
+    return [span for piece, span in piece_spans(model, text) for _ in _plain(model, piece)]
 
 
 def _plain(model: Any, piece: str) -> list[str]:
@@ -271,6 +302,14 @@ class WithLanguages:
         """Return the ids of a text."""
         return self._pieces.encode(text)
 
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of each id of `encode`."""
+        return self._pieces.spans(text)
+
+    def piece(self, index: int) -> str:
+        """Return the piece of an id, "" for a language's."""
+        return self._pieces.piece(index) if index in self._own else ""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
         return self._pieces.decode([index for index in ids if index in self._own])
@@ -300,6 +339,15 @@ class BytePieces:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text's UTF-8 bytes."""
         return [self._FIRST + byte for byte in text.encode()]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the character of each byte."""
+        return [(place, place + 1) for place, one in enumerate(text) for _ in one.encode()]
+
+    def piece(self, index: int) -> str:
+        """Return the piece of a byte."""
+        byte = index - self._FIRST
+        return f"<0x{byte:02X}>" if 0 <= byte < _BYTES else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; what is no byte is left out."""

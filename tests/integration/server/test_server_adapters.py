@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
+from hub.call_errors import error_of_call
 from hub.errors import AdapterNotFoundError, InputError, RefError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as pb
 from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as pb_grpc
@@ -81,7 +82,7 @@ def test_filters(stub: Any, listed: list[Any]) -> None:
 def test_bad_lists_name_the_field(house: Any, stub: Any, request_: Any, field: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.ListAdapters(request_)
-    error = house.client._hub_error(caught.value, 1.0)
+    error = error_of_call(house.target, caught.value, 1.0)
     assert isinstance(error, InputError)
     assert error.field == field
 

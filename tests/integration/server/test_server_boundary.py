@@ -30,7 +30,9 @@ def test_an_unforeseen_exception(caplog: pytest.LogCaptureFixture) -> None:
 
     async def ask() -> grpc.aio.AioRpcError:
         server = grpc.aio.server(interceptors=[BoundaryInterceptor(metrics, Calls())])
-        pb_grpc.add_TranslationServiceServicer_to_server(TranslationServicer(broken), server)
+        pb_grpc.add_TranslationServiceServicer_to_server(
+            TranslationServicer(broken, ThreadPoolExecutor(1)), server
+        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

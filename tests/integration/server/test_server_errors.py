@@ -49,7 +49,7 @@ def raw(house: Any, method: str, payload: bytes) -> grpc.RpcError:
     ("call", "kind", "told"),
     [
         ({"contents": []}, InputError, "contents is empty"),
-        ({"source": ""}, LanguageError, "source_language_code is empty"),
+        ({"target": ""}, LanguageError, "target_language_code is empty"),
         ({"source": "xx"}, LanguageError, "'xx'"),
         ({"target": "klingon"}, LanguageError, "klingon"),
         ({"target": "ja"}, LanguageError, "it has: de, en, fr, ko"),
@@ -80,13 +80,13 @@ def test_hostile_requests(house: Any, call: dict[str, Any], kind: type, told: st
 def test_an_unknown_mime_type_is_refused_not_ignored(house: Any) -> None:
     request = pb.TranslateTextRequest(
         contents=["<b>a</b>"],
-        mime_type="text/html",
+        mime_type="application/xml",
         source_language_code="en",
         target_language_code="ko",
     )
     error = raw(house, METHOD, request.SerializeToString())
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "text/html" in error.details()
+    assert "application/xml" in error.details()
 
 
 @pytest.mark.parametrize(

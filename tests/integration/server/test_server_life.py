@@ -43,6 +43,7 @@ def test_reflection_lists_the_services(house: Any) -> None:
     assert {service.name for service in reply.list_services_response.service} == {
         "adapterhub.v1.TranslationService",
         "adapterhub.v1.AdapterService",
+        "adapterhub.v1.GlossaryService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -6,8 +6,8 @@ import pytest
 
 from hub.errors import CorpusError
 from hub.languages import LanguagePair
+from hub.scripts import LetterTable, script_of, scripts_of
 from training.corpora.clean import FILTERS, Cleaning, normal
-from training.corpora.scripts import LetterTable, script_of, scripts_of
 
 EN_KO = LanguagePair.parse("en-ko")
 

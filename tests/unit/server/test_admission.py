@@ -51,7 +51,7 @@ def test_what_is_within_the_limits_passes(made: TranslateCommand) -> None:
     [
         (command(), InputError, "contents", "at least one"),
         (command(*"abcd"), InputError, "contents", "4 texts in one request; at most 3"),
-        (command("a", mime_type="text/html"), InputError, "mime_type", "'text/html'"),
+        (command("a", mime_type="application/xml"), InputError, "mime_type", "'application/xml'"),
         (command("a", beam_size=0), DecodingError, "decoding.beam_size", "beam_size 0 .* 8"),
         (command("a", beam_size=1000), DecodingError, "decoding.beam_size", "1000 .* 8"),
         (command("a", beam_size=-1), DecodingError, "decoding.beam_size", "-1"),

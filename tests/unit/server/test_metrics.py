@@ -3,12 +3,24 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from concurrent.futures import Future
+from datetime import UTC, datetime
 
 import pytest
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.telemetry.metrics import MAX_PAIRS, OTHER, BoundedLabel, Metrics
+from hub.errors import DrainingError, HubError
+from hub.manifest import AdapterManifest, BaseReference, CorpusReference
+from hub.pb.adapterhub.v1 import (
+    glossary_service_pb2,
+)
+from hub.registry import AdapterVersion
+from server.messages import Fallback, Flag, LoadedAdapter
+from server.telemetry.labels import OTHER, BoundedLabel, BoundedPairs
+from server.telemetry.metrics import LABEL_VALUES, Metrics
 
 EXPECTED = {
     "grpc_server_started",
@@ -37,6 +49,17 @@ EXPECTED = {
     "hub_requests_running",
     "hub_requests_waiting",
     "hub_rejected",
+    "hub_time_to_first_segment_seconds",
+    "hub_seconds_per_output_token",
+    "hub_step_delay_seconds",
+    "hub_adapter_swap_seconds",
+    "hub_adapter_loaded",
+    "hub_adapter_info",
+    "hub_routes",
+    "hub_fallbacks",
+    "hub_tenant_requests",
+    "hub_tenant_tokens",
+    "hub_memory_limit_bytes",
 }
 
 
@@ -72,13 +95,176 @@ def test_label_values_are_bounded() -> None:
     ]
 
 
-def test_ten_thousand_pairs_make_few_series() -> None:
+def test_combinations_are_bounded_as_such() -> None:
+    both = BoundedPairs(2)
+    assert both.of("en-ko", "a") == ("en-ko", "a")
+    assert both.of("en-ko", "b") == ("en-ko", "b")
+    assert both.of("en-de", "a") == (OTHER, OTHER)  # both values are known, the two together not
+    assert both.of("en-ko", "a") == ("en-ko", "a")
+
+
+def reasons() -> list[str]:
+    found, waiting = set(), [HubError]
+    while waiting:
+        kind = waiting.pop()
+        found.add(kind.reason)
+        waiting.extend(kind.__subclasses__())
+    return sorted(found)
+
+
+def methods() -> list[tuple[str, str]]:
+    return [
+        (service.full_name, method.name)
+        for module in (
+            glossary_service_pb2, health_pb2, reflection_pb2,
+        )
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]  # fmt: skip
+
+
+CODES = (
+    *("OK", "CANCELLED", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "INTERNAL"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "UNAVAILABLE"),
+    *("UNAUTHENTICATED", "DATA_LOSS"),
+)
+
+
+def use_everything(metrics: Metrics, number: int) -> None:
+    """Touch every metric that has a label of a caller's, with values that were never seen."""
+    pair = metrics.pairs.of(f"p{number}")
+    both = metrics.both.of(f"p{number}", f"a{number}")
+    tenant = metrics.tenants.of(f"t{number}")
+    for histogram in (
+        metrics.queue_seconds, metrics.first_segment_seconds, metrics.token_seconds,
+        metrics.length_ratio,
+    ):  # fmt: skip
+        histogram.labels(pair).observe(0.1)
+    for reason in Fallback:
+        metrics.fallbacks.labels(pair, reason.value).inc()
+    for flag in Flag:
+        metrics.quality_flags.labels(*both, flag.value).inc()
+    for counter in (metrics.input_tokens, metrics.output_tokens):
+        counter.labels(*both).inc()
+    metrics.mean_logprob.labels(*both).observe(0.5)
+    for outcome in ("ok", "failed", "rejected"):
+        metrics.tenant_requests.labels(tenant, outcome).inc()
+    for direction in ("input", "output"):
+        metrics.tenant_tokens.labels(tenant, direction).inc()
+
+
+def use_every_call(metrics: Metrics) -> None:
+    for service, method in methods():
+        metrics.calls_started.labels("unary", service, method).inc()
+        if service.startswith("adapterhub."):  # as the interceptor has it
+            metrics.call_seconds.labels("unary", service, method).observe(1)
+        for code in CODES:
+            metrics.calls_handled.labels("unary", service, method, code).inc()
+    for reason in reasons():
+        metrics.rejected.labels(reason).inc()
+        metrics.load_failures.labels(reason).inc()
+    for stage in ("route", "tokenize", "encode", "decode"):
+        metrics.stage_seconds.labels(stage).observe(1)
+
+
+def version(number: int) -> AdapterVersion:
+    manifest = AdapterManifest(
+        pair="en-ko",
+        method="lora",
+        size=2,
+        budget=None,
+        trainable_parameters=8,
+        base=BaseReference(name="base", digest="sha256:" + "1" * 64, parameters=1000),
+        corpus=CorpusReference(
+            name="none", fingerprint="none", licence="CC0-1.0", train=0, dev=0, test=0
+        ),
+        recipe_digest="sha256:" + "0" * 64,
+        seed=1,
+    )
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return AdapterVersion(f"a{number}", 1, f"sha256:{number:064d}", manifest, 10, now, {})
+
+
+def answer(*adapters: LoadedAdapter) -> Future[tuple[LoadedAdapter, ...]]:
+    future: Future[tuple[LoadedAdapter, ...]] = Future()
+    future.set_result(adapters)
+    return future
+
+
+def fill_memory(metrics: Metrics, count: int = 1000) -> None:
+    versions = [version(number) for number in range(count)]
+    for one in versions:
+        metrics.residency.know(one)
+    adapters = [
+        LoadedAdapter(one.digest, slot, 10, 0, pinned=slot % 2 == 0)
+        for slot, one in enumerate(versions)
+    ]
+    metrics.residency.watch(lambda: answer(*adapters))
+
+
+def test_adapters_in_memory_have_a_series_each_and_the_rest_are_counted() -> None:
+    metrics = Metrics(2)
+    one, two, three = (version(number) for number in range(3))
+    for known in (one, two, three):
+        metrics.residency.know(known)
+    loaded = (
+        LoadedAdapter(two.digest, 1, 10, 3),
+        LoadedAdapter(one.digest, 0, 10, 0, pinned=True),
+        LoadedAdapter(three.digest, 0, 10, 0),
+        LoadedAdapter("sha256:" + "f" * 64, 0, 10, 0),
+    )
+    metrics.residency.watch(lambda: answer(*loaded))
+    value = metrics.registry.get_sample_value
+    name = "hub_adapter_loaded"
+
+    def row(adapter: str, number: str, level: str, pinned: str) -> float | None:
+        labels = {"adapter": adapter, "version": number, "level": level, "pinned": pinned}
+        return value(name, labels)
+
+    assert row("a1", "1", "device", "false") == 1
+    assert row("a0", "1", "host", "true") == 1
+    assert row(OTHER, "", "host", "false") == 2
+    assert row("a2", "1", "host", "false") is None
+    info = {"adapter": "a1", "version": "1", "digest": two.digest, "pair": "en-ko"}
+    assert value("hub_adapter_info", {**info, "method": "lora"}) == 1
+    metrics.residency.watch(lambda: answer())  # all gone: no series stays behind
+    assert row("a1", "1", "device", "false") is None
+
+
+def test_an_engine_that_does_not_answer_leaves_the_last_state_and_the_scrape_alive() -> None:
     metrics = Metrics()
-    for number in range(10_000):
-        metrics.queue_seconds.labels(metrics.pairs.of(f"p{number}")).observe(0.1)
-    families = text_string_to_metric_families(exposed(metrics))
+    one = version(0)
+    metrics.residency.know(one)
+    metrics.residency.watch(lambda: answer(LoadedAdapter(one.digest, 1, 10, 0)))
+    assert 'hub_adapter_loaded{adapter="a0"' in exposed(metrics)
+
+    def closed() -> Future[tuple[LoadedAdapter, ...]]:
+        raise DrainingError("the server is shutting down")
+
+    metrics.residency.watch(closed)
+    assert 'hub_adapter_loaded{adapter="a0"' in exposed(metrics)
+
+
+def test_a_hundred_thousand_labels_make_at_most_two_thousand_series() -> None:
+    metrics = Metrics()
+    use_every_call(metrics)
+    fill_memory(metrics)
+    for number in range(25_000):  # four labels each: pair, adapter, both together, tenant
+        use_everything(metrics, number)
+    families = list(text_string_to_metric_families(exposed(metrics)))
+    series = {
+        (sample.name, *sorted(sample.labels.items()))
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")  # `hub serve` has them switched off
+    }
     queue = next(f for f in families if f.name == "hub_request_queue_seconds")
-    assert len({sample.labels["pair"] for sample in queue.samples}) == MAX_PAIRS + 1
+    pairs = {sample.labels["pair"] for sample in queue.samples}
+    assert len(pairs) == LABEL_VALUES + 1  # else the labels were not used, and nothing was proved
+    assert OTHER in pairs
+    assert len(series) <= 2000, sorted(
+        ((len(f.samples), f.name) for f in families), reverse=True
+    )[:15]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#adapterhub/v1/adapter_service.proto\x12\radapterhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12\x13\n\x0blatest_only\x18\x06 \x01(\x08\"Y\n\x14ListAdaptersResponse\x12(\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x16.adapterhub.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11GetAdapterRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\"=\n\x12GetAdapterResponse\x12\'\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x16.adapterhub.v1.Adapter\"\xff\x02\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x1c\n\x14source_language_code\x18\x05 \x01(\t\x12\x1c\n\x14target_language_code\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0c\n\x04size\x18\x08 \x01(\x05\x12\x0e\n\x06\x62udget\x18\t \x01(\x01\x12\x1c\n\x14trainable_parameters\x18\n \x01(\x03\x12\x19\n\x11realised_fraction\x18\x0b \x01(\x01\x12\x11\n\tbase_name\x18\x0c \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\r \x01(\t\x12$\n\x06scores\x18\x0e \x03(\x0b\x32\x14.adapterhub.v1.Score\x12\x12\n\nsize_bytes\x18\x0f \x01(\x03\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x05Score\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x11\n\tsignature\x18\x04 \x01(\t\x12\r\n\x05items\x18\x05 \x01(\x05\"\x1b\n\x19ListLoadedAdaptersRequest\"\x91\x01\n\x1aListLoadedAdaptersResponse\x12.\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1c.adapterhub.v1.LoadedAdapter\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x1a\n\x12\x64\x65vice_bytes_limit\x18\x03 \x01(\x03\x12\x18\n\x10host_bytes_limit\x18\x04 \x01(\x03\"\x97\x01\n\rLoadedAdapter\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x64\x61pter_version\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.adapterhub.v1.Tier\x12\x0c\n\x04slot\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x18\n\x10running_requests\x18\x06 \x01(\x05*<\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_DEVICE\x10\x01\x12\r\n\tTIER_HOST\x10\x02\x32\xa7\x02\n\x0e\x41\x64\x61pterService\x12W\n\x0cListAdapters\x12\".adapterhub.v1.ListAdaptersRequest\x1a#.adapterhub.v1.ListAdaptersResponse\x12Q\n\nGetAdapter\x12 .adapterhub.v1.GetAdapterRequest\x1a!.adapterhub.v1.GetAdapterResponse\x12i\n\x12ListLoadedAdapters\x12(.adapterhub.v1.ListLoadedAdaptersRequest\x1a).adapterhub.v1.ListLoadedAdaptersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#adapterhub/v1/adapter_service.proto\x12\radapterhub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x01\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12\x13\n\x0blatest_only\x18\x06 \x01(\x08\"Y\n\x14ListAdaptersResponse\x12(\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x16.adapterhub.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11GetAdapterRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\"=\n\x12GetAdapterResponse\x12\'\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x16.adapterhub.v1.Adapter\"\x8f\x03\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x1c\n\x14source_language_code\x18\x05 \x01(\t\x12\x1c\n\x14target_language_code\x18\x06 \x01(\t\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0c\n\x04size\x18\x08 \x01(\x05\x12\x0e\n\x06\x62udget\x18\t \x01(\x01\x12\x1c\n\x14trainable_parameters\x18\n \x01(\x03\x12\x19\n\x11realised_fraction\x18\x0b \x01(\x01\x12\x11\n\tbase_name\x18\x0c \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\r \x01(\t\x12$\n\x06scores\x18\x0e \x03(\x0b\x32\x14.adapterhub.v1.Score\x12\x12\n\nsize_bytes\x18\x0f \x01(\x03\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64omain\x18\x11 \x01(\t\"X\n\x05Score\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x11\n\tsignature\x18\x04 \x01(\t\x12\r\n\x05items\x18\x05 \x01(\x05\"\x1b\n\x19ListLoadedAdaptersRequest\"\x91\x01\n\x1aListLoadedAdaptersResponse\x12.\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1c.adapterhub.v1.LoadedAdapter\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x1a\n\x12\x64\x65vice_bytes_limit\x18\x03 \x01(\x03\x12\x18\n\x10host_bytes_limit\x18\x04 \x01(\x03\"\xa7\x01\n\rLoadedAdapter\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x64\x61pter_version\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.adapterhub.v1.Tier\x12\x0c\n\x04slot\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x18\n\x10running_requests\x18\x06 \x01(\x05\x12\x0e\n\x06pinned\x18\x07 \x01(\x08\"2\n\x12LoadAdapterRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\x08\"D\n\x13LoadAdapterResponse\x12-\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x1c.adapterhub.v1.LoadedAdapter\"\'\n\x14UnloadAdapterRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\")\n\x15UnloadAdapterResponse\x12\x10\n\x08unloaded\x18\x01 \x01(\x08\"Y\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x05\"T\n\x10SetAliasResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x12\n\ngeneration\x18\x04 \x01(\x03*<\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_DEVICE\x10\x01\x12\r\n\tTIER_HOST\x10\x02\x32\xa6\x04\n\x0e\x41\x64\x61pterService\x12W\n\x0cListAdapters\x12\".adapterhub.v1.ListAdaptersRequest\x1a#.adapterhub.v1.ListAdaptersResponse\x12Q\n\nGetAdapter\x12 .adapterhub.v1.GetAdapterRequest\x1a!.adapterhub.v1.GetAdapterResponse\x12i\n\x12ListLoadedAdapters\x12(.adapterhub.v1.ListLoadedAdaptersRequest\x1a).adapterhub.v1.ListLoadedAdaptersResponse\x12T\n\x0bLoadAdapter\x12!.adapterhub.v1.LoadAdapterRequest\x1a\".adapterhub.v1.LoadAdapterResponse\x12Z\n\rUnloadAdapter\x12#.adapterhub.v1.UnloadAdapterRequest\x1a$.adapterhub.v1.UnloadAdapterResponse\x12K\n\x08SetAlias\x12\x1e.adapterhub.v1.SetAliasRequest\x1a\x1f.adapterhub.v1.SetAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adapterhub.v1.adapter_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TIER']._serialized_start=1244
-  _globals['_TIER']._serialized_end=1304
+  _globals['_TIER']._serialized_start=1659
+  _globals['_TIER']._serialized_end=1719
   _globals['_LISTADAPTERSREQUEST']._serialized_start=88
   _globals['_LISTADAPTERSREQUEST']._serialized_end=243
   _globals['_LISTADAPTERSRESPONSE']._serialized_start=245
@@ -43,15 +43,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETADAPTERRESPONSE']._serialized_start=374
   _globals['_GETADAPTERRESPONSE']._serialized_end=435
   _globals['_ADAPTER']._serialized_start=438
-  _globals['_ADAPTER']._serialized_end=821
-  _globals['_SCORE']._serialized_start=823
-  _globals['_SCORE']._serialized_end=911
-  _globals['_LISTLOADEDADAPTERSREQUEST']._serialized_start=913
-  _globals['_LISTLOADEDADAPTERSREQUEST']._serialized_end=940
-  _globals['_LISTLOADEDADAPTERSRESPONSE']._serialized_start=943
-  _globals['_LISTLOADEDADAPTERSRESPONSE']._serialized_end=1088
-  _globals['_LOADEDADAPTER']._serialized_start=1091
-  _globals['_LOADEDADAPTER']._serialized_end=1242
-  _globals['_ADAPTERSERVICE']._serialized_start=1307
-  _globals['_ADAPTERSERVICE']._serialized_end=1602
+  _globals['_ADAPTER']._serialized_end=837
+  _globals['_SCORE']._serialized_start=839
+  _globals['_SCORE']._serialized_end=927
+  _globals['_LISTLOADEDADAPTERSREQUEST']._serialized_start=929
+  _globals['_LISTLOADEDADAPTERSREQUEST']._serialized_end=956
+  _globals['_LISTLOADEDADAPTERSRESPONSE']._serialized_start=959
+  _globals['_LISTLOADEDADAPTERSRESPONSE']._serialized_end=1104
+  _globals['_LOADEDADAPTER']._serialized_start=1107
+  _globals['_LOADEDADAPTER']._serialized_end=1274
+  _globals['_LOADADAPTERREQUEST']._serialized_start=1276
+  _globals['_LOADADAPTERREQUEST']._serialized_end=1326
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=1328
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=1396
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1398
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1437
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1439
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1480
+  _globals['_SETALIASREQUEST']._serialized_start=1482
+  _globals['_SETALIASREQUEST']._serialized_end=1571
+  _globals['_SETALIASRESPONSE']._serialized_start=1573
+  _globals['_SETALIASRESPONSE']._serialized_end=1657
+  _globals['_ADAPTERSERVICE']._serialized_start=1722
+  _globals['_ADAPTERSERVICE']._serialized_end=2272
 # @@protoc_insertion_point(module_scope)

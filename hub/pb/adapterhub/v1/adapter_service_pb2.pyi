@@ -56,7 +56,7 @@ class GetAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[Adapter, _Mapping[str, object]]] = ...) -> None: ...
 
 class Adapter(_message.Message):
-    __slots__ = ("name", "version", "digest", "aliases", "source_language_code", "target_language_code", "method", "size", "budget", "trainable_parameters", "realised_fraction", "base_name", "base_digest", "scores", "size_bytes", "create_time")
+    __slots__ = ("name", "version", "digest", "aliases", "source_language_code", "target_language_code", "method", "size", "budget", "trainable_parameters", "realised_fraction", "base_name", "base_digest", "scores", "size_bytes", "create_time", "domain")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class Adapter(_message.Message):
     SCORES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     digest: str
@@ -89,7 +90,8 @@ class Adapter(_message.Message):
     scores: _containers.RepeatedCompositeFieldContainer[Score]
     size_bytes: int
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., method: _Optional[str] = ..., size: _Optional[int] = ..., budget: _Optional[float] = ..., trainable_parameters: _Optional[int] = ..., realised_fraction: _Optional[float] = ..., base_name: _Optional[str] = ..., base_digest: _Optional[str] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping[str, object]]]] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
+    domain: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., method: _Optional[str] = ..., size: _Optional[int] = ..., budget: _Optional[float] = ..., trainable_parameters: _Optional[int] = ..., realised_fraction: _Optional[float] = ..., base_name: _Optional[str] = ..., base_digest: _Optional[str] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping[str, object]]]] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., domain: _Optional[str] = ...) -> None: ...
 
 class Score(_message.Message):
     __slots__ = ("metric", "system", "value", "signature", "items")
@@ -122,17 +124,69 @@ class ListLoadedAdaptersResponse(_message.Message):
     def __init__(self, adapters: _Optional[_Iterable[_Union[LoadedAdapter, _Mapping[str, object]]]] = ..., slots: _Optional[int] = ..., device_bytes_limit: _Optional[int] = ..., host_bytes_limit: _Optional[int] = ...) -> None: ...
 
 class LoadedAdapter(_message.Message):
-    __slots__ = ("digest", "adapter_version", "tier", "slot", "size_bytes", "running_requests")
+    __slots__ = ("digest", "adapter_version", "tier", "slot", "size_bytes", "running_requests", "pinned")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     digest: str
     adapter_version: str
     tier: Tier
     slot: int
     size_bytes: int
     running_requests: int
-    def __init__(self, digest: _Optional[str] = ..., adapter_version: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., slot: _Optional[int] = ..., size_bytes: _Optional[int] = ..., running_requests: _Optional[int] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, digest: _Optional[str] = ..., adapter_version: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., slot: _Optional[int] = ..., size_bytes: _Optional[int] = ..., running_requests: _Optional[int] = ..., pinned: _Optional[bool] = ...) -> None: ...
+
+class LoadAdapterRequest(_message.Message):
+    __slots__ = ("adapter", "pin")
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    adapter: str
+    pin: bool
+    def __init__(self, adapter: _Optional[str] = ..., pin: _Optional[bool] = ...) -> None: ...
+
+class LoadAdapterResponse(_message.Message):
+    __slots__ = ("adapter",)
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    adapter: LoadedAdapter
+    def __init__(self, adapter: _Optional[_Union[LoadedAdapter, _Mapping[str, object]]] = ...) -> None: ...
+
+class UnloadAdapterRequest(_message.Message):
+    __slots__ = ("adapter",)
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    adapter: str
+    def __init__(self, adapter: _Optional[str] = ...) -> None: ...
+
+class UnloadAdapterResponse(_message.Message):
+    __slots__ = ("unloaded",)
+    UNLOADED_FIELD_NUMBER: _ClassVar[int]
+    unloaded: bool
+    def __init__(self, unloaded: _Optional[bool] = ...) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("name", "alias", "version", "expected_version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    version: int
+    expected_version: int
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ...) -> None: ...
+
+class SetAliasResponse(_message.Message):
+    __slots__ = ("name", "alias", "version", "generation")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    version: int
+    generation: int
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...

@@ -50,6 +50,21 @@ class AdapterServiceStub:
                 request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersRequest.SerializeToString,
                 response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersResponse.FromString,
                 _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/adapterhub.v1.AdapterService/LoadAdapter',
+                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterResponse.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/adapterhub.v1.AdapterService/UnloadAdapter',
+                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/adapterhub.v1.AdapterService/SetAlias',
+                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
 
 
 class AdapterServiceServicer:
@@ -77,6 +92,27 @@ class AdapterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadAdapter(self, request, context):
+        """Loads an adapter into memory before anybody asks for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """Drops an adapter from memory. Requests that run with it finish; the next one loads it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Moves an alias by compare-and-set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdapterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +130,21 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.ListLoadedAdapters,
                     request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersRequest.FromString,
                     response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersResponse.SerializeToString,
+            ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterResponse.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +229,87 @@ class AdapterService:
             '/adapterhub.v1.AdapterService/ListLoadedAdapters',
             adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersRequest.SerializeToString,
             adapterhub_dot_v1_dot_adapter__service__pb2.ListLoadedAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.AdapterService/LoadAdapter',
+            adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterRequest.SerializeToString,
+            adapterhub_dot_v1_dot_adapter__service__pb2.LoadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.AdapterService/UnloadAdapter',
+            adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterRequest.SerializeToString,
+            adapterhub_dot_v1_dot_adapter__service__pb2.UnloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.AdapterService/SetAlias',
+            adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
+            adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

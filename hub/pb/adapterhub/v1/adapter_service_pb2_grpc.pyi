@@ -12,6 +12,9 @@ class AdapterServiceStub:
     ListAdapters: grpc.UnaryUnaryMultiCallable[pb.ListAdaptersRequest, pb.ListAdaptersResponse]
     GetAdapter: grpc.UnaryUnaryMultiCallable[pb.GetAdapterRequest, pb.GetAdapterResponse]
     ListLoadedAdapters: grpc.UnaryUnaryMultiCallable[pb.ListLoadedAdaptersRequest, pb.ListLoadedAdaptersResponse]
+    LoadAdapter: grpc.UnaryUnaryMultiCallable[pb.LoadAdapterRequest, pb.LoadAdapterResponse]
+    UnloadAdapter: grpc.UnaryUnaryMultiCallable[pb.UnloadAdapterRequest, pb.UnloadAdapterResponse]
+    SetAlias: grpc.UnaryUnaryMultiCallable[pb.SetAliasRequest, pb.SetAliasResponse]
 
 class AdapterServiceServicer:
     def ListAdapters(
@@ -29,6 +32,21 @@ class AdapterServiceServicer:
         request: pb.ListLoadedAdaptersRequest,
         context: grpc.aio.ServicerContext[pb.ListLoadedAdaptersRequest, pb.ListLoadedAdaptersResponse],
     ) -> collections.abc.Awaitable[pb.ListLoadedAdaptersResponse]: ...
+    def LoadAdapter(
+        self,
+        request: pb.LoadAdapterRequest,
+        context: grpc.aio.ServicerContext[pb.LoadAdapterRequest, pb.LoadAdapterResponse],
+    ) -> collections.abc.Awaitable[pb.LoadAdapterResponse]: ...
+    def UnloadAdapter(
+        self,
+        request: pb.UnloadAdapterRequest,
+        context: grpc.aio.ServicerContext[pb.UnloadAdapterRequest, pb.UnloadAdapterResponse],
+    ) -> collections.abc.Awaitable[pb.UnloadAdapterResponse]: ...
+    def SetAlias(
+        self,
+        request: pb.SetAliasRequest,
+        context: grpc.aio.ServicerContext[pb.SetAliasRequest, pb.SetAliasResponse],
+    ) -> collections.abc.Awaitable[pb.SetAliasResponse]: ...
 
 def add_AdapterServiceServicer_to_server(
     servicer: AdapterServiceServicer, server: grpc.Server | grpc.aio.Server

@@ -40,6 +40,26 @@ class TranslationServiceStub:
                 request_serializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.SerializeToString,
                 response_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextResponse.FromString,
                 _registered_method=True)
+        self.StreamTranslateText = channel.unary_stream(
+                '/adapterhub.v1.TranslationService/StreamTranslateText',
+                request_serializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.StreamTranslateTextResponse.FromString,
+                _registered_method=True)
+        self.DetectLanguage = channel.unary_unary(
+                '/adapterhub.v1.TranslationService/DetectLanguage',
+                request_serializer=adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageResponse.FromString,
+                _registered_method=True)
+        self.ListLanguagePairs = channel.unary_unary(
+                '/adapterhub.v1.TranslationService/ListLanguagePairs',
+                request_serializer=adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsResponse.FromString,
+                _registered_method=True)
+        self.ListRoutes = channel.unary_unary(
+                '/adapterhub.v1.TranslationService/ListRoutes',
+                request_serializer=adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesResponse.FromString,
+                _registered_method=True)
 
 
 class TranslationServiceServicer:
@@ -56,6 +76,35 @@ class TranslationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamTranslateText(self, request, context):
+        """The same, sentence by sentence: each is sent as soon as it and all before it in its item are
+        translated; the order of the items among each other is that in which they finish.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetectLanguage(self, request, context):
+        """Tells the language of texts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLanguagePairs(self, request, context):
+        """Lists the pairs that this server translates, and what translates them when no adapter is named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoutes(self, request, context):
+        """Lists the routing table: where requests that name no adapter go, by pair and domain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TranslationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +112,26 @@ def add_TranslationServiceServicer_to_server(servicer, server):
                     servicer.TranslateText,
                     request_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.FromString,
                     response_serializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextResponse.SerializeToString,
+            ),
+            'StreamTranslateText': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamTranslateText,
+                    request_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_translation__service__pb2.StreamTranslateTextResponse.SerializeToString,
+            ),
+            'DetectLanguage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectLanguage,
+                    request_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageResponse.SerializeToString,
+            ),
+            'ListLanguagePairs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLanguagePairs,
+                    request_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsResponse.SerializeToString,
+            ),
+            'ListRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutes,
+                    request_deserializer=adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +162,114 @@ class TranslationService:
             '/adapterhub.v1.TranslationService/TranslateText',
             adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.SerializeToString,
             adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTranslateText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/adapterhub.v1.TranslationService/StreamTranslateText',
+            adapterhub_dot_v1_dot_translation__service__pb2.TranslateTextRequest.SerializeToString,
+            adapterhub_dot_v1_dot_translation__service__pb2.StreamTranslateTextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectLanguage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.TranslationService/DetectLanguage',
+            adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageRequest.SerializeToString,
+            adapterhub_dot_v1_dot_translation__service__pb2.DetectLanguageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLanguagePairs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.TranslationService/ListLanguagePairs',
+            adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsRequest.SerializeToString,
+            adapterhub_dot_v1_dot_translation__service__pb2.ListLanguagePairsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.TranslationService/ListRoutes',
+            adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesRequest.SerializeToString,
+            adapterhub_dot_v1_dot_translation__service__pb2.ListRoutesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,10 @@ from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 class TranslationServiceStub:
     def __init__(self, channel: grpc.Channel) -> None: ...
     TranslateText: grpc.UnaryUnaryMultiCallable[pb.TranslateTextRequest, pb.TranslateTextResponse]
+    StreamTranslateText: grpc.UnaryStreamMultiCallable[pb.TranslateTextRequest, pb.StreamTranslateTextResponse]
+    DetectLanguage: grpc.UnaryUnaryMultiCallable[pb.DetectLanguageRequest, pb.DetectLanguageResponse]
+    ListLanguagePairs: grpc.UnaryUnaryMultiCallable[pb.ListLanguagePairsRequest, pb.ListLanguagePairsResponse]
+    ListRoutes: grpc.UnaryUnaryMultiCallable[pb.ListRoutesRequest, pb.ListRoutesResponse]
 
 class TranslationServiceServicer:
     def TranslateText(
@@ -17,6 +21,26 @@ class TranslationServiceServicer:
         request: pb.TranslateTextRequest,
         context: grpc.aio.ServicerContext[pb.TranslateTextRequest, pb.TranslateTextResponse],
     ) -> collections.abc.Awaitable[pb.TranslateTextResponse]: ...
+    def StreamTranslateText(
+        self,
+        request: pb.TranslateTextRequest,
+        context: grpc.aio.ServicerContext[pb.TranslateTextRequest, pb.StreamTranslateTextResponse],
+    ) -> collections.abc.AsyncIterator[pb.StreamTranslateTextResponse]: ...
+    def DetectLanguage(
+        self,
+        request: pb.DetectLanguageRequest,
+        context: grpc.aio.ServicerContext[pb.DetectLanguageRequest, pb.DetectLanguageResponse],
+    ) -> collections.abc.Awaitable[pb.DetectLanguageResponse]: ...
+    def ListLanguagePairs(
+        self,
+        request: pb.ListLanguagePairsRequest,
+        context: grpc.aio.ServicerContext[pb.ListLanguagePairsRequest, pb.ListLanguagePairsResponse],
+    ) -> collections.abc.Awaitable[pb.ListLanguagePairsResponse]: ...
+    def ListRoutes(
+        self,
+        request: pb.ListRoutesRequest,
+        context: grpc.aio.ServicerContext[pb.ListRoutesRequest, pb.ListRoutesResponse],
+    ) -> collections.abc.Awaitable[pb.ListRoutesResponse]: ...
 
 def add_TranslationServiceServicer_to_server(
     servicer: TranslationServiceServicer, server: grpc.Server | grpc.aio.Server

@@ -1,0 +1,189 @@
+"""From a call's authorization header to who makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hub.errors import CredentialsError, KeyFileError, SettingsError
+from hub.keys import PREFIX as KEY_PREFIX
+from hub.keys import KeyFile, TenantRecord, find_key
+from hub.loopback import is_loopback
+from hub.settings import Settings
+from server.access.identity import Identity, Limits
+from server.access.permits import Permit
+from server.access.tokens import KeySet, Tokens
+
+LOOK_SECONDS: Final = 1.0
+"""How often the file of keys is looked at."""
+_MAX_KEY: Final = 1024
+
+_log = logging.getLogger("adapterhub.server")
+
+
+class KeyBook:
+    """The file of bearer keys, read again when it changes."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file.
+
+        Raises:
+            KeyFileError: It cannot be read, or is not valid.
+        """
+        self._path = path
+        self._clock = clock
+        self._looked_at = clock()
+        self._stamp = _stamp(path)
+        self._file = KeyFile.read(path)
+
+    def file(self) -> KeyFile:
+        """Return the file as it is now; as it was, where it has become invalid."""
+        now = self._clock()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            self.reload()
+        return self._file
+
+    def reload(self) -> None:
+        """Read the file if it has changed."""
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._file = KeyFile.read(self._path)
+            _log.info("read %d keys from %s", len(self._file.keys), self._path)
+        except KeyFileError as error:
+            _log.error("the keys stay as they were: %s", error.message)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Checks what callers show.
+
+    Attributes:
+        book: Bearer keys, None for none.
+        tokens: JSON Web Tokens, None for none.
+        pool: Threads for reading the keys of tokens.
+    """
+
+    book: KeyBook | None
+    tokens: Tokens | None
+    pool: Executor = field(repr=False)
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Return who calls.
+
+        Args:
+            headers: By lower-case name.
+
+        Raises:
+            CredentialsError: There are no credentials, or they are not valid.
+            UnavailableError: The keys of tokens cannot be read.
+        """
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise CredentialsError(
+                "the call has no credentials; send `authorization: Bearer KEY` (hub translate "
+                "--key, or HUB_KEY)"
+            )
+        if self.book is not None and secret.startswith(f"{KEY_PREFIX}_"):
+            return self._of_key(self.book.file(), secret)
+        if self.tokens is not None:
+            return await self._of_token(self.tokens, secret)
+        raise CredentialsError("the key is not valid")
+
+    def _of_key(self, file: KeyFile, secret: str) -> Identity:
+        record = find_key(file.keys, secret) if len(secret) <= _MAX_KEY else None
+        if record is None:
+            raise CredentialsError("the key is not valid")
+        return _identity(file, record.tenant, frozenset(record.scopes))
+
+    async def _of_token(self, tokens: Tokens, secret: str) -> Identity:
+        identifier = tokens.key_id(secret)
+        key = tokens.keys.known(identifier)
+        if key is None:
+            loop = asyncio.get_running_loop()
+            key = await loop.run_in_executor(self.pool, tokens.keys.find, identifier)
+        claims = tokens.check(secret, key)
+        file = KeyFile() if self.book is None else self.book.file()
+        return _identity(file, claims.tenant, claims.scopes)
+
+
+def _identity(file: KeyFile, tenant: str, scopes: frozenset[str]) -> Identity:
+    record = file.tenants.get(tenant, TenantRecord())
+    limits = Limits(record.requests_per_minute, record.characters_per_minute)
+    return Identity(tenant, scopes, Permit(record.adapters), limits)
+
+
+def open_credentials(settings: Settings, pool: Executor) -> Credentials | None:
+    """Return what checks callers; None where nobody is asked.
+
+    Raises:
+        SettingsError: Other machines could call and nobody would be asked, or a setting that
+            tokens need is missing.
+        KeyFileError: The keys cannot be read.
+    """
+    if settings.keys is None and not settings.jwt_jwks:
+        if _reachable(settings.host):
+            _check_open_on_purpose(settings)
+        return None
+    if settings.tls_cert is None and _reachable(settings.host):
+        _log.warning("keys and tokens travel in clear: set tls_cert and tls_key, or use a proxy")
+    return Credentials(
+        None if settings.keys is None else KeyBook(settings.keys),
+        _tokens(settings) if settings.jwt_jwks else None,
+        pool,
+    )
+
+
+def _reachable(host: str) -> bool:
+    """Tell whether other machines can reach an address that is listened on."""
+    try:
+        everywhere = ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_unspecified
+    except ValueError:
+        everywhere = False
+    return everywhere or not is_loopback(host)
+
+
+def _check_open_on_purpose(settings: Settings) -> None:
+    if settings.insecure_no_auth == "yes-really":
+        _log.warning("serving %s to everybody who can reach it, without asking", settings.host)
+        return
+    raise SettingsError(
+        f"host {settings.host!r} can be reached by other machines, and callers would not be "
+        "asked who they are; give --keys (see `hub keys add`) or jwt_jwks, or, to serve everybody, "
+        "--insecure-no-auth yes-really",
+        field="host",
+    )
+
+
+def _tokens(settings: Settings) -> Tokens:
+    source = settings.jwt_jwks
+    for name in ("jwt_issuer", "jwt_audience"):
+        if not getattr(settings, name):
+            raise SettingsError(
+                f"jwt_jwks is set and {name} is not; without it any token of that signer would do",
+                field=name,
+            )
+    if source.startswith("http://") and not is_loopback(source.removeprefix("http://")):
+        raise SettingsError(f"jwt_jwks {source!r} must be an https URL or a file", field="jwt_jwks")
+    keys = KeySet(source)
+    keys.load()
+    return Tokens(keys, settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)

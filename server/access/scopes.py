@@ -1,0 +1,44 @@
+"""Which scope each method asks for. A method that is not in the table is denied to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+OPEN: Final = ""
+"""Of methods that answer anybody: probes have no credentials."""
+
+_TRANSLATE: Final = (
+    "adapterhub.v1.TranslationService/TranslateText",
+    "adapterhub.v1.TranslationService/StreamTranslateText",
+    "adapterhub.v1.TranslationService/DetectLanguage",
+    "adapterhub.v1.TranslationService/ListLanguagePairs",
+    "adapterhub.v1.TranslationService/ListRoutes",
+    "adapterhub.v1.AdapterService/ListAdapters",
+    "adapterhub.v1.AdapterService/GetAdapter",
+    "adapterhub.v1.GlossaryService/GetGlossary",
+    "adapterhub.v1.GlossaryService/ListGlossaries",
+)
+_ADMIN: Final = (
+    "adapterhub.v1.AdapterService/ListLoadedAdapters",
+    "adapterhub.v1.AdapterService/LoadAdapter",
+    "adapterhub.v1.AdapterService/UnloadAdapter",
+    "adapterhub.v1.AdapterService/SetAlias",
+    "adapterhub.v1.GlossaryService/PutGlossary",
+    "adapterhub.v1.GlossaryService/DeleteGlossary",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+)
+_OPEN: Final = (
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.health.v1.Health/List",
+)
+
+SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(_TRANSLATE, "translate")
+    | dict.fromkeys(_ADMIN, "admin")
+    | dict.fromkeys(_OPEN, OPEN)
+)
+"""Scopes by "package.Service/Method"."""

@@ -1,0 +1,107 @@
+"""Stored glossaries: versions, limits, two writers at once, the command line."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hub.cli import run
+from hub.errors import CorruptError, GlossaryNotFoundError, InputError, RefError
+from hub.glossaries import Glossaries, Term
+from hub.languages import LanguagePair
+
+PAIR = LanguagePair("en", "ko")
+TERMS = [Term("cat", ("고양이",)), Term("dog", ("개", "강아지"))]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Glossaries:
+    return Glossaries(tmp_path)
+
+
+def test_versions_count_up_and_do_not_change(store: Glossaries) -> None:
+    first = store.put("animals", PAIR, TERMS)
+    assert first.ref == store.put("animals", PAIR, TERMS).ref == "animals:1"  # the same again
+    second = store.put("animals", PAIR, TERMS[:1])
+    assert second.version == 2
+    assert store.get("animals").terms == tuple(TERMS[:1])
+    assert store.get("animals:1") == first
+    assert store.terms("animals:1", PAIR) == tuple(TERMS)
+    assert store.names() == ["animals"]
+    store.remove("animals")
+    assert store.names() == []
+    with pytest.raises(GlossaryNotFoundError, match="no glossary is named 'animals'"):
+        store.get("animals")
+
+
+def test_what_is_not_there_is_told(store: Glossaries) -> None:
+    store.put("animals", PAIR, TERMS)
+    with pytest.raises(GlossaryNotFoundError, match="there is: animals"):
+        store.get("plants")
+    for wanted in ("9", "0", "x", "-1"):
+        with pytest.raises(GlossaryNotFoundError, match="it has 1 to 1"):
+            store.get(f"animals:{wanted}")
+    with pytest.raises(RefError):
+        store.get("../animals")
+    with pytest.raises(InputError, match=r"animals:1 is for en-ko, not en-de"):
+        store.terms("animals", LanguagePair("en", "de"))
+    assert store.terms("animals", LanguagePair("en-GB", "ko"))
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ([], "without terms"),
+        ([Term("a", ())], "has 0 targets"),
+        ([Term("a", ("b",) * 21)], "has 21 targets"),
+        ([Term(" ", ("b",))], "not only blanks"),
+        ([Term("a", ("",))], "0 characters"),
+        ([Term("x" * 201, ("b",))], "201 characters"),
+        ([Term(str(i), ("b",)) for i in range(10_001)], "10001 terms"),
+    ],
+)
+def test_bad_terms_are_refused(store: Glossaries, terms: list[Term], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        store.put("animals", PAIR, terms)
+    assert store.names() == []
+
+
+def test_a_damaged_file_is_told(store: Glossaries, tmp_path: Path) -> None:
+    store.put("animals", PAIR, TERMS)
+    (tmp_path / "glossaries" / "animals" / "1.json").write_text("{}")
+    with pytest.raises(CorruptError, match="store it again"):
+        store.get("animals")
+
+
+def test_writers_at_once_lose_nothing(store: Glossaries) -> None:
+    def put(number: int) -> int:
+        return store.put("animals", PAIR, [Term(str(number), ("x",))]).version
+
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(put, range(40)))
+    assert sorted(versions) == list(range(1, 41))
+    held = {store.get(f"animals:{number}").terms[0].source for number in versions}
+    assert held == {str(number) for number in range(40)}
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--registry", str(tmp_path / "registry")]
+    tsv, csv = tmp_path / "a.tsv", tmp_path / "b.csv"
+    tsv.write_text("\ufeffcat\t고양이\n\ndog\t개\t강아지\n", encoding="utf-8")
+    csv.write_text('"cat, big",고양이\n', encoding="utf-8")
+    assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 0
+    assert run(["glossaries", "add", "animals", str(csv), "--pair", "en-ko", *where]) == 0
+    assert capsys.readouterr().out == "animals:1 2 terms\nanimals:2 1 terms\n"
+    assert run(["glossaries", "show", "animals:1", *where]) == 0
+    assert capsys.readouterr().out == "cat\t고양이\ndog\t개\t강아지\n"
+    assert run(["glossaries", "list", *where]) == 0
+    assert "animals\t2\ten-ko\t1" in capsys.readouterr().out
+    tsv.write_text("cat\n", encoding="utf-8")
+    assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
+    assert "a.tsv:1: a term has a source and at least one target" in capsys.readouterr().err
+    tsv.write_bytes(b"\xff")
+    assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
+    assert run(["glossaries", "remove", "animals", *where]) == 0
+    assert run(["glossaries", "remove", "animals", *where]) == 66

@@ -1,0 +1,198 @@
+"""The cache of resolved refs, and the watcher that empties it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from hub.errors import AdapterNotFoundError, RegistryBusyError
+from hub.registry import Registry
+from hub.registry.testing import example_manifest, write_adapter_folder
+from server.translation.resolution import ResolveCache
+from server.translation.watching import RegistryWatcher
+
+WITHIN = 2.0
+"""Seconds within which a change must be seen."""
+
+
+class Answers:
+    """Stands for a registry: what each ref means, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.meanings: dict[str, str] = {"a": "one", "b": "two", "c": "three"}
+
+    def resolve(self, ref: str) -> str:
+        self.asked[ref] += 1
+        if ref not in self.meanings:
+            raise AdapterNotFoundError(f"no adapter is named {ref!r}")
+        return self.meanings[ref]
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+def cache_of(answers: Answers, limit: int = 10) -> ResolveCache:
+    return ResolveCache(answers.resolve, limit)  # type: ignore[arg-type]
+
+
+def test_a_ref_is_read_once_until_something_changes(answers: Answers) -> None:
+    cache = cache_of(answers)
+    assert [cache.resolve("a") for _ in range(5)] == ["one"] * 5
+    assert answers.asked["a"] == 1
+    answers.meanings["a"] = "another"
+    assert cache.resolve("a") == "one"
+    cache.invalidate()
+    assert cache.resolve("a") == "another"
+
+
+def test_what_is_not_there_is_asked_for_again(answers: Answers) -> None:
+    cache = cache_of(answers)
+    for _ in range(2):
+        with pytest.raises(AdapterNotFoundError):
+            cache.resolve("new")
+    answers.meanings["new"] = "four"
+    assert cache.resolve("new") == "four"
+
+
+def test_the_least_recently_used_make_room(answers: Answers) -> None:
+    cache = cache_of(answers, limit=2)
+    for ref in ("a", "b", "a", "c"):
+        cache.resolve(ref)
+    assert len(cache) == 2
+    cache.resolve("a")
+    assert answers.asked["a"] == 1
+    cache.resolve("b")
+    assert answers.asked["b"] == 2
+
+
+def test_an_answer_from_before_a_change_is_not_kept(answers: Answers) -> None:
+    reading, changed = threading.Event(), threading.Event()
+
+    def slow(ref: str) -> str:
+        meaning = answers.resolve(ref)
+        reading.set()
+        assert changed.wait(10)
+        return meaning
+
+    cache = ResolveCache(slow)  # type: ignore[arg-type]
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(cache.resolve("a")))
+    thread.start()
+    assert reading.wait(10)
+    answers.meanings["a"] = "another"
+    cache.invalidate()
+    changed.set()
+    thread.join()
+    assert found == ["one"]  # what it meant when it was asked
+    assert cache.resolve("a") == "another"
+
+
+def test_those_who_depend_on_it_are_told(answers: Answers) -> None:
+    cache = cache_of(answers)
+    told: list[int] = []
+    cache.changed.append(lambda: told.append(len(cache)))
+    cache.resolve("a")
+    cache.invalidate()
+    assert told == [0]  # after the cache was emptied
+
+
+@pytest.fixture
+def adapter_folder(tmp_path: Path) -> Path:
+    return write_adapter_folder(tmp_path / "adapter", example_manifest())
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(tmp_path / "registry", busy_seconds=0.2) as opened:
+        yield opened
+
+
+def test_every_commit_of_others_is_noticed_and_a_read_is_not(
+    registry: Registry, adapter_folder: Path
+) -> None:
+    changes = registry.changes()
+    assert not changes.moved()
+    registry.names()
+    assert not changes.moved()
+    registry.publish(adapter_folder, "one")
+    assert changes.moved()
+    assert not changes.moved()
+    with Registry.open(registry.root) as other:
+        other.set_alias("one", "prod", 1, None)
+    assert changes.moved()
+    changes.close()
+
+
+def test_every_commit_is_noticed_in_a_database_that_counts_none(
+    registry: Registry, adapter_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PostgreSQL is asked is valid SQL in SQLite, too."""
+    monkeypatch.setattr(registry._database._engine.dialect, "name", "another")
+    changes = registry.changes()
+    assert not changes.moved()
+    with Registry.open(registry.root) as other:
+        other.publish(adapter_folder, "one")
+        assert changes.moved()
+        other.set_alias("one", "prod", 1, None)
+        assert changes.moved()
+    assert not changes.moved()
+    changes.close()
+
+
+def test_the_watcher_tells_within_two_seconds(registry: Registry, adapter_folder: Path) -> None:
+    registry.publish(adapter_folder, "one")
+    told = threading.Event()
+    watcher = RegistryWatcher(registry, told.set)
+    watcher.start()
+    try:
+        assert not told.wait(0.7)
+        began = time.monotonic()
+        registry.set_alias("one", "prod", 1, None)
+        assert told.wait(WITHIN)
+        assert time.monotonic() - began < WITHIN
+    finally:
+        watcher.close()
+
+
+def test_requests_do_not_read_the_registry(registry: Registry, adapter_folder: Path) -> None:
+    registry.publish(adapter_folder, "one")
+    cache = ResolveCache(registry.resolve)
+    statements: list[str] = []
+    engine = registry._database._engine
+    event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    cache.resolve("one")
+    first = len(statements)
+    assert first > 0
+    for _ in range(100):
+        cache.resolve("one")
+    assert len(statements) == first
+
+
+def test_a_watcher_that_cannot_look_says_so_once_and_trusts_nothing(
+    registry: Registry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    watcher = RegistryWatcher(registry, lambda: told.append(1))
+
+    def refuse() -> bool:
+        raise RegistryBusyError("another process holds the catalog")
+
+    monkeypatch.setattr(watcher._changes, "moved", refuse)
+    watcher.look()
+    watcher.look()
+    assert told == [1, 1]
+    assert [r.message for r in caplog.records].count(caplog.records[0].message) == 1
+    assert "another process holds the catalog" in caplog.text
+    monkeypatch.undo()
+    watcher.look()
+    assert told == [1, 1]
+    watcher.close()
