@@ -12,6 +12,7 @@
     │   └── CorpusError                                  65
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
+    │   ├── GlossaryNotFoundError
     │   ├── BaseNotFoundError
     │   └── CorpusNotFoundError
     ├── IncompatibleAdapterError    FAILED_PRECONDITION  65

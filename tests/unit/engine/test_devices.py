@@ -289,7 +289,7 @@ def steps_on(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> li
     plan = engine._current_plan()
     adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
     hidden = engine._model.decode(engine._rows.step(), adapters)
-    fixed = engine._decode(engine._rows.step())
+    fixed = engine._decode(engine._rows.step(), None)
     rows = _rows_of(fixed, engine._rows.running[::2], len(requests))
     logits = engine._model.project(rows)
     chosen = [rank_tokens(logits, 0, keep, EarlyRows([0], (2, 3)), RULED) for keep in (1, 4)]
