@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,23 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_settings.register_profile("local", deadline=None)
     hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, database=None)
     hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+class SlowBudget:
+    """Skips slow tests once the run has taken the seconds that it may, and says so."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends = time.monotonic() + seconds
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item.get_closest_marker("slow") and time.monotonic() > self._ends:
+            pytest.skip(f"the slow tests had {self._seconds:.0f} seconds, and took them")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if seconds := os.environ.get("HUB_TEST_SLOW_SECONDS"):
+        session.config.pluginmanager.register(SlowBudget(float(seconds)))
 
 
 @pytest.fixture(autouse=True)

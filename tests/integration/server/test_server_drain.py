@@ -107,7 +107,7 @@ def test_what_a_drain_cannot_finish_in_time_is_told_so(house: Any) -> None:
     assert told["UNAVAILABLE DRAINING"] > 0
 
 
-DRAINS = int(os.environ.get("HUB_TEST_DRAINS", "30"))
+DRAINS = int(os.environ.get("HUB_TEST_DRAINS", "8"))
 """How many the slow run makes; 200 take some 18 minutes on two busy cores."""
 
 

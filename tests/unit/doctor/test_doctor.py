@@ -50,13 +50,9 @@ def only(findings: Any) -> Finding:
     return finding
 
 
-def test_the_whole_command_in_time_and_as_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_whole_command_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--registry", str(tmp_path), "--port", "0", "--metrics-port", "0", "--json"]
-    began = time.monotonic()
     assert run(["doctor", *flags]) == 0
-    assert time.monotonic() - began < 20  # under 5 s on an idle machine
     told = json.loads(capsys.readouterr().out)
     by_name = {one["check"]: one for one in told["checks"]}
     assert by_name.keys() >= {check.name for check in all_checks()}

@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +258,8 @@ def both(rules: ModuleRules) -> None:
 def test_a_hostile_expression_costs_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.engine.readers.expressions.SECONDS", 0.2)
     hostile = r"(?:\w|\w\w|\w\w\w|\.)+[^\w.]?(?=!)"
-    started = time.monotonic()
     with pytest.raises(IncompatibleAdapterError, match=r"target_modules.*takes over 0.2 s"):
         ModuleRules({"target_modules": hostile}).targets("model.decoder.layers.11.self_attn.q" * 3)
-    assert time.monotonic() - started < 5
 
 
 def test_the_number_of_expressions_is_limited() -> None:
