@@ -31,6 +31,7 @@ from server.telemetry.process_memory import resident_bytes
 from server.translation.assembly import Assembler
 from server.translation.detection import Detector
 from server.translation.feed import window_of
+from server.translation.glossary import GlossaryShelf
 from server.translation.plans import Planner
 from server.translation.resolution import ResolveCache
 from server.translation.routes import RouteBook, open_book
@@ -122,7 +123,7 @@ def open_core(
             tokenizer=tokenizer,
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
-            glossaries=glossaries.terms,
+            glossaries=GlossaryShelf(glossaries),
         ),
         assembler=Assembler(tokenizer),
         worker=worker,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 from hub.commands.adapters import JsonFlag, RegistryFlag, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hub.glossaries import Glossaries, StoredGlossary, Term
 
 glossaries_app = typer.Typer(help="Store, list, show and remove glossaries.", no_args_is_help=True)
@@ -37,8 +40,7 @@ def list_glossaries(registry: RegistryFlag = None, as_json: JsonFlag = False) ->
     """List the newest version of every glossary."""
     from hub.console import note, print_table
 
-    store = _opened(registry)
-    found = [store.get(name) for name in store.names()]
+    found = _opened(registry).newest()
     if as_json:
         print_json([_record(one) for one in found])
     elif found:
@@ -88,34 +90,54 @@ def read_terms(file: Path) -> list[Term]:
     """Read terms from a TSV or, by its name, a CSV file: a source and its forms on each line.
 
     Raises:
-        InputError: The file cannot be read, or a line has no target; the message says which.
+        InputError: The file cannot be read, a line has no target, or a source is there twice; the
+            message says which.
     """
-    import csv
-
     from hub.errors import InputError
-    from hub.glossaries import Term
+    from hub.glossaries import Term, normalized
 
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read terms from {file}: {error}", field="file") from None
-    lines = text.splitlines()
-    if file.suffix.lower() == ".csv":
-        rows = list(csv.reader(lines))
-    else:
-        rows = [line.split("\t") for line in lines]
+    first: dict[str, int] = {}
     terms = []
-    for number, row in enumerate(rows, 1):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
+    for number, cells in _rows(file):
         source, *targets = cells
         given = tuple(target for target in targets if target)
         if not source or not given:
             raise InputError(
                 f"{file}:{number}: a term has a source and at least one target; separate them by "
-                + ("commas" if file.suffix.lower() == ".csv" else "tabs"),
+                + ("commas" if _is_csv(file) else "tabs"),
+                field="file",
+            )
+        earlier = first.setdefault(normalized(source), number)
+        if earlier != number:
+            raise InputError(
+                f"{file}:{number}: term {source[:40]!r} is on line {earlier} already; give it "
+                "once, with all its targets",
                 field="file",
             )
         terms.append(Term(source, given))
     return terms
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a file that hold anything, with the number of their last line."""
+    import csv
+
+    from hub.errors import InputError
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if _is_csv(file):
+            reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+            rows = ((reader.line_num, row) for row in reader)
+        else:
+            rows = ((number, line.split("\t")) for number, line in enumerate(text.split("\n"), 1))
+        for number, row in rows:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield number, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read terms from {file}: {error}", field="file") from None
+
+
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"

@@ -64,8 +64,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListGlossariesRequest, pb.ListGlossariesResponse],
     ) -> pb.ListGlossariesResponse:
         """List the newest version of each glossary."""
-        store = self._store
-        found = await self._off_loop(lambda: [store.get(name) for name in store.names()])
+        found = await self._off_loop(self._store.newest)
         return pb.ListGlossariesResponse(glossaries=[_message(one) for one in found])
 
     async def DeleteGlossary(

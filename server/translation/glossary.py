@@ -7,8 +7,9 @@ that begins a sentence, or is written in capitals, may be so in the translation.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Sequence
+import threading
+from collections import ChainMap, OrderedDict
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,7 +17,8 @@ from typing import Final
 import regex  # type: ignore[import-untyped]
 
 from hub.bases.tokenizer import BaseTokenizer
-from hub.glossaries import Term
+from hub.glossaries import MAX_READY, Glossaries, StoredGlossary, Term, normalized
+from hub.languages import LanguagePair
 from server.messages import Flag, FlagDetail, GlossaryChoice
 
 MAX_FORCED: Final = 16
@@ -59,17 +61,35 @@ class Glossary:
     def __init__(self, terms: Iterable[Term], *, ignore_case: bool) -> None:
         """Take terms; of those with the same source the first counts."""
         self._ignore_case = ignore_case
-        self._targets: dict[str, tuple[str, ...]] = {}
+        own: dict[str, tuple[str, ...]] = {}
         lengths: dict[str, set[int]] = {}
         for term in terms:
-            key = self._folded(_plain(term.source))[0]
-            self._targets.setdefault(key, term.targets)
+            key = self._folded(normalized(term.source))[0]
+            own.setdefault(key, term.targets)
             lengths.setdefault(key[:1], set()).add(len(key))
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self._targets: MutableMapping[str, tuple[str, ...]] = own
+        self._lengths: MutableMapping[str, list[int]] = {
+            first: sorted(found, reverse=True) for first, found in lengths.items()
+        }
+
+    def before(self, other: Glossary) -> Glossary:
+        """Return a glossary of these terms and another's; of the same source these count.
+
+        Costs as much as these terms are, however many the other has.
+        """
+        assert self._ignore_case == other._ignore_case
+        both = Glossary((), ignore_case=self._ignore_case)
+        both._targets = ChainMap(self._targets, other._targets)
+        merged = {
+            first: sorted({*found, *other._lengths.get(first, ())}, reverse=True)
+            for first, found in self._lengths.items()
+        }
+        both._lengths = ChainMap(merged, other._lengths)
+        return both
 
     def find(self, sentence: str) -> list[Found]:
         """Return the terms of a sentence in their order, each as often as it is there."""
-        text = _plain(sentence)
+        text = normalized(sentence)
         folded, places = self._folded(text)
         found: list[Found] = []
         place = 0
@@ -102,20 +122,53 @@ class Glossary:
         return "".join(folded), [*places, len(text)]
 
 
-def glossary_of(choice: GlossaryChoice, stored: Sequence[Term] = ()) -> Glossary:
-    """Return the terms of a request, its own before those of a stored glossary."""
-    return Glossary((*choice.terms, *stored), ignore_case=choice.ignore_case)
+class GlossaryShelf:
+    """Stored glossaries, made ready once per version; used on several threads."""
+
+    def __init__(self, store: Glossaries) -> None:
+        """Take where glossaries are stored."""
+        self._store = store
+        self._ready: OrderedDict[tuple[str, bool], Glossary] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, choice: GlossaryChoice, pair: LanguagePair) -> Glossary | None:
+        """Return the terms of a request, its own before those of its stored glossary.
+
+        Raises:
+            GlossaryNotFoundError: The request names a glossary that is not stored.
+            InputError: It names one of another pair.
+        """
+        if choice.empty:
+            return None
+        own = Glossary(choice.terms, ignore_case=choice.ignore_case)
+        if not choice.stored:
+            return own
+        stored = self._stored(self._store.for_pair(choice.stored, pair), choice.ignore_case)
+        return own.before(stored) if choice.terms else stored
+
+    def _stored(self, version: StoredGlossary, ignore_case: bool) -> Glossary:
+        key = (version.ref, ignore_case)
+        with self._lock:
+            ready = self._ready.get(key)
+        if ready is None:
+            ready = Glossary(version.terms, ignore_case=ignore_case)
+        with self._lock:
+            self._ready[key] = ready
+            self._ready.move_to_end(key)
+            while len(self._ready) > MAX_READY:
+                self._ready.popitem(last=False)
+        return ready
 
 
 def missing(found: Sequence[Found], translation: str) -> tuple[FlagDetail, ...]:
     """Return the terms of which no form is in a translation, as one warning; none where all are."""
     if not found:
         return ()
-    output = _plain(translation)
+    output = normalized(translation)
     lost = [
         f"{one.written} \u2192 {' | '.join(one.targets)}"
         for one in found
-        if not any(_holds(output, _plain(form)) for form in one.targets)
+        if not any(_holds(output, normalized(form)) for form in one.targets)
     ]
     return (FlagDetail(Flag.GLOSSARY_MISS, tuple(dict.fromkeys(lost))),) if lost else ()
 
@@ -135,10 +188,6 @@ def _is_whole(text: str, start: int, end: int) -> bool:
     before = start > 0 and _separates(text[start]) and _separates(text[start - 1])
     after = end < len(text) and _separates(text[end - 1]) and _separates(text[end])
     return not before and not after
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @lru_cache(maxsize=4096)
@@ -202,7 +251,7 @@ class TermEncoder:
 
     def _pieces(self, form: str, language: str) -> list[tuple[int, ...]]:
         """Return a form's tokens: behind a blank, and where no blanks are written also without."""
-        form = _plain(form)
+        form = normalized(form)
         found = [self._encoded(form, language)]
         if not _separates(form[:1]):
             around = self._encoded(_STOP + form, language)

@@ -7,14 +7,14 @@ thread of the pool. What one item lacks fails that item; what the command lacks 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hub.bases.tokenizer import BaseTokenizer
 from hub.engine.constraints import LEAST_BEAM
 from hub.errors import HubError
-from hub.glossaries import Term, check_terms
+from hub.glossaries import check_terms
 from hub.languages import LanguagePair
 from server.access.admission import (
     HTML,
@@ -32,8 +32,8 @@ from server.translation.documents import Document, Unit, plain_units
 from server.translation.glossary import (
     Found,
     Glossary,
+    GlossaryShelf,
     TermEncoder,
-    glossary_of,
     missing,
 )
 from server.translation.markup import html_units
@@ -107,14 +107,14 @@ class Planner:
     """Makes plans; one per server, used on several threads.
 
     Attributes:
-        glossaries: Returns the terms of a stored glossary for a pair, by "name" or "name:version".
+        glossaries: Stored glossaries, ready to be used.
     """
 
     router: Router
     tokenizer: BaseTokenizer
     detector: Detector
     limits: Limits
-    glossaries: Callable[[str, LanguagePair], Sequence[Term]]
+    glossaries: GlossaryShelf
     _encoder: TermEncoder = field(init=False)
     _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -192,12 +192,10 @@ class Planner:
             self._split_item(item, command, layouts[pair])
 
     def _layout(self, pair: LanguagePair, command: TranslateCommand) -> _Layout:
-        choice = command.glossary
-        stored = self.glossaries(choice.stored, pair) if choice.stored else ()
         return _Layout(
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),
-            glossary=None if choice.empty else glossary_of(choice, stored),
+            glossary=self.glossaries.of(command.glossary, pair),
         )
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:

@@ -28,7 +28,7 @@ def test_versions_count_up_and_do_not_change(store: Glossaries) -> None:
     assert second.version == 2
     assert store.get("animals").terms == tuple(TERMS[:1])
     assert store.get("animals:1") == first
-    assert store.terms("animals:1", PAIR) == tuple(TERMS)
+    assert store.for_pair("animals:1", PAIR).terms == tuple(TERMS)
     assert store.names() == ["animals"]
     store.remove("animals")
     assert store.names() == []
@@ -41,13 +41,13 @@ def test_what_is_not_there_is_told(store: Glossaries) -> None:
     with pytest.raises(GlossaryNotFoundError, match="there is: animals"):
         store.get("plants")
     for wanted in ("9", "0", "x", "-1"):
-        with pytest.raises(GlossaryNotFoundError, match="it has 1 to 1"):
+        with pytest.raises(GlossaryNotFoundError, match="it has 1 alone"):
             store.get(f"animals:{wanted}")
     with pytest.raises(RefError):
         store.get("../animals")
     with pytest.raises(InputError, match=r"animals:1 is for en-ko, not en-de"):
-        store.terms("animals", LanguagePair("en", "de"))
-    assert store.terms("animals", LanguagePair("en-GB", "ko"))
+        store.for_pair("animals", LanguagePair("en", "de"))
+    assert store.for_pair("animals", LanguagePair("en-GB", "ko"))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_what_is_not_there_is_told(store: Glossaries) -> None:
         ([Term("a", ("",))], "0 characters"),
         ([Term("x" * 201, ("b",))], "201 characters"),
         ([Term(str(i), ("b",)) for i in range(10_001)], "10001 terms"),
+        ([Term("a b", ("x",)), Term("c", ("x",)), Term("a  b", ("y",))], "number 1 and number 3"),
     ],
 )
 def test_bad_terms_are_refused(store: Glossaries, terms: list[Term], told: str) -> None:
@@ -68,11 +69,51 @@ def test_bad_terms_are_refused(store: Glossaries, terms: list[Term], told: str) 
     assert store.names() == []
 
 
-def test_a_damaged_file_is_told(store: Glossaries, tmp_path: Path) -> None:
+def test_an_exact_ref_never_comes_to_mean_other_terms(store: Glossaries, tmp_path: Path) -> None:
     store.put("animals", PAIR, TERMS)
+    store.put("animals", PAIR, TERMS[:1])
+    store.remove("animals")
+    other = Glossaries(tmp_path)  # another process, which has read nothing yet
+    assert other.put("animals", PAIR, TERMS[1:]).ref == "animals:3"
+    for wanted in ("animals:1", "animals:2"):
+        with pytest.raises(GlossaryNotFoundError, match="it has 3 alone"):
+            store.get(wanted)
+    store.remove("animals")
+    assert store.put("animals", PAIR, TERMS).ref == "animals:4"
+
+
+def test_a_damaged_file_is_told_and_can_be_replaced_or_removed(
+    store: Glossaries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put("animals", PAIR, TERMS)
+    store.put("plants", PAIR, TERMS)
     (tmp_path / "glossaries" / "animals" / "1.json").write_text("{}")
+    store = Glossaries(tmp_path)
     with pytest.raises(CorruptError, match="store it again"):
         store.get("animals")
+    assert [one.ref for one in store.newest()] == ["plants:1"]
+    assert "animals/1.json cannot be read" in caplog.text
+    assert store.put("animals", PAIR, TERMS).ref == "animals:2"
+    (tmp_path / "glossaries" / "animals" / "2.json").write_text("{}")
+    Glossaries(tmp_path).remove("animals")
+    assert Glossaries(tmp_path).names() == ["plants"]
+
+
+@pytest.mark.parametrize("name", ["01.json", "0.json", "1x.json", "\u0661.json"])
+def test_files_of_other_names_are_no_versions(store: Glossaries, tmp_path: Path, name: str) -> None:
+    store.put("animals", PAIR, TERMS)
+    (tmp_path / "glossaries" / "animals" / name).write_text("{}")
+    assert store.get("animals").version == 1
+    store.remove("animals")
+    assert store.names() == []
+
+
+@pytest.mark.parametrize("name", ["animals:1", " animals", "..", "", "a/b"])
+def test_a_glossary_is_removed_by_its_own_name(store: Glossaries, name: str) -> None:
+    store.put("animals", PAIR, TERMS)
+    with pytest.raises(RefError):
+        store.remove(name)
+    assert store.names() == ["animals"]
 
 
 def test_writers_at_once_lose_nothing(store: Glossaries) -> None:
@@ -101,6 +142,12 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     tsv.write_text("cat\n", encoding="utf-8")
     assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
     assert "a.tsv:1: a term has a source and at least one target" in capsys.readouterr().err
+    tsv.write_text("cat\ta\n\ndog\tb\ncat\tc\n", encoding="utf-8")
+    assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
+    assert "a.tsv:4: term 'cat' is on line 1 already" in capsys.readouterr().err
+    csv.write_text('"cat\n big",x\n"open', encoding="utf-8")
+    assert run(["glossaries", "add", "animals", str(csv), "--pair", "en-ko", *where]) == 64
+    assert "cannot read terms from" in capsys.readouterr().err
     tsv.write_bytes(b"\xff")
     assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
     assert run(["glossaries", "remove", "animals", *where]) == 0

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hub.bases import open_base
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
-from hub.glossaries import Term
+from hub.errors import GlossaryNotFoundError
+from hub.glossaries import Glossaries, Term
+from hub.languages import LanguagePair
 from server.messages import Flag, GlossaryChoice
-from server.translation.glossary import Found, Glossary, TermEncoder, glossary_of, missing
+from server.translation.glossary import Found, Glossary, GlossaryShelf, TermEncoder, missing
 
 
 def found(sentence: str, *pairs: tuple[str, str], ignore_case: bool = False) -> list[str]:
@@ -49,10 +53,41 @@ def test_the_source_s_case_may_be_the_target_s() -> None:
     ]
 
 
-def test_a_request_s_terms_win_over_stored_ones() -> None:
-    choice = GlossaryChoice(terms=(Term("cat", ("a",)),))
-    (one,) = glossary_of(choice, [Term("cat", ("b",)), Term("dog", ("c",))]).find("a cat")
-    assert one.targets == ("a",)
+PAIR = LanguagePair("en", "de")
+
+
+def test_a_request_s_terms_win_over_stored_ones(tmp_path: Path) -> None:
+    store = Glossaries(tmp_path)
+    store.put("pets", PAIR, [Term("cat", ("b",)), Term("dog", ("c",)), Term("cat food", ("d",))])
+    shelf = GlossaryShelf(store)
+    choice = GlossaryChoice(stored="pets", terms=(Term("cat", ("a",)),))
+    for _ in range(2):
+        found = glossary(shelf, choice).find("a cat, cat food, a dog")
+        assert [one.targets[0] for one in found] == ["a", "d", "c"]
+    found = glossary(shelf, GlossaryChoice(stored="pets:1")).find("a cat")
+    assert [one.targets for one in found] == [("b",)]
+    assert shelf.of(GlossaryChoice(), PAIR) is None
+
+
+def test_a_stored_glossary_is_made_ready_once_and_followed(tmp_path: Path) -> None:
+    store = Glossaries(tmp_path)
+    store.put("pets", PAIR, [Term("Cat", ("b",))])
+    shelf = GlossaryShelf(store)
+    first = shelf.of(GlossaryChoice(stored="pets"), PAIR)
+    assert shelf.of(GlossaryChoice(stored="pets"), PAIR) is first
+    loose = glossary(shelf, GlossaryChoice(stored="pets", ignore_case=True))
+    assert [one.written for one in loose.find("cat")] == ["cat"]
+    store.put("pets", PAIR, [Term("Cat", ("c",))])
+    assert glossary(shelf, GlossaryChoice(stored="pets")).find("Cat")[0].targets[0] == "c"
+    store.remove("pets")
+    with pytest.raises(GlossaryNotFoundError):
+        shelf.of(GlossaryChoice(stored="pets:1"), PAIR)
+
+
+def glossary(shelf: GlossaryShelf, choice: GlossaryChoice) -> Glossary:
+    found = shelf.of(choice, PAIR)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
