@@ -22,6 +22,10 @@ _TRANSLATE: Final = (
     "http.LibreTranslate/Translate",
     "http.LibreTranslate/Detect",
     "http.LibreTranslate/Languages",
+    "http.DeepL/Translate",
+    "http.DeepL/Languages",
+    "http.DeepL/Usage",
+    "http.DeepL/GetGlossary",
 )
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
@@ -30,6 +34,8 @@ _ADMIN: Final = (
     "adapterhub.v1.AdapterService/SetAlias",
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
+    "http.DeepL/PutGlossary",
+    "http.DeepL/DeleteGlossary",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 )

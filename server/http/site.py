@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from server.entrance import Entrance
-from server.http import health, libretranslate
+from server.http import deepl, health, libretranslate
 from server.http.protection import SafetyHeaders
 
 PREFLIGHT_SECONDS = 600
@@ -38,6 +38,7 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
     return [
         *health.routes(entrance),
         *libretranslate.routes(entrance),
+        *deepl.routes(entrance),
     ]
 
 
