@@ -9,6 +9,7 @@
     │   ├── DecodingError
     │   ├── SettingsError
     │   ├── KeyFileError
+    │   ├── DocumentError                                65
     │   └── CorpusError                                  65
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
@@ -157,6 +158,13 @@ class CorpusError(InputError):
 
     exit_code = 65
     reason = "INVALID_CORPUS"
+
+
+class DocumentError(InputError):
+    """A file that is to be translated cannot be read, or is too large."""
+
+    exit_code = 65
+    reason = "INVALID_DOCUMENT"
 
 
 class NotFoundError(HubError):
