@@ -20,6 +20,7 @@ _TRANSLATE: Final = (
     "adapterhub.v1.GlossaryService/GetGlossary",
     "adapterhub.v1.GlossaryService/ListGlossaries",
 )
+_FEEDBACK: Final = ("adapterhub.v1.FeedbackService/SubmitPostEdits",)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -38,6 +39,7 @@ _OPEN: Final = (
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(_TRANSLATE, "translate")
+    | dict.fromkeys(_FEEDBACK, "feedback")
     | dict.fromkeys(_ADMIN, "admin")
     | dict.fromkeys(_OPEN, OPEN)
 )

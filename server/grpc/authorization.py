@@ -102,8 +102,7 @@ class AuthorizationInterceptor(Interceptor):
                 f"{identity.tenant!r} does not have",
                 metadata={"scope": scope},
             )
-        texts = getattr(request, "contents", ())
-        self._quotas.take(identity, sum(map(len, texts)), self._clock())
+        self._quotas.take(identity, _characters(request), self._clock())
         act_for(identity)
 
     async def _identify(self, context: Context) -> Identity | None:
@@ -112,3 +111,12 @@ class AuthorizationInterceptor(Interceptor):
         pairs = context.invocation_metadata() or ()
         headers = {key: value for key, value in pairs if isinstance(value, str)}
         return await self._credentials.identify(headers)
+
+
+def _characters(request: Any) -> int:
+    """Return how many characters of text a request brings."""
+    texts = sum(map(len, getattr(request, "contents", ())))
+    return texts + sum(
+        len(one.source_text) + len(one.translated_text) + len(one.post_edited_text)
+        for one in getattr(request, "post_edits", ())
+    )
