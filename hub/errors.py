@@ -9,7 +9,11 @@
     │   ├── DecodingError
     │   ├── SettingsError
     │   ├── KeyFileError
+    │   ├── BodyTooLargeError
+    │   ├── MediaTypeError
+    │   ├── DocumentError                                65
     │   └── CorpusError                                  65
+    ├── UnimplementedError          UNIMPLEMENTED        69
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
     │   ├── GlossaryNotFoundError
@@ -22,6 +26,7 @@
     │   ├── QualityGateError
     │   └── EqualityGateError
     ├── PinLimitError               FAILED_PRECONDITION  75
+    ├── FeedbackOffError            FAILED_PRECONDITION  69
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
     ├── CorruptError                DATA_LOSS            65
@@ -152,11 +157,38 @@ class KeyFileError(InputError):
     reason = "INVALID_KEY_FILE"
 
 
+class BodyTooLargeError(InputError):
+    """A body or an upload has more bytes than the server takes."""
+
+    reason = "BODY_TOO_LARGE"
+
+
+class MediaTypeError(InputError):
+    """A body or a document is of a type that is not read."""
+
+    reason = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class CorpusError(InputError):
     """A corpus cannot be read, or holds too little."""
 
     exit_code = 65
     reason = "INVALID_CORPUS"
+
+
+class UnimplementedError(HubError):
+    """An API has it, and this server does not, or not with these settings."""
+
+    code = "UNIMPLEMENTED"
+    exit_code = 69
+    reason = "UNIMPLEMENTED"
+
+
+class DocumentError(InputError):
+    """A file that is to be translated cannot be read, or is too large."""
+
+    exit_code = 65
+    reason = "INVALID_DOCUMENT"
 
 
 class NotFoundError(HubError):
@@ -235,6 +267,14 @@ class PinLimitError(HubError):
     code = "FAILED_PRECONDITION"
     exit_code = 75
     reason = "PIN_LIMIT"
+
+
+class FeedbackOffError(HubError):
+    """The server keeps no post-edits."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 69
+    reason = "FEEDBACK_OFF"
 
 
 class VersionExistsError(HubError):

@@ -19,7 +19,15 @@ _TRANSLATE: Final = (
     "adapterhub.v1.AdapterService/GetAdapter",
     "adapterhub.v1.GlossaryService/GetGlossary",
     "adapterhub.v1.GlossaryService/ListGlossaries",
+    "http.LibreTranslate/Translate",
+    "http.LibreTranslate/Detect",
+    "http.LibreTranslate/Languages",
+    "http.DeepL/Translate",
+    "http.DeepL/Languages",
+    "http.DeepL/Usage",
+    "http.DeepL/GetGlossary",
 )
+_FEEDBACK: Final = ("adapterhub.v1.FeedbackService/SubmitPostEdits",)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -27,6 +35,8 @@ _ADMIN: Final = (
     "adapterhub.v1.AdapterService/SetAlias",
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
+    "http.DeepL/PutGlossary",
+    "http.DeepL/DeleteGlossary",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 )
@@ -34,10 +44,13 @@ _OPEN: Final = (
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.health.v1.Health/List",
+    "http.Health/Live",
+    "http.Health/Ready",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(_TRANSLATE, "translate")
+    | dict.fromkeys(_FEEDBACK, "feedback")
     | dict.fromkeys(_ADMIN, "admin")
     | dict.fromkeys(_OPEN, OPEN)
 )

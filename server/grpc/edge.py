@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final
 
@@ -17,29 +15,28 @@ from hub.errors import PortInUseError
 from hub.pb.adapterhub.v1 import (
     adapter_service_pb2,
     adapter_service_pb2_grpc,
+    feedback_service_pb2,
+    feedback_service_pb2_grpc,
     glossary_service_pb2,
     glossary_service_pb2_grpc,
     translation_service_pb2,
     translation_service_pb2_grpc,
 )
-from hub.settings import Settings
 from server.access.certificates import open_certificates
-from server.access.credentials import open_credentials
-from server.core import Core
+from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
+from server.grpc.feedback_service import FeedbackServicer
 from server.grpc.glossary_service import GlossaryServicer
-from server.grpc.interceptors import BoundaryInterceptor, Calls
+from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.tracing import tracing_of
-from server.telemetry.access import AccessLog
-from server.telemetry.metrics import Metrics
-from server.telemetry.traces import CallTracer
 
 SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
     adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
     glossary_service_pb2.DESCRIPTOR.services_by_name["GlossaryService"].full_name,
+    feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name,
 )
 SETTLE_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
@@ -51,36 +48,28 @@ STREAM_SECONDS: Final = 0.2
 class Edge:
     """The listening server; not serving until it is told to."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        core: Callable[[], Core],
-        metrics: Metrics,
-        pool: Executor,
-        access: AccessLog,
-        tracer: CallTracer | None = None,
-    ) -> None:
+    def __init__(self, entrance: Entrance) -> None:
         """Prepare the server; must be called on the event loop that will run it.
 
         Raises:
-            SettingsError: Callers are not asked who they are, or the certificates are not usable.
-            KeyFileError: The keys of callers cannot be read.
+            SettingsError: The certificates are not usable.
         """
-        self._certificates = open_certificates(settings)
-        self._settings = settings
-        self._calls = Calls()
+        self._certificates = open_certificates(entrance.settings)
+        self._settings = entrance.settings
+        self._calls = entrance.calls
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        core, pool = entrance.core, entrance.pool
         self._server = grpc.aio.server(
             interceptors=[
-                *tracing_of(tracer),
-                AccessInterceptor(access),
-                BoundaryInterceptor(metrics, self._calls),
-                AuthorizationInterceptor(open_credentials(settings, pool)),
+                *tracing_of(entrance.tracer),
+                AccessInterceptor(entrance.access),
+                BoundaryInterceptor(entrance.metrics, entrance.calls),
+                AuthorizationInterceptor(entrance.guard),
             ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", int(settings.max_message_bytes)),
+                ("grpc.max_receive_message_length", int(self._settings.max_message_bytes)),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -94,6 +83,9 @@ class Edge:
         )
         glossary_service_pb2_grpc.add_GlossaryServiceServicer_to_server(
             GlossaryServicer(core, pool), self._server
+        )
+        feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
+            FeedbackServicer(core), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
