@@ -9,7 +9,10 @@
     │   ├── DecodingError
     │   ├── SettingsError
     │   ├── KeyFileError
+    │   ├── BodyTooLargeError
+    │   ├── MediaTypeError
     │   └── CorpusError                                  65
+    ├── UnimplementedError          UNIMPLEMENTED        69
     ├── NotFoundError               NOT_FOUND            66
     │   ├── AdapterNotFoundError
     │   ├── GlossaryNotFoundError
@@ -152,11 +155,31 @@ class KeyFileError(InputError):
     reason = "INVALID_KEY_FILE"
 
 
+class BodyTooLargeError(InputError):
+    """A body or an upload has more bytes than the server takes."""
+
+    reason = "BODY_TOO_LARGE"
+
+
+class MediaTypeError(InputError):
+    """A body or a document is of a type that is not read."""
+
+    reason = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class CorpusError(InputError):
     """A corpus cannot be read, or holds too little."""
 
     exit_code = 65
     reason = "INVALID_CORPUS"
+
+
+class UnimplementedError(HubError):
+    """An API has it, and this server does not, or not with these settings."""
+
+    code = "UNIMPLEMENTED"
+    exit_code = 69
+    reason = "UNIMPLEMENTED"
 
 
 class NotFoundError(HubError):

@@ -84,6 +84,15 @@ class Settings(BaseModel):
 
     host: Text = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
+    http_port: int | None = Field(
+        None, ge=0, le=65535, description="HTTP port; none if unset, 0 picks a free one"
+    )
+    http_origins: Words = Field(
+        (), description="other sites whose pages may call over HTTP: https://example.org, or *"
+    )
+    http_hosts: Words = Field(
+        (), description="names that HTTP requests may ask for, where callers are not asked for keys"
+    )
     metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port; 0 picks one")
     metric_label_values: int = Field(
         8, ge=1, le=10_000, description="pairs, adapters and tenants that metrics tell apart"
@@ -107,7 +116,7 @@ class Settings(BaseModel):
     insecure_no_auth: Literal["", "yes-really"] = Field(
         "", description="yes-really: serve other machines without asking who calls"
     )
-    max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest gRPC message")
+    max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest message or body")
     base_digest: str = Field(
         "",
         pattern=r"^(sha256:[0-9a-f]{64})?$",

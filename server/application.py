@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from hub.errors import UnavailableError
 from hub.settings import Settings
 from server.core import Core, open_core
+from server.entrance import Entrance, open_entrance
 from server.grpc.edge import Edge, join_address
 from server.live_settings import LiveSettings
 from server.reload import ReloadHub
@@ -30,6 +31,9 @@ from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from server.telemetry.traces import CallTracer, open_tracer
 
+if TYPE_CHECKING:
+    from server.http.listening import HttpServer
+
 POOL_THREADS: Final = 8
 
 _log = logging.getLogger("adapterhub.server")
@@ -37,10 +41,11 @@ _log = logging.getLogger("adapterhub.server")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The addresses that are listened on, as "host:port"."""
+    """The addresses that are listened on, as "host:port"; "" for HTTP where it is off."""
 
     grpc: str
     metrics: str
+    http: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Application:
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="blocking")
         self._core: Core | None = None
         self._edge: Edge | None = None
+        self._http: HttpServer | None = None
         self._exposition: Exposition | None = None
         self._tracer: CallTracer | None = None
         self._ports: Ports | None = None
@@ -124,14 +130,27 @@ class Application:
         """
         settings = self.settings
         self._tracer = open_tracer(settings.tracing)
-        self._edge = Edge(
-            settings, lambda: self.core, self.metrics, self._pool, self.access, self._tracer
+        entrance = open_entrance(
+            settings, lambda: self.core, self._pool, self.metrics, self.access, self._tracer
         )
+        self._edge = Edge(entrance)
         self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         port = await self._edge.start()
         self._ports = Ports(
-            join_address(settings.host, port), join_address(settings.host, self._exposition.port)
+            join_address(settings.host, port),
+            join_address(settings.host, self._exposition.port),
+            await self._listen_http(entrance),
         )
+
+    async def _listen_http(self, entrance: Entrance) -> str:
+        """Open the HTTP door where the settings ask for it; return its address."""
+        if self.settings.http_port is None:
+            return ""
+        from server.http.listening import HttpServer
+        from server.http.site import open_site
+
+        self._http = HttpServer(self.settings, open_site(entrance))
+        return join_address(self.settings.host, await self._http.start())
 
     async def load(self) -> None:
         """Load the base, warm up, and serve.
@@ -191,6 +210,8 @@ class Application:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
         if self._edge is not None and drain_seconds > 0:
             await self._edge.stop()
+        if self._http is not None:
+            await self._http.stop()
         if self._tracer is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:

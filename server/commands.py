@@ -194,6 +194,7 @@ def _announce(application: Application, told: Announcer, *, as_json: bool) -> No
     if as_json:
         ports = application.ports
         ready = {"event": "ready", "grpc": ports.grpc, "metrics": ports.metrics}
+        ready |= {"http": ports.http} if ports.http else {}
         print(json.dumps(ready), flush=True)
 
 
@@ -201,8 +202,10 @@ def _facts(application: Application) -> dict[str, str]:
     """Return what a server says of itself when it is ready, in the order in which it is told."""
     ports, core = application.ports, application.core
     settings = core.settings
+    scheme = "http" if settings.tls_cert is None else "https"
     facts = {
         "serving gRPC on": ports.grpc,
+        **({"serving HTTP on": f"{scheme}://{ports.http}"} if ports.http else {}),
         "metrics on": f"http://{ports.metrics}/metrics",
         "base": f"{core.base.name} ({core.base.digest[:19]}…), {settings.quantization} on "
         f"{settings.device}",

@@ -41,6 +41,19 @@ class Certificates:
             require_client_authentication=self._client_ca is not None,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """Return what a TLS socket of ours needs; renewed at the handshakes to come."""
+        self._context = self._open()
+        self._context.sni_callback = self._renew_context
+        return self._context
+
+    def _renew_context(self, connection: ssl.SSLObject, name: str | None, _: object) -> None:
+        """Serve a handshake with the certificates as they are now; called at its beginning."""
+        if self.renewed() is not None:
+            self._context = self._open()
+        if self._context is not connection.context:
+            connection.context = self._context
+
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the certificates if they have changed, None if not. Called by gRPC's threads."""
         with self._lock:
@@ -61,10 +74,7 @@ class Certificates:
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self._cert, self._key, password=_no_password)
-            if self._client_ca is not None:
-                context.load_verify_locations(self._client_ca)
+            self._open()
             pair = self._key.read_bytes(), self._cert.read_bytes()
             roots = self._client_ca.read_bytes() if self._client_ca is not None else None
         except (OSError, ValueError) as error:  # SSLError is an OSError
@@ -75,6 +85,15 @@ class Certificates:
                 field="tls_cert",
             ) from None
         return grpc.ssl_server_certificate_configuration([pair], roots)
+
+    def _open(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._cert, self._key, password=_no_password)
+        if self._client_ca is not None:
+            context.load_verify_locations(self._client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
 def _no_password() -> str:

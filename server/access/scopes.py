@@ -19,6 +19,9 @@ _TRANSLATE: Final = (
     "adapterhub.v1.AdapterService/GetAdapter",
     "adapterhub.v1.GlossaryService/GetGlossary",
     "adapterhub.v1.GlossaryService/ListGlossaries",
+    "http.LibreTranslate/Translate",
+    "http.LibreTranslate/Detect",
+    "http.LibreTranslate/Languages",
 )
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
@@ -34,6 +37,8 @@ _OPEN: Final = (
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.health.v1.Health/List",
+    "http.Health/Live",
+    "http.Health/Ready",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(

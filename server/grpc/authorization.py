@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from hub.errors import ScopeError
-from server.access.credentials import Credentials
-from server.access.identity import Identity, act_for
-from server.access.quotas import Quotas
+from server.access.guard import Guard
 from server.access.scopes import OPEN, SCOPE_OF_METHOD
-from server.telemetry.calls import note_tenant
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -27,13 +22,9 @@ else:
 class AuthorizationInterceptor(Interceptor):
     """Denies by default; inside of `BoundaryInterceptor`, which turns its errors into statuses."""
 
-    def __init__(
-        self, credentials: Credentials | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Take what checks callers; None asks nobody, and only methods of the table answer."""
-        self._credentials = credentials
-        self._quotas = Quotas()
-        self._clock = clock
+    def __init__(self, guard: Guard) -> None:
+        """Take the guard of all doors."""
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -81,34 +72,8 @@ class AuthorizationInterceptor(Interceptor):
         return behaviour
 
     async def _pass(self, method: str, request: Any, context: Context) -> None:
-        """Let a call through, in the name of its caller.
-
-        Raises:
-            CredentialsError: Nobody knows the caller.
-            ScopeError: The caller may not call this method.
-            QuotaError: The caller has used up what it may ask for.
-        """
-        identity = await self._identify(context)
-        if identity is not None:
-            note_tenant(identity.tenant)
-        scope = SCOPE_OF_METHOD.get(method)
-        if scope is None:
-            raise ScopeError(f"{method} is closed to everybody")
-        if identity is None:
-            return
-        if scope not in identity.scopes:
-            raise ScopeError(
-                f"{method} asks for scope {scope!r}, which this key or token of tenant "
-                f"{identity.tenant!r} does not have",
-                metadata={"scope": scope},
-            )
-        texts = getattr(request, "contents", ())
-        self._quotas.take(identity, sum(map(len, texts)), self._clock())
-        act_for(identity)
-
-    async def _identify(self, context: Context) -> Identity | None:
-        if self._credentials is None:
-            return None
+        """Let a call through, in the name of its caller; raises as `Guard.admit`."""
         pairs = context.invocation_metadata() or ()
         headers = {key: value for key, value in pairs if isinstance(value, str)}
-        return await self._credentials.identify(headers)
+        texts = getattr(request, "contents", ())
+        await self._guard.admit(method, headers, sum(map(len, texts)))

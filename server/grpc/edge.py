@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final
 
@@ -22,19 +20,14 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2,
     translation_service_pb2_grpc,
 )
-from hub.settings import Settings
 from server.access.certificates import open_certificates
-from server.access.credentials import open_credentials
-from server.core import Core
+from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.glossary_service import GlossaryServicer
-from server.grpc.interceptors import BoundaryInterceptor, Calls
+from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.tracing import tracing_of
-from server.telemetry.access import AccessLog
-from server.telemetry.metrics import Metrics
-from server.telemetry.traces import CallTracer
 
 SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
@@ -51,36 +44,28 @@ STREAM_SECONDS: Final = 0.2
 class Edge:
     """The listening server; not serving until it is told to."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        core: Callable[[], Core],
-        metrics: Metrics,
-        pool: Executor,
-        access: AccessLog,
-        tracer: CallTracer | None = None,
-    ) -> None:
+    def __init__(self, entrance: Entrance) -> None:
         """Prepare the server; must be called on the event loop that will run it.
 
         Raises:
-            SettingsError: Callers are not asked who they are, or the certificates are not usable.
-            KeyFileError: The keys of callers cannot be read.
+            SettingsError: The certificates are not usable.
         """
-        self._certificates = open_certificates(settings)
-        self._settings = settings
-        self._calls = Calls()
+        self._certificates = open_certificates(entrance.settings)
+        self._settings = entrance.settings
+        self._calls = entrance.calls
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        core, pool = entrance.core, entrance.pool
         self._server = grpc.aio.server(
             interceptors=[
-                *tracing_of(tracer),
-                AccessInterceptor(access),
-                BoundaryInterceptor(metrics, self._calls),
-                AuthorizationInterceptor(open_credentials(settings, pool)),
+                *tracing_of(entrance.tracer),
+                AccessInterceptor(entrance.access),
+                BoundaryInterceptor(entrance.metrics, entrance.calls),
+                AuthorizationInterceptor(entrance.guard),
             ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", int(settings.max_message_bytes)),
+                ("grpc.max_receive_message_length", int(self._settings.max_message_bytes)),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 import grpc.aio
 
-from hub.errors import DrainingError, HubError, InputError
+from hub.errors import HubError, InputError
+from server.draining import Calls
 from server.faults import as_hub_error
 from server.grpc.status import abort
+from server.telemetry.counting import CallCount
 from server.telemetry.metrics import Metrics
-from server.telemetry.traces import current_trace
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -31,52 +32,6 @@ else:
 
 class _Malformed:
     """Stands for a request that could not be read."""
-
-
-class Calls:
-    """The calls in progress; drained before the server stops.
-
-    Attributes:
-        begun: Calls that ever began, those that were refused included.
-        refusing: Whether new calls are told to go elsewhere.
-    """
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.refusing = False
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def begin(self) -> None:
-        """Note that a call began."""
-        self.begun += 1
-        self._count += 1
-        self._idle.clear()
-
-    def check(self) -> None:
-        """Refuse a call that has just begun, while the server drains.
-
-        Raises:
-            DrainingError: It drains.
-        """
-        if self.refusing:
-            raise DrainingError("the server is shutting down; send the request to another")
-
-    def end(self) -> None:
-        """Note that a call ended."""
-        self._count -= 1
-        if not self._count:
-            self._idle.set()
-
-    @property
-    def idle(self) -> bool:
-        """Tell whether no call is in progress."""
-        return not self._count
-
-    async def wait_idle(self) -> None:
-        """Wait until no call is in progress."""
-        await self._idle.wait()
 
 
 class BoundaryInterceptor(Interceptor):
@@ -128,7 +83,7 @@ class _Boundary:
         calls = self._drained()
 
         async def behaviour(request: object, context: Context) -> object:
-            with _Count(self._metrics, calls, ("unary", self._service, self._method)) as call:
+            with CallCount(self._metrics, calls, ("unary", self._service, self._method)) as call:
                 try:
                     if calls is not None:
                         calls.check()
@@ -148,7 +103,7 @@ class _Boundary:
         calls = self._drained()
 
         async def behaviour(request: Any, context: Context) -> None:
-            with _Count(self._metrics, calls, (kind, self._service, self._method)) as call:
+            with CallCount(self._metrics, calls, (kind, self._service, self._method)) as call:
                 try:
                     if calls is not None:
                         calls.check()
@@ -173,7 +128,7 @@ class _Boundary:
         """Return where to count the call; not where it is no work: a health watch stays open."""
         return self._calls if self._service.startswith("adapterhub.") else None
 
-    async def _fail(self, error: Exception, call: _Count, context: Context) -> NoReturn:
+    async def _fail(self, error: Exception, call: CallCount, context: Context) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):  # the handler chose a status itself
             call.code = grpc.StatusCode(context.code()).name
             raise error
@@ -181,36 +136,6 @@ class _Boundary:
         call.code = hub_error.code
         self._metrics.rejected.labels(hub_error.reason).inc()
         await abort(context, hub_error)
-
-
-class _Count:
-    """Counts one call from begin to end."""
-
-    def __init__(self, metrics: Metrics, calls: Calls | None, labels: tuple[str, str, str]) -> None:
-        self.code = "OK"
-        self._metrics = metrics
-        self._calls = calls
-        self._labels = labels
-        self._began = 0.0
-
-    def __enter__(self) -> _Count:
-        self._metrics.calls_started.labels(*self._labels).inc()
-        self._began = asyncio.get_running_loop().time()
-        if self._calls is not None:
-            self._calls.begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._calls is not None:
-            self._calls.end()
-        seconds = asyncio.get_running_loop().time() - self._began
-        self._metrics.calls_handled.labels(*self._labels, self.code).inc()
-        trace = current_trace()
-        exemplar = trace.exemplar if trace is not None else None
-        if trace is not None:
-            trace.note_code(self.code)
-        if not self._labels[1].startswith("grpc."):  # watches and reflection stay open at will
-            self._metrics.call_seconds.labels(*self._labels).observe(seconds, exemplar)
 
 
 def _guarded(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:

@@ -16,7 +16,8 @@ from hub.client import Decoding
 from hub.errors import HubError, QueueFullError
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as pb_grpc
-from server.grpc.interceptors import BoundaryInterceptor, Calls
+from server.draining import Calls
+from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import TranslationServicer
 from server.telemetry.metrics import Metrics
 

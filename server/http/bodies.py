@@ -1,0 +1,216 @@
+"""Bodies of requests: read within a limit of size and time, and handed on as fields."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from hub.errors import BodyTooLargeError, InputError, MediaTypeError
+
+BODY_SECONDS: Final = 60.0
+"""For a whole body: who sends a byte now and then does not hold a connection for ever."""
+MAX_FIELDS: Final = 2000
+MAX_FILES: Final = 4
+_JSON: Final = "application/json"
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+_Receive = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a request says, wherever it says it: in a body of JSON, in a form or in its query.
+
+    Attributes:
+        values: By name; a name that a form repeats has a list.
+        from_json: Whether types are as the caller wrote them; in a form everything is a string.
+        files: Uploaded files by name.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    from_json: bool = False
+    files: Mapping[str, UploadFile] = field(default_factory=dict)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a string.
+
+        Raises:
+            InputError: It is something else, or there are several.
+        """
+        value = self.values.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise InputError(f"{name} is not a string; give one string", field=name)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return strings: a list, or a single one.
+
+        Raises:
+            InputError: It is something else.
+        """
+        value = self.values.get(name)
+        if value is None:
+            return ()
+        found = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, str) for one in found):
+            raise InputError(f"{name} has a value that is not a string", field=name)
+        return tuple(found)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a truth value: true, false, 1, 0, or "true", "false", "1", "0".
+
+        Raises:
+            InputError: It is something else.
+        """
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        known = {"true": True, "1": True, "false": False, "0": False}
+        found = known.get(str(value).lower())
+        if found is None:
+            raise InputError(f"{name} {str(value)[:40]!r} is not true or false", field=name)
+        return found
+
+    def number(self, name: str, default: int = 0) -> int:
+        """Return a whole number.
+
+        Raises:
+            InputError: It is something else.
+        """
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise InputError(f"{name} is not a whole number", field=name)
+        try:
+            return int(value)
+        except ValueError:
+            raise InputError(
+                f"{name} {str(value)[:40]!r} is not a whole number", field=name
+            ) from None
+
+    def characters(self, name: str) -> int:
+        """Return the length of the texts under a name; what is no text has none."""
+        value = self.values.get(name)
+        found = value if isinstance(value, list) else [value]
+        return sum(len(one) for one in found if isinstance(one, str))
+
+
+class Inbox:
+    """The receiving side of one request: its body within a limit, then the caller's leaving."""
+
+    def __init__(self, receive: _Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._bytes = 0
+
+    async def __call__(self) -> Any:
+        """Return the next message.
+
+        Raises:
+            BodyTooLargeError: More has come than the limit.
+        """
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._bytes += len(message.get("body", b""))
+            check_size(self._bytes, self._limit)
+        return message
+
+    async def wait_gone(self) -> None:
+        """Wait until the caller has left; whatever else it sends is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+
+def check_size(size: int, limit: int) -> None:
+    """Refuse a body that is too large.
+
+    Raises:
+        BodyTooLargeError: It is.
+    """
+    if size > limit:
+        raise BodyTooLargeError(f"the body has more than {limit:,} bytes; send less at once")
+
+
+async def read_fields(request: Request, limit: int) -> Fields:
+    """Read what a request says.
+
+    Args:
+        request: Its `receive` must keep to the limit (`Inbox`).
+        limit: Bytes of the body, told beforehand by an honest caller.
+
+    Raises:
+        InputError: The body is not what its type says, or its value is not an object.
+        MediaTypeError: It is of another type.
+        BodyTooLargeError: It is too large.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal():
+        check_size(int(length), limit)
+    query = dict(_grouped(request.query_params.multi_items()))
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _read_body(request)
+    except TimeoutError:
+        raise InputError(f"the body did not come whole within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise asyncio.CancelledError from None
+    return Fields({**query, **body.values}, body.from_json, body.files)
+
+
+async def _read_body(request: Request) -> Fields:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        return await _read_form(request)
+    data = await request.body()
+    if not data:
+        return Fields()
+    if kind not in ("", _JSON):
+        raise MediaTypeError(
+            f"content type {kind[:60]!r} is not read here; send {_JSON} or {' or '.join(_FORMS)}"
+        )
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        raise InputError("the body is not valid JSON in UTF-8") from None
+    if not isinstance(values, dict):
+        raise InputError("the body is not a JSON object; send {…} with named fields")
+    return Fields(values, from_json=True)
+
+
+async def _read_form(request: Request) -> Fields:
+    limit = MAX_FIELDS
+    try:
+        form = await request.form(max_files=MAX_FILES, max_fields=limit, max_part_size=2**24)
+    except (HTTPException, UnicodeDecodeError, ValueError):
+        raise InputError(
+            f"the form cannot be read; send UTF-8, at most {limit} fields and {MAX_FILES} files"
+        ) from None
+    items = form.multi_items()
+    files = {name: one for name, one in items if isinstance(one, UploadFile)}
+    texts = [(name, one) for name, one in items if isinstance(one, str)]
+    return Fields(dict(_grouped(texts)), files=files)
+
+
+def _grouped(items: list[tuple[str, str]]) -> Iterator[tuple[str, str | list[str]]]:
+    """Yield each name once: with its value, or with the list of its values."""
+    found: dict[str, list[str]] = {}
+    for name, value in items:
+        found.setdefault(name, []).append(value)
+    for name, values in found.items():
+        yield name, values[0] if len(values) == 1 else values

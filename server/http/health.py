@@ -1,0 +1,54 @@
+"""Whether the server lives, and whether it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from hub.errors import HubError
+from server.entrance import Entrance
+from server.http.bodies import Fields
+from server.http.endpoint import Call, Operation, routes_of
+from server.http.statuses import status_of
+
+
+@dataclass(frozen=True, slots=True)
+class HealthApi:
+    """Answers probes, which have no credentials."""
+
+    service: str = "http.Health"
+    key_in_body: bool = False
+
+    def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
+        """Return the headers as they are."""
+        return dict(request.headers)
+
+    def refusal(self, error: HubError) -> Response:
+        """Say why not."""
+        return JSONResponse({"status": "not serving", "error": error.message}, status_of(error))
+
+
+async def live(call: Call) -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(call: Call) -> Response:
+    """Say that requests are served: the base is loaded, and nobody is stopping."""
+    call.entrance.calls.check()
+    _ = call.core
+    return JSONResponse({"status": "ok"})
+
+
+def routes(entrance: Entrance) -> list[BaseRoute]:
+    """Return the routes of probes; /health is LibreTranslate's name for the second."""
+    operations = (
+        Operation("/livez", ("GET",), "Live", live),
+        Operation("/readyz", ("GET",), "Ready", ready),
+        Operation("/health", ("GET",), "Ready", ready),
+    )
+    return [*routes_of(entrance, HealthApi(), operations)]

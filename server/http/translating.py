@@ -1,0 +1,42 @@
+"""A command of an HTTP caller, carried out as one of gRPC's is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.access.identity import current_identity
+from server.http.endpoint import Call
+from server.messages import TranslateCommand, TranslateResult
+from server.telemetry.calls import note_command, note_result
+
+
+def on_behalf(command: TranslateCommand) -> TranslateCommand:
+    """Return a command in the name of the current caller, with what it may use."""
+    identity = current_identity()
+    return replace(command, tenant=identity.tenant, permitted=identity.permit.patterns)
+
+
+async def translate(call: Call, command: TranslateCommand) -> TranslateResult:
+    """Translate for the current caller; items fail one by one, in their results.
+
+    Raises:
+        HubError: Nothing of the command can be done.
+    """
+    command = on_behalf(command)
+    note_command(command)
+    result = await call.core.translator.translate(command)
+    note_result(result)
+    return result
+
+
+async def translate_all(call: Call, command: TranslateCommand) -> TranslateResult:
+    """Translate for an API whose replies have no place for the failure of one text.
+
+    Raises:
+        HubError: Some text cannot be translated.
+    """
+    result = await translate(call, command)
+    for item in result.items:
+        if item.error is not None:
+            raise item.error
+    return result
