@@ -22,6 +22,11 @@ _TRANSLATE: Final = (
     "http.LibreTranslate/Translate",
     "http.LibreTranslate/Detect",
     "http.LibreTranslate/Languages",
+    "http.Page/Page",
+    "http.Page/Adapters",
+    "http.Page/Translate",
+    "http.Page/Alternatives",
+    "http.Page/Feedback",
 )
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
@@ -30,6 +35,7 @@ _ADMIN: Final = (
     "adapterhub.v1.AdapterService/SetAlias",
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
+    "http.Page/Live",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 )
@@ -39,6 +45,7 @@ _OPEN: Final = (
     "grpc.health.v1.Health/List",
     "http.Health/Live",
     "http.Health/Ready",
+    "http.Page/File",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
