@@ -1,4 +1,4 @@
-"""The page's static files: read once, sent with their digest, compressed where that is asked for."""
+"""The page's static files: read once, sent with their digest, compressed for who asks."""
 
 from __future__ import annotations
 

@@ -54,7 +54,12 @@ async function refresh() {
     return; // the next time will tell
   }
   desk.update(page);
-  if (!$("adapters").hidden) showAdapters(page);
+  if ($("adapters").hidden) return;
+  try {
+    showAdapters({ ...page, ...(await ask("/api/adapters")) });
+  } catch (error) {
+    trouble(error.message);
+  }
 }
 
 // Theme and language.
@@ -79,7 +84,7 @@ function offerPageLanguages() {
     location.reload();
   };
   const found = page.messages[document.documentElement.lang];
-  $("translated-note").textContent = found ? t("translatedNote", { own: number(found.own), base: page.translator, all: number(found.all) }) : "";
+  $("translated-note").textContent = found ? t("translatedNote", { own: number(found.own), all: number(found.all) }) : "";
   $("translated-note").lang = "en";
 }
 
