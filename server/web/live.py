@@ -34,6 +34,25 @@ _TRANSLATING: Final = "Translate"
 Key = tuple[str, ...]
 
 
+@dataclass(slots=True)
+class Quality:
+    """What was counted of the texts of one pair and adapter.
+
+    Attributes:
+        scores: Cumulative count of mean log-probabilities by the upper bound of their bucket.
+    """
+
+    texts: float = 0.0
+    warnings: float = 0.0
+    scores: Counter[float] = field(default_factory=Counter)
+
+    def add(self, other: Quality) -> None:
+        """Count another's texts here, too."""
+        self.texts += other.texts
+        self.warnings += other.warnings
+        self.scores.update(other.scores)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The server's counters at one moment.
@@ -41,7 +60,7 @@ class Totals:
     Attributes:
         at: In seconds of the event loop.
         latency: Cumulative count of translating calls by the upper bound of their bucket.
-        quality: By pair and adapter: texts, sum of their mean log-probabilities, warnings.
+        quality: By pair and adapter.
     """
 
     at: float
@@ -49,12 +68,12 @@ class Totals:
     steps: float
     rows: float
     latency: Mapping[float, float]
-    quality: Mapping[Key, tuple[float, float, float]]
+    quality: Mapping[Key, Quality]
 
     @property
     def texts(self) -> float:
         """Return the texts that were translated."""
-        return sum(texts for texts, _, _ in self.quality.values())
+        return sum(one.texts for one in self.quality.values())
 
 
 def read_totals(metrics: Metrics, now: float) -> Totals:
@@ -88,21 +107,23 @@ class _Lenient(dict[str, "Counter[Key]"]):
 
 def _latencies(metrics: Metrics) -> dict[float, float]:
     found: Counter[float] = Counter()
-    for (method, bound), count in _sums(metrics.call_seconds, ("grpc_method", "le"))[
-        "_bucket"
-    ].items():
+    buckets = _sums(metrics.call_seconds, ("grpc_method", "le"))["_bucket"]
+    for (method, bound), count in buckets.items():
         if _TRANSLATING in method:
             found[float(bound)] += count
     return dict(found)
 
 
-def _quality(metrics: Metrics) -> dict[Key, tuple[float, float, float]]:
+def _quality(metrics: Metrics) -> dict[Key, Quality]:
     both = ("pair", "adapter")
-    scores = _sums(metrics.mean_logprob, both)
+    scores = _sums(metrics.mean_logprob, (*both, "le"))
     warned = _sums(metrics.quality_flags, both)["_total"]
-    return {
-        key: (texts, scores["_sum"][key], warned[key]) for key, texts in scores["_count"].items()
-    }
+    found: dict[Key, Quality] = {}
+    for (pair, adapter, bound), count in scores["_bucket"].items():
+        one = found.setdefault((pair, adapter), Quality(warnings=warned[pair, adapter]))
+        one.scores[min(0.0, float(bound))] += count  # no log-probability is above 0
+        one.texts = max(one.texts, count)
+    return found
 
 
 def quantile(share: float, counts: Mapping[float, float]) -> float | None:
@@ -114,7 +135,7 @@ def quantile(share: float, counts: Mapping[float, float]) -> float | None:
     total = counts[bounds[-1]] if bounds else 0.0
     if total <= 0:
         return None
-    wanted, below, lower = share * total, 0.0, 0.0
+    wanted, below, lower = share * total, 0.0, min(0.0, bounds[0])
     for bound in bounds:
         if counts[bound] >= wanted:
             if math.isinf(bound):
@@ -245,7 +266,7 @@ def tick_of(
         "running": moment[0],
         "waiting": moment[1],
         "steps": [_step(step, names) for step in steps],
-        "quality": _told_quality(before, now, names),
+        "quality": _told_quality(now, names),
         "memory": [_memory(one, names) for one in loaded],
     }
 
@@ -261,23 +282,26 @@ def _step(step: StepRecord, names: Names) -> dict[str, Any]:
     return {"milliseconds": round(1000 * step.seconds, 2), "rows": list(rows.items())}
 
 
-def _told_quality(before: Totals, now: Totals, names: Names) -> list[dict[str, Any]]:
-    found: dict[Key, list[float]] = {}
-    for (pair, adapter), totals in now.quality.items():
-        earlier = before.quality.get((pair, adapter), (0.0, 0.0, 0.0))
-        told = found.setdefault((pair, names.of_label(adapter)), [0.0, 0.0, 0.0])
-        for place in range(3):
-            told[place] += totals[place] - (earlier[place] if now is not before else 0.0)
+def _told_quality(totals: Totals, names: Names) -> list[dict[str, Any]]:
+    """Return what was counted since the server started, under names that the caller may see."""
+    found: dict[Key, Quality] = {}
+    for (pair, adapter), counted in totals.quality.items():
+        found.setdefault((pair, names.of_label(adapter)), Quality()).add(counted)
     return [
         {
             "pair": pair,
             "adapter": adapter,
-            "texts": texts,
-            "confidence": confidence_of(score / texts) if texts else None,
-            "warnings": warnings,
+            "texts": one.texts,
+            "confidence": _confidence(one.scores),
+            "warnings": one.warnings,
         }
-        for (pair, adapter), (texts, score, warnings) in sorted(found.items())
+        for (pair, adapter), one in sorted(found.items(), key=lambda entry: entry[0])
     ]
+
+
+def _confidence(scores: Mapping[float, float]) -> float | None:
+    middle = quantile(0.5, scores)
+    return None if middle is None else confidence_of(middle)
 
 
 def _memory(one: LoadedAdapter, names: Names) -> dict[str, Any]:

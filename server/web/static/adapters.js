@@ -6,6 +6,7 @@ import { bytes, day, languageName, number, percent, signed, t } from "./words.js
 
 const WIDTH = 176;
 const HEIGHT = 24;
+const NUMBERS = new Set(["size", "score"]);
 
 /** Draw the table. */
 export function showAdapters(page) {
@@ -21,7 +22,7 @@ export function showAdapters(page) {
   place.replaceChildren(
     h("table", { class: "stack" },
       h("caption", { class: "hidden" }, t("adapters")),
-      h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col", class: name === "score" || name === "size" ? "number" : null }, t(`col_${name}`))))),
+      h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col", class: NUMBERS.has(name) ? "number" : null }, t(`col_${name}`))))),
       h("tbody", {}, ...page.adapters.flatMap((adapter) => rowsOf(page, adapter, scale, wide)))));
 }
 
@@ -38,15 +39,17 @@ function rowsOf(page, adapter, scale, wide) {
   const detail = h("tr", { class: "detail", id: `of-${adapter.ref}` }, h("td", { colspan: "8" }, factsList(adapter)));
   const open = wide.has(adapter.ref);
   const name = h("button", { type: "button", class: "name", "aria-expanded": String(open), "aria-controls": detail.id, "data-ref": adapter.ref }, adapter.ref);
+  const fine = (text) => h("div", { class: "fine" }, text);
+  const cell = (label, ...content) => h("td", { "data-label": t(`col_${label}`), class: NUMBERS.has(label) ? "number" : null }, h("div", {}, ...content));
   const row = h("tr", {},
-    h("td", {}, name, " ", h("div", {}, ...adapter.aliases.map((alias) => h("span", { class: "tag alias" }, `@${alias}`)), adapter.domain ? h("span", { class: "tag" }, adapter.domain) : "")),
-    h("td", {}, `${languageName(adapter.source)} → ${languageName(adapter.target)}`),
-    h("td", {}, adapter.method, adapter.size ? h("span", { class: "fine" }, ` ${number(adapter.size)}`) : ""),
-    h("td", { class: "number" }, percent(adapter.fraction, 2), adapter.budget ? h("div", { class: "fine" }, t("asked", { budget: percent(adapter.budget, 2) })) : ""),
-    h("td", { class: "number" }, adapter.score ? number(adapter.score.adapter, 1) : "–", adapter.score ? h("div", { class: "fine" }, metricName(adapter.score.metric)) : ""),
-    h("td", {}, ...overBase(adapter.score, scale)),
-    h("td", {}, adapter.residency ? residency(adapter) : "–", adapter.residency?.running ? h("div", { class: "fine" }, t("runningNow", { count: number(adapter.residency.running) })) : ""),
-    h("td", {}, ...servesOf(page, adapter)));
+    h("td", {}, name, h("div", {}, ...adapter.aliases.map((alias) => h("span", { class: "tag alias" }, `@${alias}`)), adapter.domain ? h("span", { class: "tag" }, adapter.domain) : "")),
+    cell("pair", `${languageName(adapter.source)} → ${languageName(adapter.target)}`),
+    cell("method", adapter.method, adapter.size ? h("span", { class: "fine" }, ` ${number(adapter.size)}`) : ""),
+    cell("size", percent(adapter.fraction, 2), adapter.budget ? fine(t("asked", { budget: percent(adapter.budget, 2) })) : ""),
+    cell("score", adapter.score ? number(adapter.score.adapter, 1) : "–", adapter.score ? fine(metricName(adapter.score.metric)) : ""),
+    cell("overBase", ...overBase(adapter.score, scale)),
+    cell("memory", adapter.residency ? residency(adapter) : "–", adapter.residency?.running ? fine(t("runningNow", { count: number(adapter.residency.running) })) : ""),
+    cell("serves", ...servesOf(page, adapter)));
   const show = (wanted) => {
     name.setAttribute("aria-expanded", String(wanted));
     row.classList.toggle("open", wanted);
@@ -88,7 +91,19 @@ function factsList(adapter) {
     [t("recipe"), lineage.recipe ? `${lineage.recipe.slice(0, 19)} · ${t("seed", { seed: lineage.seed })}` : "–"],
     ...lineage.parents.map((parent) => [t("parent"), [parent.ref, parent.digest.slice(0, 19), parent.weight].filter(Boolean).join(" · ")]),
     ...(lineage.origin ? [[t("origin"), lineage.origin]] : []),
-    ...adapter.scores.map((score) => [`${metricName(score.metric)}, ${score.system}`, `${number(score.value, 2)} · ${t("items", { count: number(score.items) })} · ${score.signature}`]),
+    ...scoresOf(adapter.scores),
   ];
-  return h("dl", { class: "facts-list" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl", { class: "facts-list" }, ...facts.map(([name, ...values]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...values))));
+}
+
+/** Return one fact for each metric: the base's value, the adapter's, and what makes them comparable. */
+function scoresOf(scores) {
+  const metrics = [...new Set(scores.map((score) => score.metric))];
+  return metrics.map((metric) => {
+    const own = scores.filter((score) => score.metric === metric);
+    const value = (system) => own.find((score) => score.system === system);
+    const [base, adapter] = [value("base"), value("adapter")];
+    const values = [base && number(base.value, 2), adapter && number(adapter.value, 2)].filter(Boolean).join(" → ");
+    return [metricName(metric), `${values} · ${t("items", { count: number(own[0].items) })}`, h("div", { class: "fine" }, own[0].signature)];
+  });
 }

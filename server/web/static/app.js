@@ -171,9 +171,9 @@ $("theme").addEventListener("click", switchTheme);
 $("theme").setAttribute("aria-pressed", String(dark()));
 $("help").addEventListener("click", help);
 $("shortcuts-close").addEventListener("click", () => $("shortcuts").close());
-$("key-use").addEventListener("click", takeKey);
-$("key").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") takeKey();
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  takeKey();
 });
 setInterval(refresh, REFRESH);
 startSentences();

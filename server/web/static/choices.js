@@ -1,7 +1,7 @@
 // What can be chosen: languages, and what translates a pair.
 
 import { h } from "./dom.js";
-import { bytes, languageName, number, pageLanguage, percent, signed, t } from "./words.js";
+import { languageName, number, pageLanguage, percent, signed, t } from "./words.js";
 
 export const ROUTE = "";
 export const BASE = "base";
@@ -46,7 +46,7 @@ function routeName(page, source, target) {
   return route ? route.adapter : t("baseAlone");
 }
 
-const label = (adapter) => (adapter.aliases.length ? `${adapter.ref} @${adapter.aliases.join(" @")}` : adapter.ref);
+const label = (adapter) => [adapter.ref, ...adapter.aliases.filter((alias) => alias !== "latest").map((alias) => `@${alias}`)].join(" ");
 
 function brief(adapter) {
   const facts = [percent(adapter.fraction, 2)];
@@ -80,6 +80,5 @@ export function factsOf(page, value, made) {
     facts.push(`${metricName(score.metric)} ${number(score.adapter, 1)}${score.low === null ? "" : ` (${interval(score)})`}`);
   }
   if (adapter.residency) facts.push(residency(adapter));
-  facts.push(bytes(adapter.bytes));
   return facts;
 }

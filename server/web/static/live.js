@@ -5,7 +5,7 @@ import { $, h, svg } from "./dom.js";
 import { Loom } from "./loom.js";
 import { bytes, milliseconds, number, percent, t } from "./words.js";
 
-const KEPT = 90;
+const KEPT = 60;
 const FIGURES = [
   ["texts", (tick) => [number(tick.texts_per_second, 1), t("perSecond")]],
   ["tokens", (tick) => [number(tick.tokens_per_second), t("perSecond")]],

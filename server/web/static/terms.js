@@ -26,8 +26,8 @@ export class Terms {
           h("label", { class: "check" }, this.anyCase, h("span", { "data-t": "anyCase" }, t("anyCase"))))),
       h("div", {},
         h("h2", { id: "keep-title", "data-t": "keepTitle" }, t("keepTitle")),
-        this.chips,
-        h("div", { class: "term" }, this.keepField, h("button", { type: "button", class: "plain small", onclick: () => this.addTyped() }, "+ ", h("span", { "data-t": "add" }, t("add"))))));
+        h("div", { class: "keep" }, this.keepField, h("button", { type: "button", class: "plain small", onclick: () => this.addTyped() }, "+ ", h("span", { "data-t": "add" }, t("add")))),
+        this.chips));
     this.addRow();
   }
 

@@ -62,8 +62,9 @@ export class Desk {
   }
 
   firstTarget() {
-    const routed = this.page.routes.find((route) => !route.domain) ?? this.page.adapters[0];
-    if (routed) return routed.target;
+    const counts = new Map();
+    for (const { target } of this.page.adapters) counts.set(target, (counts.get(target) ?? 0) + 1);
+    if (counts.size) return [...counts].sort((one, other) => other[1] - one[1])[0][0];
     const wanted = navigator.languages.map((one) => one.split("-")[0]);
     const codes = this.page.languages.map((one) => one.code);
     return wanted.find((code) => code !== "en" && codes.includes(code)) ?? codes.find((code) => code !== "en") ?? "";
