@@ -31,6 +31,7 @@ class Split(Enum):
     """Where a text of several sentences is split."""
 
     SENTENCES = "sentences"
+    SENTENCES_AND_LINES = "sentences and lines"
     LINES = "lines"
     OFF = "off"
 

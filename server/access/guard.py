@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from hub.errors import ScopeError
@@ -22,6 +23,7 @@ class Guard:
         """Take what checks callers; None asks nobody, and only methods of the table answer."""
         self._credentials = credentials
         self._quotas = Quotas()
+        self._characters: Counter[str] = Counter()  # by tenant, which nobody can make up
         self._clock = clock
 
     @property
@@ -75,6 +77,7 @@ class Guard:
         if identity is not None:
             self._quotas.take(identity, characters, self._clock())
             act_for(identity)
+        self._note(characters)
 
     def charge(self, characters: int) -> None:
         """Count texts of the current call that were not known when it was admitted.
@@ -83,3 +86,11 @@ class Guard:
             QuotaError: The caller has used up what it may ask for.
         """
         self._quotas.take(current_identity(), characters, self._clock(), requests=0)
+        self._note(characters)
+
+    def characters_of_caller(self) -> int:
+        """Return the characters that the tenant of the current call has brought so far."""
+        return self._characters[current_identity().tenant]
+
+    def _note(self, characters: int) -> None:
+        self._characters[current_identity().tenant] += characters

@@ -27,6 +27,10 @@ _TRANSLATE: Final = (
     "http.Page/Translate",
     "http.Page/Alternatives",
     "http.Page/Feedback",
+    "http.DeepL/Translate",
+    "http.DeepL/Languages",
+    "http.DeepL/Usage",
+    "http.DeepL/GetGlossary",
 )
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
@@ -36,6 +40,8 @@ _ADMIN: Final = (
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
     "http.Page/Live",
+    "http.DeepL/PutGlossary",
+    "http.DeepL/DeleteGlossary",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 )

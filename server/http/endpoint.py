@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -73,9 +74,10 @@ class Call:
         return self.entrance.core()
 
     async def off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
-        """Run what blocks on a thread."""
-        pool = self.entrance.pool
-        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        """Run what blocks on a thread, in the name of the same caller."""
+        run: Callable[..., _Result] = copy_context().run
+        loop, pool = asyncio.get_running_loop(), self.entrance.pool
+        return await loop.run_in_executor(pool, run, function, *arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from server.entrance import Entrance
-from server.http import health, libretranslate
+from server.http import deepl, health, libretranslate
 from server.http.protection import SafetyHeaders
 from server.web import site as web
 
@@ -40,6 +40,7 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
         *health.routes(entrance),
         *libretranslate.routes(entrance),
         *web.routes(entrance),
+        *deepl.routes(entrance),
     ]
 
 

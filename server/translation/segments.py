@@ -78,8 +78,8 @@ def segments_of(text: str, language: str, split: Split) -> list[Segment]:
     if split is Split.OFF:
         return list(_trimmed(text, 0, len(text)))
     found: list[Segment] = []
-    sentences = split is Split.SENTENCES
-    for start, end in _paragraphs(text) if sentences else _lines(text):
+    sentences = split is not Split.LINES
+    for start, end in _paragraphs(text) if split is Split.SENTENCES else _lines(text):
         stops = [end]
         if sentences:
             stops = [start + stop for stop in _sentence_ends(text[start:end], language)]

@@ -158,10 +158,10 @@ def test_every_method_is_closed_without_its_scope(guarded: Guarded) -> None:
 def test_a_method_that_is_not_in_the_table_is_closed(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server.grpc import authorization
+    from server.access import guard
 
     table = {name: scope for name, scope in SCOPE_OF_METHOD.items() if "ListRoutes" not in name}
-    monkeypatch.setattr(authorization, "SCOPE_OF_METHOD", table)
+    monkeypatch.setattr(guard, "SCOPE_OF_METHOD", table)
     with guarded.client("all") as client:
         with pytest.raises(ScopeError):
             client.routes()

@@ -1,0 +1,38 @@
+"""What is the same for all of DeepL's operations: keys and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from hub.errors import HubError
+from server.http.bodies import Fields
+from server.http.statuses import status_of
+
+SCHEME: Final = "deepl-auth-key"
+
+
+@dataclass(frozen=True, slots=True)
+class DeepLApi:
+    """DeepL's ways: `Authorization: DeepL-Auth-Key KEY`, an error is `{"message": "…"}`."""
+
+    service: str = "http.DeepL"
+    key_in_body: bool = False
+
+    def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
+        """Return the headers, DeepL's key as a bearer key."""
+        headers = dict(request.headers)
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        return (
+            {**headers, "authorization": f"Bearer {key}"} if scheme.lower() == SCHEME else headers
+        )
+
+    def refusal(self, error: HubError) -> Response:
+        """Return an error as DeepL has it, which answers 403 where there is no key."""
+        status = status_of(error)
+        body = {"message": error.message, "detail": error.reason}
+        return JSONResponse(body, 403 if status == 401 else status)
