@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -24,15 +24,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hub.asking import Handling, Routing, write_handling, write_routing
 from hub.call_errors import error_of_call
 from hub.connecting import Tls, open_channel, with_key
-from hub.errors import (
-    HubError,
-    InputError,
-    ServerUnreachableError,
-)
+from hub.errors import HubError, InputError, ServerUnreachableError
+from hub.feedback.sending import post_edits_message
 from hub.loopback import is_loopback
 from hub.pb.adapterhub.v1 import (
     adapter_service_pb2,
     adapter_service_pb2_grpc,
+    feedback_service_pb2,
+    feedback_service_pb2_grpc,
     translation_service_pb2,
     translation_service_pb2_grpc,
 )
@@ -62,6 +61,9 @@ from hub.splitting import (
     text_too_large,
     unencodable,
 )
+
+if TYPE_CHECKING:
+    from hub.feedback.records import PostEdit
 
 __all__ = [
     "AdapterInfo",
@@ -336,6 +338,13 @@ class HubClient:
         stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
         request = adapter_service_pb2.UnloadAdapterRequest(adapter=ref)
         return bool(self._call(stub.UnloadAdapter, request, None).unloaded)
+
+    def submit_post_edits(
+        self, edits: Sequence[PostEdit], *, request_id: str = ""
+    ) -> feedback_service_pb2.SubmitPostEditsResponse:
+        """Store corrections of translations, all or none; once for each id."""
+        stub = feedback_service_pb2_grpc.FeedbackServiceStub(self._channel)
+        return self._call(stub.SubmitPostEdits, post_edits_message(edits, request_id), None)
 
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""

@@ -25,6 +25,7 @@
     │   ├── QualityGateError
     │   └── EqualityGateError
     ├── PinLimitError               FAILED_PRECONDITION  75
+    ├── FeedbackOffError            FAILED_PRECONDITION  69
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
     ├── CorruptError                DATA_LOSS            65
@@ -258,6 +259,14 @@ class PinLimitError(HubError):
     code = "FAILED_PRECONDITION"
     exit_code = 75
     reason = "PIN_LIMIT"
+
+
+class FeedbackOffError(HubError):
+    """The server keeps no post-edits."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 69
+    reason = "FEEDBACK_OFF"
 
 
 class VersionExistsError(HubError):

@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.errors import InputError, KeyFileError, NotFoundError
 
-Scope = Literal["translate", "admin"]
-SCOPES: Final[tuple[Scope, ...]] = ("translate", "admin")
+Scope = Literal["translate", "feedback", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("translate", "feedback", "admin")
 PREFIX: Final = "hub"
 _SECRET_BYTES: Final = 32
 TENANT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)

@@ -155,6 +155,12 @@ class Settings(BaseModel):
     )
     device_adapter_bytes: Bytes = Field(ByteSize(2**29), description="adapters kept on the device")
 
+    feedback_url: str = Field(
+        "",
+        description="store of post-edits: URL of a database, path of a SQLite file, or off; "
+        "feedback.sqlite3 in the registry if empty",
+    )
+
     routes: Path | None = Field(None, description="routes file; see hub serve --print-routes")
     route_alias: Text = Field(
         "prod", description="alias whose adapters serve requests that name none"

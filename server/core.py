@@ -22,6 +22,7 @@ from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
+from server.quality.feedback import FeedbackDesk
 from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
@@ -65,11 +66,13 @@ class Core:
     resolution: ResolveCache
     watcher: RegistryWatcher
     glossaries: Glossaries
+    feedback: FeedbackDesk
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
+        self.feedback.close()
         self.watcher.close()
         self.registry.close()
 
@@ -135,8 +138,11 @@ def open_core(
     worker.start()
     watcher.start()
     return Core(
-        base, settings, registry, translator, worker, spill, routes, resolution, watcher, glossaries
-    )
+        base, settings, registry, translator, worker, spill, routes, resolution, watcher,
+        glossaries, FeedbackDesk(
+            settings, base.digest, resolution.resolve, lambda: translator.limits, metrics
+        ),
+    )  # fmt: skip
 
 
 def _router(

@@ -82,6 +82,7 @@ def _train_request(
     """Return what the options ask for."""
     from hub.budget import parse_budget
     from hub.settings import load_settings
+    from training.corpora.feedback import located
     from training.pipeline import TrainRequest
     from training.reports.training import explicit_size
 
@@ -103,7 +104,7 @@ def _train_request(
         ),
         base=settings.base,
         languages=settings.languages,
-        corpus=data.request(),
+        corpus=located(data.request(), settings),
         overrides=overrides(data, learning, machine),
         registry=settings.registry,
         runs=settings.runs,
@@ -150,6 +151,7 @@ def evaluate(
 ) -> None:
     """Score a published adapter and its base, on the test items it was made with or on others."""
     from hub.settings import load_settings
+    from training.corpora.feedback import with_store
     from training.evidence.comet import Comet
     from training.evidence.reevaluate import evaluate_ref
     from training.loop.progress import Console
@@ -164,8 +166,8 @@ def evaluate(
         quantization=quantization,
         search=search,
         progress=Console(),
-        data=tuple(data or ()),
-        test=test or "",
+        data=with_store(data or (), settings),
+        test=with_store([test or ""], settings)[0],
         against=tuple(against or ()),
         comet=Comet.asked(comet, comet_timeout),
     )

@@ -9,16 +9,18 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Mount the commands of registry, bases, glossaries, keys, the machine and clients."""
+    """Mount the commands of registry, bases, post-edits, terms, keys, the machine, clients."""
     from hub.commands.bases import register_bases
     from hub.commands.demo import register_demo
     from hub.commands.doctor import register_doctor
+    from hub.commands.feedback import feedback_app
     from hub.commands.glossaries import glossaries_app
     from hub.commands.keys import keys_app
     from hub.commands.residency import adapters_app
     from hub.commands.translate import register_translate
 
     app.add_typer(adapters_app, name="adapters")
+    app.add_typer(feedback_app, name="feedback")
     app.add_typer(glossaries_app, name="glossaries")
     app.add_typer(keys_app, name="keys")
     register_bases(app)

@@ -17,7 +17,7 @@ keys_app = typer.Typer(help="Make, list and remove callers' keys.", no_args_is_h
 @keys_app.command("add")
 def add(
     tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose key it is.")],
-    scope: Annotated[list[str], typer.Option(help="translate or admin; repeatable.")],
+    scope: Annotated[list[str], typer.Option(help="translate, feedback or admin; repeatable.")],
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="Names of adapters the tenant may use, with * and ?; repeatable."),

@@ -31,7 +31,7 @@ from hub.errors import SettingsError
 from hub.registry import schema
 from hub.registry.faults import CatalogSchemaError, catalog_faults
 
-_WRITES: Final = "hub_writes"
+WRITES: Final = "hub_writes"
 _SCHEMA_KEY: Final = "schema_version"
 
 
@@ -56,8 +56,8 @@ class Database:
             RegistryAccessError: It cannot be opened or written.
             CorruptError: It is damaged.
         """
-        self._engine = _engine(url, busy_seconds)
-        self.where = _shown(self._engine.url)
+        self._engine = open_engine(url, busy_seconds)
+        self.where = shown_url(self._engine.url)
         try:
             self._prepare()
         except BaseException:
@@ -78,7 +78,7 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """Lend a connection whose changes are durable at the end, or undone together."""
         with catalog_faults(self.where), self._engine.connect() as connection:
-            connection.execution_options(**{_WRITES: True})
+            connection.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
 
@@ -114,22 +114,13 @@ class Database:
 
     def _create(self) -> None:
         if self._engine.dialect.name == "sqlite":
-            self._use_write_ahead_log()
+            with catalog_faults(self.where):
+                use_write_ahead_log(self._engine)
         with self.writing() as connection:
             schema.tables.create_all(connection)
             if _schema_version(connection) is None:
                 row = {"key": _SCHEMA_KEY, "value": str(schema.CATALOG_SCHEMA)}
                 connection.execute(schema.meta.insert().values(row))
-
-    def _use_write_ahead_log(self) -> None:
-        """Switch the file over, once, outside of any transaction; the file remembers."""
-        with catalog_faults(self.where), self._engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            try:
-                driver.execute("PRAGMA journal_mode=WAL").close()
-            except sqlite3.Error as error:
-                raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
 
 
 class CatalogChanges:
@@ -180,7 +171,22 @@ class CatalogChanges:
             connection.rollback()  # else the next look would see the state of this one
 
 
-def _shown(url: URL) -> str:
+def use_write_ahead_log(engine: Engine) -> None:
+    """Switch a SQLite file over, once, outside of any transaction; the file remembers.
+
+    Raises:
+        DBAPIError: SQLite refused.
+    """
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            driver.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.Error as error:
+            raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
+
+
+def shown_url(url: URL) -> str:
     """Return a URL for messages: of SQLite's the path as the user wrote it, not percent-encoded."""
     if url.get_backend_name() == "sqlite" and url.database:
         return f"sqlite:///{url.database}"
@@ -195,16 +201,31 @@ def _schema_version(connection: Connection) -> int | None:
     return None if value is None else int(value)
 
 
-def _engine(url: str | URL, busy_seconds: float) -> Engine:
+def open_engine(
+    url: str | URL, busy_seconds: float, *, what: str = "catalog", field: str = "catalog_url"
+) -> Engine:
+    """Return connections to a database; nothing is connected yet.
+
+    Writers are told by the execution option `WRITES`; of SQLite they take the lock at once.
+
+    Args:
+        url: SQLAlchemy URL.
+        busy_seconds: How long to wait for another process's transaction.
+        what: What the database is, for messages.
+        field: The setting with its URL.
+
+    Raises:
+        SettingsError: The URL is not one, or its driver is not installed.
+    """
     try:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
         arguments: dict[str, Any] = {"timeout": busy_seconds} if is_sqlite else {}
         engine = create_engine(url, connect_args=arguments)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise SettingsError(
-            f"the catalog URL cannot be used: {error}; use one such as "
+            f"the {what} URL cannot be used: {error}; use one such as "
             "postgresql+psycopg://user@host/database and install its driver",
-            field="catalog_url",
+            field=field,
         ) from None
     if is_sqlite:
         event.listen(engine, "connect", _on_sqlite_connect)
@@ -224,5 +245,5 @@ def _on_sqlite_connect(connection: Any, _record: object) -> None:
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
+    writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

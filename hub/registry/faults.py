@@ -60,41 +60,46 @@ def storage_faults(where: str, outcome: str = "nothing published") -> Iterator[N
 
 
 @contextmanager
-def catalog_faults(where: str) -> Iterator[None]:
-    """Turn database errors inside the block into HubErrors that name the catalog.
+def catalog_faults(where: str, what: str = "catalog") -> Iterator[None]:
+    """Turn database errors inside the block into HubErrors that name the database.
 
     IntegrityError passes: another writer won, and the transaction may be tried again.
+
+    Args:
+        where: The database's URL, without a password.
+        what: What it holds.
     """
     try:
         yield
     except IntegrityError:
         raise
     except DBAPIError as error:
-        raise _from_database_error(error, where) from error
+        raise _from_database_error(error, where, what) from error
     except PoolTimeoutError as error:
         raise RegistryBusyError(
-            f"every connection to the catalog {where} is in use; try again in a moment"
+            f"every connection to the {what} {where} is in use; try again in a moment"
         ) from error
 
 
-def _from_database_error(error: DBAPIError, where: str) -> HubError:
-    what = str(error.orig)
+def _from_database_error(error: DBAPIError, where: str, what: str) -> HubError:
+    cause = str(error.orig)
+    outcome = "nothing published" if what == "catalog" else "nothing stored"
     extended = getattr(error.orig, "sqlite_errorcode", 0)
     code = extended & 0xFF
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageFullError(
-            f"disk full, nothing published: {where}: {what}; free some space and try again"
+            f"disk full, {outcome}: {where}: {cause}; free some space and try again"
         )
     if code in _SQLITE_BUSY:
         return RegistryBusyError(
-            f"another process holds the catalog {where} ({what}); try again in a moment"
+            f"another process holds the {what} {where} ({cause}); try again in a moment"
         )
     if code in _SQLITE_DAMAGED:
         return CorruptError(
-            f"the catalog {where} is damaged ({what}); restore it from a backup: the blobs "
+            f"the {what} {where} is damaged ({cause}); restore it from a backup: the blobs "
             "beside it are not affected"
         )
     return RegistryAccessError(
-        f"cannot use the catalog {where} ({what}); check that its folder can be read and "
+        f"cannot use the {what} {where} ({cause}); check that its folder can be read and "
         "written by this user and has free space"
     )

@@ -32,6 +32,7 @@ _TRANSLATE: Final = (
     "http.DeepL/Usage",
     "http.DeepL/GetGlossary",
 )
+_FEEDBACK: Final = ("adapterhub.v1.FeedbackService/SubmitPostEdits",)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -56,6 +57,7 @@ _OPEN: Final = (
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(_TRANSLATE, "translate")
+    | dict.fromkeys(_FEEDBACK, "feedback")
     | dict.fromkeys(_ADMIN, "admin")
     | dict.fromkeys(_OPEN, OPEN)
 )

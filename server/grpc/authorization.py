@@ -75,5 +75,13 @@ class AuthorizationInterceptor(Interceptor):
         """Let a call through, in the name of its caller; raises as `Guard.admit`."""
         pairs = context.invocation_metadata() or ()
         headers = {key: value for key, value in pairs if isinstance(value, str)}
-        texts = getattr(request, "contents", ())
-        await self._guard.admit(method, headers, sum(map(len, texts)))
+        await self._guard.admit(method, headers, _characters(request))
+
+
+def _characters(request: Any) -> int:
+    """Return how many characters of text a request brings."""
+    texts = sum(map(len, getattr(request, "contents", ())))
+    return texts + sum(
+        len(one.source_text) + len(one.translated_text) + len(one.post_edited_text)
+        for one in getattr(request, "post_edits", ())
+    )

@@ -15,6 +15,8 @@ from hub.errors import PortInUseError
 from hub.pb.adapterhub.v1 import (
     adapter_service_pb2,
     adapter_service_pb2_grpc,
+    feedback_service_pb2,
+    feedback_service_pb2_grpc,
     glossary_service_pb2,
     glossary_service_pb2_grpc,
     translation_service_pb2,
@@ -24,6 +26,7 @@ from server.access.certificates import open_certificates
 from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
+from server.grpc.feedback_service import FeedbackServicer
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import AdapterServicer, TranslationServicer
@@ -33,6 +36,7 @@ SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
     adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
     glossary_service_pb2.DESCRIPTOR.services_by_name["GlossaryService"].full_name,
+    feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name,
 )
 SETTLE_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
@@ -79,6 +83,9 @@ class Edge:
         )
         glossary_service_pb2_grpc.add_GlossaryServiceServicer_to_server(
             GlossaryServicer(core, pool), self._server
+        )
+        feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
+            FeedbackServicer(core), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -63,6 +63,7 @@ class Metrics:
         self._declare_adapters()
         self._declare_cache()
         self._declare_quality()
+        self._declare_feedback()
         self._declare_tenants()
         self._declare_base()
 
@@ -201,6 +202,19 @@ class Metrics:
         )
         self.quality_flags = self._counter(
             "hub_quality_flags", "Outputs with a warning.", [*both, "flag"]
+        )
+
+    def _declare_feedback(self) -> None:
+        both = ["pair", "adapter"]
+        self.post_edits = self._counter("hub_post_edits", "Post-edits that were stored.", both)
+        self.hter = self._histogram(
+            "hub_hter",
+            "Edits per word from a translation to its post-edit (HTER).",
+            buckets.HTER,
+            both,
+        )
+        self.hter_unmeasured = self._counter(
+            "hub_hter_unmeasured", "Post-edits that are not measured, by reason.", ["reason"]
         )
 
     def _declare_tenants(self) -> None:

@@ -122,12 +122,12 @@ def read_held_out(source: DataSource, pair: LanguagePair) -> tuple[SentencePair,
             found.append(SentencePair(text.strip(), translation.strip(), source.name, item))
         if len(found) > HELD_OUT_LIMIT:
             raise CorpusError(
-                f"{source.path}: a dev or test set of more than {HELD_OUT_LIMIT:,} segments, the "
+                f"{source.where}: a dev or test set of more than {HELD_OUT_LIMIT:,} segments, the "
                 "limit; take a part of it",
                 field="data",
             )
     if not found:
-        raise CorpusError(f"{source.path}: there is no segment for {pair} in it", field="data")
+        raise CorpusError(f"{source.where}: there is no segment for {pair} in it", field="data")
     return tuple(found)
 
 
@@ -330,7 +330,7 @@ def _content(source: DataSource, chunk: Sequence[Segment]) -> bytes:
         for line, *sides in chunk:
             if any("\ud800" <= character <= "\udfff" for side in sides for character in side):
                 raise CorpusError(
-                    f"{source.path}:{line}: a lone surrogate, which is no character", field="data"
+                    f"{source.where}:{line}: a lone surrogate, which is no character", field="data"
                 ) from None
         raise
 

@@ -11,11 +11,12 @@ from hub.errors import CorpusError
 from hub.languages import LanguagePair
 from hub.text import is_blank
 from training.corpora.csv_table import read_csv
+from training.corpora.feedback import read_feedback
 from training.corpora.hf import read_hf
 from training.corpora.moses import read_moses
 from training.corpora.po import read_po
 from training.corpora.segments import Reader, Segment, Skipped, one_line
-from training.corpora.sources import DataSource
+from training.corpora.sources import FEEDBACK, DataSource
 from training.corpora.tables import read_jsonl, read_tsv
 from training.corpora.tmx import read_tmx
 from training.corpora.xliff import read_xliff
@@ -29,6 +30,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "xliff": read_xliff,
     "po": read_po,
     "hf": read_hf,
+    FEEDBACK: read_feedback,
 }
 
 
@@ -65,6 +67,6 @@ def _nothing_read(
     reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
     why = f"all its entries were left out: {', '.join(reasons)}" if reasons else "it has no entries"
     return CorpusError(
-        f"{source.path}: there is no segment for {pair} in it; {why}. Correct it or leave it out",
+        f"{source.where}: there is no segment for {pair} in it; {why}. Correct it or leave it out",
         field="data",
     )

@@ -11,10 +11,11 @@ from hub.errors import CorpusError, CorpusNotFoundError
 from hub.languages import LanguagePair
 from training.corpora.clean import Cleaning
 from training.corpora.collect import HeldOut, collect
+from training.corpora.feedback import open_store
 from training.corpora.model import CorpusSplits
 from training.corpora.moses import moses_files
 from training.corpora.report import CorpusReport
-from training.corpora.sources import CLDR, DataSource, parse_source, parse_sources
+from training.corpora.sources import CLDR, FEEDBACK, DataSource, parse_source, parse_sources
 
 FILES: Final = "files"
 TRAIN_LIMIT: Final = 1_000_000
@@ -134,6 +135,9 @@ def _cldr(request: CorpusRequest, pair: LanguagePair) -> CorpusPlan:
 def _check_there(source: DataSource, pair: LanguagePair) -> None:
     """Find a missing file before the others are read, which may take minutes."""
     path = Path(source.path)
+    if source.format == FEEDBACK:
+        open_store(source).close()
+        return
     if source.format == "hf" or (source.format == "moses" and path.is_dir()):
         return
     files: Sequence[Path] = moses_files(source, pair) if source.format == "moses" else (path,)

@@ -20,6 +20,7 @@ from typing import Final
 from hub.errors import CorpusError
 
 CLDR: Final = "cldr"
+FEEDBACK: Final = "feedback"
 MAX_WEIGHT: Final = 100.0
 
 # By format, the options that it knows.
@@ -32,6 +33,7 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "xliff": ("source", "target"),
     "po": ("language",),
     "hf": ("source", "target", "config", "split"),
+    FEEDBACK: ("tenant", "adapter"),
 }
 FORMATS: Final = tuple(OPTIONS)
 _SUFFIXES: Final[Mapping[str, str]] = {
@@ -51,7 +53,7 @@ _SUFFIXES: Final[Mapping[str, str]] = {
 }
 COMPRESSIONS: Final = (".gz", ".zst")
 _WEIGHT: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)@(?=.)", re.ASCII)
-_FORMAT: Final = re.compile(rf"({'|'.join(FORMATS)}):(?=.)")
+_FORMAT: Final = re.compile(rf"({'|'.join(FORMATS)}):(?=.)|({FEEDBACK}):$")
 _KEYS: Final = "|".join(sorted({key for keys in OPTIONS.values() for key in keys}))
 _QUERY: Final = re.compile(rf"#((?:{_KEYS})=[^#&]*(?:&(?:{_KEYS})=[^#&]*)*)$")
 
@@ -61,7 +63,8 @@ class DataSource:
     """One place to read segments from.
 
     Attributes:
-        path: A file, a folder, a pair of files with braces or a prefix, or a Hub id for `hf`.
+        path: A file, a folder, a pair of files with braces or a prefix, or a Hub id for `hf`; for
+            `feedback` the URL of a store, "" for the one of the settings.
         format: One of FORMATS.
         weight: How often each segment counts in a pass over the training data.
         options: What the format was told, such as which columns to take.
@@ -77,7 +80,18 @@ class DataSource:
     @property
     def name(self) -> str:
         """Return the last part of the path: what people call it, without this machine's folders."""
+        if self.format == FEEDBACK:
+            return FEEDBACK
         return PurePath(self.path).name or self.path
+
+    @property
+    def where(self) -> str:
+        """Return the place for messages: the path, or a store without its password."""
+        if self.format != FEEDBACK:
+            return self.path
+        from hub.feedback.location import shown
+
+        return f"{FEEDBACK}:{shown(self.path) if self.path else ''}"
 
 
 def parse_source(text: str) -> DataSource:
@@ -91,12 +105,12 @@ def parse_source(text: str) -> DataSource:
     query = _QUERY.search(rest)
     options = _options(query[1]) if query else {}
     path = rest[found.end() if found else 0 : query.start() if query else None]
-    kind = found[1] if found else _guess(path)
+    kind = found[1] or found[2] if found else _guess(path)
     unknown = sorted(set(options) - set(OPTIONS[kind]))
     if unknown:
         known = ", ".join(OPTIONS[kind]) or "none"
         raise _refused(text, f"{kind} has no option {unknown[0]!r}; it has {known}")
-    if not path:
+    if not path and kind != FEEDBACK:
         raise _refused(text, "there is no path in it")
     return DataSource(path, kind, weight, options, text)
 

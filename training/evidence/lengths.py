@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hub.manifest import LengthRecord, LengthScore
-from training.evidence.scoring import CHINESE, UNSPACED, Measure
+from hub.ter import CHINESE, UNSPACED
+from training.evidence.scoring import Measure
 from training.evidence.significance import compare
 
 if TYPE_CHECKING:

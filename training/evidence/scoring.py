@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.manifest import Metric
+from hub.ter import CHINESE, UNSPACED, in_characters, pieces_for_ter, ter_metric
 from hub.text import normal_target
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     Statistics = NDArray[Any]
 
-CHINESE: Final = frozenset({"zh", "yue", "wuu", "lzh"})
-UNSPACED: Final = frozenset({"th", "lo", "km", "my", "bo", "dz", "shn"})
 CHRF_WORD_ORDER: Final = 2
 METRICS: Final[tuple[Metric, ...]] = ("chrf++", "bleu", "ter", "exact")
 LOWER_IS_BETTER: Final[frozenset[Metric]] = frozenset({"ter"})
@@ -130,14 +129,14 @@ class Scorer:
         from sacrebleu.metrics.chrf import CHRF
 
         self._references = [normal_target(text) for text in references]
-        self._pieces = _in_characters if _uncut_by_ter(language) else _as_it_is
+        self._pieces = pieces_for_ter(language)
         self._metrics: dict[Metric, SacreMetric] = {}
         if self._references:
             plain = [self._references]
             self._metrics = {
                 "chrf++": CHRF(word_order=CHRF_WORD_ORDER, references=plain),
                 "bleu": BLEU(tokenize=bleu_tokenizer(language), references=plain),
-                "ter": _ter(language, [[self._pieces(text) for text in self._references]]),
+                "ter": ter_metric(language, [[self._pieces(text) for text in self._references]]),
             }
 
     def measure(self, hypotheses: Sequence[str]) -> tuple[Measure, ...]:
@@ -156,8 +155,8 @@ class Scorer:
 
         metric = self._metrics[name]
         signature = str(metric.get_signature())
-        if name == "ter" and self._pieces is _in_characters:
-            hypotheses = [_in_characters(text) for text in hypotheses]
+        if name == "ter" and self._pieces is in_characters:
+            hypotheses = [in_characters(text) for text in hypotheses]
             signature += "|pieces:characters"
         found = metric._extract_corpus_statistics(list(hypotheses), None)
         return Measure(
@@ -166,26 +165,6 @@ class Scorer:
             statistics=np.array(found, dtype=np.float64),
             of_sum=lambda total: float(metric._compute_score_from_stats(list(total)).score),
         )
-
-
-def _ter(language: str, references: Sequence[Sequence[str]]) -> SacreMetric:
-    """Return TER; for Chinese and Japanese with tercom's own way of cutting them."""
-    from sacrebleu.metrics.ter import TER
-
-    asian = language.partition("-")[0] in CHINESE | {"ja"}
-    return TER(normalized=asian, asian_support=asian, references=references)
-
-
-def _uncut_by_ter(language: str) -> bool:
-    return language.partition("-")[0] in UNSPACED
-
-
-def _in_characters(text: str) -> str:
-    return " ".join(character for character in text if not character.isspace())
-
-
-def _as_it_is(text: str) -> str:
-    return text
 
 
 def _exact(hypotheses: Sequence[str], references: Sequence[str]) -> Measure:

@@ -44,6 +44,7 @@ def test_reflection_lists_the_services(house: Any) -> None:
         "adapterhub.v1.TranslationService",
         "adapterhub.v1.AdapterService",
         "adapterhub.v1.GlossaryService",
+        "adapterhub.v1.FeedbackService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hub.errors import DrainingError, HubError
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.pb.adapterhub.v1 import (
+    feedback_service_pb2,
     glossary_service_pb2,
 )
 from hub.registry import AdapterVersion
@@ -60,6 +61,9 @@ EXPECTED = {
     "hub_tenant_requests",
     "hub_tenant_tokens",
     "hub_memory_limit_bytes",
+    "hub_hter",
+    "hub_hter_unmeasured",
+    "hub_post_edits",
 }
 
 
@@ -116,7 +120,7 @@ def methods() -> list[tuple[str, str]]:
     return [
         (service.full_name, method.name)
         for module in (
-            glossary_service_pb2, health_pb2, reflection_pb2,
+            feedback_service_pb2, glossary_service_pb2, health_pb2, reflection_pb2,
         )
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
@@ -144,8 +148,9 @@ def use_everything(metrics: Metrics, number: int) -> None:
         metrics.fallbacks.labels(pair, reason.value).inc()
     for flag in Flag:
         metrics.quality_flags.labels(*both, flag.value).inc()
-    for counter in (metrics.input_tokens, metrics.output_tokens):
+    for counter in (metrics.input_tokens, metrics.output_tokens, metrics.post_edits):
         counter.labels(*both).inc()
+    metrics.hter.labels(*both).observe(0.1)
     metrics.mean_logprob.labels(*both).observe(0.5)
     for outcome in ("ok", "failed", "rejected"):
         metrics.tenant_requests.labels(tenant, outcome).inc()
