@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from hub.errors import HubError, NotFoundError
+from hub.errors import HubError
 from server.access.identity import Identity, current_identity
 from server.entrance import Entrance
 from server.http.bodies import Fields
@@ -22,7 +22,7 @@ from server.messages import LoadedAdapter
 from server.telemetry.calls import note_command
 from server.web.columns import confidence_of, translate_columns
 from server.web.events import stream_of
-from server.web.feedback import sink_of
+from server.web.feedback import characters_of, correction_of
 from server.web.files import INDEX, StaticFiles
 from server.web.live import LiveBoard, Names, names_of
 from server.web.requests import AskedAlternatives, AskedColumns, AskedCorrection, read
@@ -68,8 +68,7 @@ class Page:
         """Return what there is to choose from."""
         core, identity = call.core, current_identity()
         loaded = await _loaded(call, identity)
-        feedback = sink_of(core) is not None
-        view = await call.off_loop(lambda: page_view(core, identity, loaded, feedback=feedback))
+        view = await call.off_loop(page_view, core, identity, loaded)
         return JSONResponse({**view, "messages": self.files.catalogues()})
 
     async def adapters(self, call: Call) -> Response:
@@ -103,11 +102,10 @@ class Page:
 
     async def feedback(self, call: Call) -> Response:
         """Keep a correction."""
-        sink = sink_of(call.core)
-        if sink is None:
-            raise NotFoundError("this server keeps no corrections")
-        await sink.submit(read(AskedCorrection, call.fields), current_identity().tenant)
-        return JSONResponse({"kept": True})
+        asked = read(AskedCorrection, call.fields)
+        call.entrance.guard.charge(characters_of(asked))
+        made = await call.core.feedback.submit([correction_of(asked)], "", current_identity())
+        return JSONResponse({"request_id": made.request_id})
 
     async def live(self, call: Call) -> Response:
         """Stream what the server does, once a second."""

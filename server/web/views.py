@@ -15,6 +15,8 @@ from server.access.permits import Permit
 from server.core import Core
 from server.messages import LoadedAdapter
 from server.translation.routes import RouteEntry
+from server.web.canaries import arms_of, running_canaries
+from server.web.feedback import keeps_corrections
 
 MOST: Final = 300
 """Adapters that a page lists; of more the newest version of each name comes first."""
@@ -30,16 +32,13 @@ _SAMPLES: Final = (
 Loaded = Mapping[str, LoadedAdapter]
 
 
-def page_view(
-    core: Core, identity: Identity, loaded: Loaded | None, *, feedback: bool
-) -> dict[str, Any]:
+def page_view(core: Core, identity: Identity, loaded: Loaded | None) -> dict[str, Any]:
     """Return what the page needs to start. Blocks on the registry.
 
     Args:
         core: What is served.
         identity: Who asks.
         loaded: Adapters in memory by digest; None for a caller who may not see that.
-        feedback: Whether corrections are kept.
     """
     limits = core.translator.limits
     return {
@@ -50,16 +49,19 @@ def page_view(
         "glossaries": _glossaries(core.glossaries),
         "limits": {"characters": limits.max_content_characters, "beam": limits.max_beam},
         "samples": _SAMPLES if core.base.name == EMBEDDED else (),
-        "feedback": feedback,
+        "feedback": keeps_corrections(core),
         "caller": {"tenant": identity.tenant, "admin": loaded is not None},
     }
 
 
 def adapters_view(core: Core, identity: Identity, loaded: Loaded | None) -> dict[str, Any]:
     """Return adapters with their scores and where they come from. Blocks on the registry."""
-    versions = served_versions(core, identity.permit)
+    versions, canaries = served_versions(core, identity.permit), running_canaries(core)
     return {
-        "adapters": [{**brief(one, loaded), **detail(one)} for one in versions],
+        "adapters": [
+            {**brief(one, loaded), **detail(one), "arms": arms_of(one, canaries)}
+            for one in versions
+        ],
         "routes": [route_view(one) for one in core.routes().permitted(identity.permit).sorted()],
     }
 

@@ -77,7 +77,7 @@ function overBase(score, scale) {
 function servesOf(page, adapter) {
   const routes = page.routes.filter((route) => route.adapter_version === adapter.ref);
   const served = routes.map((route) => h("div", {}, `${route.source} → ${route.target}${route.domain ? ` · ${route.domain}` : ""}`));
-  const arms = (adapter.arms ?? []).map((arm) => h("div", {}, h("span", { class: "tag" }, t("canary")), ` ${arm.alias} ${percent(arm.share)}`));
+  const arms = (adapter.arms ?? []).map((arm) => h("div", {}, h("span", { class: "tag" }, t(arm.tried ? "canary" : "stable")), ` @${arm.alias} ${percent(arm.share)}`));
   return served.length + arms.length ? [...served, ...arms] : [h("span", { class: "fine" }, t("byName"))];
 }
 

@@ -2,7 +2,7 @@
 
 import { showAdapters } from "./adapters.js";
 import { ask, useKey } from "./api.js";
-import { $, h, store, trouble } from "./dom.js";
+import { $, debounce, h, store, trouble } from "./dom.js";
 import { Live } from "./live.js";
 import { close, start as startSentences } from "./sentence.js";
 import { Desk } from "./translate.js";
@@ -159,6 +159,8 @@ function help() {
   $("shortcuts").showModal();
 }
 
+const refreshSoon = debounce(() => refresh());
+addEventListener("residency-changed", () => refreshSoon(1000));
 addEventListener("hashchange", show);
 addEventListener("keydown", onKey);
 addEventListener("key-wanted", (event) => wantKey(event.detail));

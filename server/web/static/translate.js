@@ -252,6 +252,8 @@ export class Desk {
 
   finish(column, data) {
     column.finish(data, this.page);
+    const adapter = this.page.adapters.find((one) => one.ref === data.adapter_version);
+    if (adapter?.residency && adapter.residency.tier !== "device") dispatchEvent(new Event("residency-changed"));
     if (data.detected) this.showDetected(data.detected);
   }
 
