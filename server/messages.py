@@ -329,6 +329,7 @@ class FinishedSegment:
         index: Of the sentence in its text.
         text: With the white space around it: the sentences of a text, joined, are its translation.
         start: First code point of the source sentence in its text, and `end` one past its last.
+        signals: Of this sentence alone.
     """
 
     item: int
@@ -336,6 +337,7 @@ class FinishedSegment:
     text: str
     start: int
     end: int
+    signals: Signals = field(default_factory=Signals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ _TRANSLATE: Final = (
     "http.LibreTranslate/Translate",
     "http.LibreTranslate/Detect",
     "http.LibreTranslate/Languages",
+    "http.Page/Page",
+    "http.Page/Adapters",
+    "http.Page/Translate",
+    "http.Page/Alternatives",
+    "http.Page/Feedback",
     "http.DeepL/Translate",
     "http.DeepL/Languages",
     "http.DeepL/Usage",
@@ -35,6 +40,7 @@ _ADMIN: Final = (
     "adapterhub.v1.AdapterService/SetAlias",
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
+    "http.Page/Live",
     "http.DeepL/PutGlossary",
     "http.DeepL/DeleteGlossary",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -46,6 +52,7 @@ _OPEN: Final = (
     "grpc.health.v1.Health/List",
     "http.Health/Live",
     "http.Health/Ready",
+    "http.Page/File",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(

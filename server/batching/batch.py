@@ -24,6 +24,7 @@ from server.protocols import Adapter, EnginePort
 from server.residency.tables import Placement
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
+from server.telemetry.steps import StepTrail
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -57,7 +58,11 @@ class Stepped:
 
 
 class Batch(Generic[Adapter]):
-    """The running requests; each holds a pin on its adapter's slot until it is replied to."""
+    """The running requests; each holds a pin on its adapter's slot until it is replied to.
+
+    Attributes:
+        trail: The last steps, for those who watch.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Batch(Generic[Adapter]):
         self._stock = stock
         self._metrics = metrics
         self._clock = clock
+        self.trail = StepTrail()
         self._recovery = Recovery()
         self._running: dict[int, Entry] = {}
         self.pace = Pace()
@@ -171,6 +177,8 @@ class Batch(Generic[Adapter]):
         self._observe(report, began)
         for entry in self._running.values():
             entry.join_step(report.rows, report.distinct_adapters)
+        together = ((e.job.digest, e.job.rows) for e in self._running.values())
+        self.trail.note(together, time.perf_counter() - began)
         ended = [self._finish(finished) for finished in report.finished]
         now = time.perf_counter()
         self._idle_since = now if self._running else None

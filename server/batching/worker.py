@@ -37,6 +37,7 @@ from server.residency.holds import Hold, Holds, answer_with, answer_with_error
 from server.residency.loader import AdapterLoader, Loaded
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
+from server.telemetry.steps import StepTrail
 
 STOP_SECONDS: Final = 30.0
 
@@ -149,6 +150,11 @@ class Worker(Generic[Adapter]):
     def overloaded(self) -> bool:
         """Tell whether half of the queue is taken."""
         return self.intake.crowded
+
+    @property
+    def trail(self) -> StepTrail:
+        """Return the last steps, for those who watch."""
+        return self._batch.trail
 
     def inspect(self) -> Future[tuple[LoadedAdapter, ...]]:
         """Ask which adapters are in memory, the most recently used first."""

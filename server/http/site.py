@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from server.entrance import Entrance
 from server.http import deepl, health, libretranslate
 from server.http.protection import SafetyHeaders
+from server.web import site as web
 
 PREFLIGHT_SECONDS = 600
 
@@ -38,6 +39,7 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
     return [
         *health.routes(entrance),
         *libretranslate.routes(entrance),
+        *web.routes(entrance),
         *deepl.routes(entrance),
     ]
 

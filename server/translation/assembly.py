@@ -47,6 +47,7 @@ class SegmentResult:
     start: int
     end: int
     details: tuple[FlagDetail, ...]
+    signals: Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Assembler:
             start=document.masked.original(start),
             end=document.masked.original(end),
             details=details,
+            signals=measure(plan.tokens, candidates_of(plan)[0]),
         )
 
     def _restored(self, item: ItemPlan, plan: SegmentPlan, candidate: Candidate) -> Rendered:

@@ -255,6 +255,7 @@ def _finished(item: ItemPlan, index: int, segment: SegmentResult) -> FinishedSeg
         text=segment.before + segment.text + segment.after,
         start=segment.start,
         end=segment.end,
+        signals=segment.signals,
     )
 
 
