@@ -288,6 +288,7 @@ class Worker(Generic[Adapter]):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
+        self._batch.seen()
         if not self._gathering.ready(self._batch.rows) or self._batch.encoding:
             return
         if not len(self._scheduler):
