@@ -191,6 +191,7 @@ class Application:
             await asyncio.get_running_loop().run_in_executor(None, self._core.close)
         if self._edge is not None and drain_seconds > 0:
             await self._edge.stop()
+        self.access.flush()
         if self._tracer is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:

@@ -132,13 +132,36 @@ class Intake:
             DeadlineError: The deadline has passed, or cannot be met.
         """
         with self._lock:
-            self._check_room(texts)
-            if deadline is not None:
-                tokens = characters * self.forecast.tokens_per_character
-                steps = self.forecast.steps_for(tokens / texts, doubt=SURE) if texts else 0.0
-                self._check_deadline(deadline, tenant, priority, texts, steps)
+            self._check(texts, characters, deadline, tenant, priority)
             self._reserved += texts
         return Reservation(self._release, texts)
+
+    def check(
+        self,
+        texts: int,
+        characters: int,
+        *,
+        deadline: float | None = None,
+        tenant: str = "",
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> None:
+        """Raise what `reserve` would raise now, and keep no place."""
+        with self._lock:
+            self._check(texts, characters, deadline, tenant, priority)
+
+    def _check(
+        self,
+        texts: int,
+        characters: int,
+        deadline: float | None,
+        tenant: str,
+        priority: Priority,
+    ) -> None:
+        self._check_room(texts)
+        if deadline is not None:
+            tokens = characters * self.forecast.tokens_per_character
+            steps = self.forecast.steps_for(tokens / texts, doubt=SURE) if texts else 0.0
+            self._check_deadline(deadline, tenant, priority, texts, steps)
 
     def accept(self, jobs: Sequence[Job]) -> None:
         """Take jobs that are ready to wait into the tally, all or none.

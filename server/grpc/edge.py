@@ -31,6 +31,7 @@ from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
+from server.grpc.shedding import Shedding, SheddingInterceptor
 from server.grpc.tracing import tracing_of
 from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
@@ -70,12 +71,15 @@ class Edge:
         self._settings = settings
         self._calls = Calls()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        credentials = open_credentials(settings, pool)
+        shedding = Shedding(core, credentials, self._calls, metrics, access)
         self._server = grpc.aio.server(
             interceptors=[
+                SheddingInterceptor(shedding),
                 *tracing_of(tracer),
                 AccessInterceptor(access),
                 BoundaryInterceptor(metrics, self._calls),
-                AuthorizationInterceptor(open_credentials(settings, pool)),
+                AuthorizationInterceptor(credentials),
             ],
             options=[
                 # A second server on the same port must fail, not take half of the calls.

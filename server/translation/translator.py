@@ -74,11 +74,11 @@ class Translator:
     pool: Executor
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
-    _preparation: Preparation = field(init=False)
+    preparation: Preparation = field(init=False)
 
     def __post_init__(self) -> None:
         """Let calls through a few at a time."""
-        self._preparation = Preparation(self.worker.intake, self.window)
+        self.preparation = Preparation(self.worker.intake, self.window)
 
     @property
     def router(self) -> Router:
@@ -162,7 +162,7 @@ class Translator:
 
     async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
-        async with self._preparation.of(command):
+        async with self.preparation.of(command):
             items = await self._off_loop(self.planner.routes, command)
             clocked.routed = self.clock()
             await self._off_loop(self.planner.split, items, command)
