@@ -35,6 +35,11 @@ PREPARE_SECONDS: Final = 0.005
 """For tokenizing and for the way back, which are not the engine's."""
 
 
+def _rough(number: float) -> float:
+    """Return a number with two digits: no estimate is better, and what is told repeats itself."""
+    return float(f"{number:.2g}")
+
+
 def due_of(job: Job, accepted_at: float) -> float:
     """Return when a job is due."""
     return accepted_at + RELAXED_SECONDS if job.deadline is None else job.deadline
@@ -217,7 +222,8 @@ class Intake:
     def _check_room(self, texts: int) -> None:
         if self._taken + texts <= self._limit:
             return
-        delay = self.forecast.retry_seconds(max(texts, self._taken + texts - self._limit))
+        lacking = max(texts, self._taken + texts - self._limit)
+        delay = _rough(self.forecast.retry_seconds(lacking))
         raise QueueFullError(
             f"{self._taken} texts wait already and {texts} more would exceed the queue's limit of "
             f"{self._limit}; retry in {delay:.2g} s",
@@ -238,10 +244,11 @@ class Intake:
             return  # alone: only trying shows whether the estimate is still true
         needed = self._seconds(deadline, tenant, priority, rows, steps)
         if needed > left:
+            estimated = f"{_rough(1000 * needed):.0f}"
             raise DeadlineUnreachableError(
-                f"the request has {1000 * left:.0f} ms left and would take about "
-                f"{1000 * needed:.0f} ms at present; allow more time, send less, or retry later",
-                metadata={"estimated_ms": f"{1000 * needed:.0f}"},
+                f"the request has {_rough(1000 * left):.0f} ms left and would take about "
+                f"{estimated} ms at present; allow more time, send less, or retry later",
+                metadata={"estimated_ms": estimated},
             )
 
     def _seconds(
