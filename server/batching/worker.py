@@ -319,7 +319,8 @@ class Worker(Generic[Adapter]):
         """
         rows = self._batch.rows
         step_seconds = self.intake.forecast.step_seconds.mean(rows + 1)
-        late = self._scheduler.late(self._clock(), step_seconds)
+        back = self.intake.forecast.after_seconds
+        late = self._scheduler.late(self._clock() + back, step_seconds)
         if late and not rows and len(late) == len(self._scheduler):
             late.pop()
         if late:
