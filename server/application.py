@@ -212,6 +212,7 @@ class Application:
             await self._edge.stop()
         if self._http is not None:
             await self._http.stop()
+        self.access.flush()
         if self._tracer is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:

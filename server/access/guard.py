@@ -31,6 +31,14 @@ class Guard:
         """Tell whether callers are asked who they are."""
         return self._credentials is not None
 
+    def tenant_of(self, headers: Callable[[], Mapping[str, str]]) -> str | None:
+        """Return a caller's tenant as far as it is known without waiting.
+
+        Returns:
+            "" where nobody is asked, None where it cannot be told yet or at all.
+        """
+        return "" if self._credentials is None else self._credentials.tenant_of(headers())
+
     async def admit(self, method: str, headers: Mapping[str, str], characters: int) -> None:
         """Let a call through, in the name of its caller.
 

@@ -119,6 +119,10 @@ class Batch(Generic[Adapter]):
         """Tell whether another turn can do something without a message."""
         return bool(self._running) or self.recovering or self._moved
 
+    def seen(self) -> None:
+        """Note that who waits has had its chance at the rows and slots that are free."""
+        self._moved = False
+
     def admit(self, admissions: Iterable[Admission]) -> None:
         """Place adapters where needed and let requests join."""
         failed: dict[str, HubError] = {}

@@ -27,6 +27,9 @@ _RATE_SECONDS: Final = 1.0
 FIRST_RETRY_SECONDS: Final = 0.5
 LEAST_RETRY_SECONDS: Final = 0.05
 MOST_RETRY_SECONDS: Final = 30.0
+LEAST_BEFORE_SECONDS: Final = 0.003
+LEAST_AFTER_SECONDS: Final = 0.002
+"""Of routing, tokenizing and the way back, which are not the engine's."""
 MORE_STEPS: Final = 0.2
 """Of its expected steps: what a request that has had them all is taken to need still."""
 
@@ -134,6 +137,9 @@ class Forecast:
         tokens_per_character: Of sources.
         row_steps: Rows times steps, per second, while the engine is busy.
         texts: Finished, per second, while the engine is busy.
+        before_seconds: From a call's arrival to its place in the queue: routing, tokenizing, and
+            whatever else the process is busy with.
+        after_seconds: From the engine's last token to the reply.
     """
 
     step_seconds: Curve = field(default_factory=Curve)
@@ -141,6 +147,15 @@ class Forecast:
     tokens_per_character: float = 0.0
     row_steps: Rate = field(default_factory=Rate)
     texts: Rate = field(default_factory=Rate)
+    before_seconds: float = LEAST_BEFORE_SECONDS
+    after_seconds: float = LEAST_AFTER_SECONDS
+
+    def note_call(self, before: float, after: float) -> None:
+        """Learn what a call spent outside of queue and engine."""
+        self.before_seconds += _SMOOTHING * (
+            max(before, LEAST_BEFORE_SECONDS) - self.before_seconds
+        )
+        self.after_seconds += _SMOOTHING * (max(after, LEAST_AFTER_SECONDS) - self.after_seconds)
 
     def note_turn(self, rows: int, seconds: float, finished: int) -> None:
         """Learn from a turn that made a step.

@@ -31,8 +31,11 @@ SURE: Final = 0.5
 """Deviations that are added to the expected steps of who is let in."""
 RELAXED_SECONDS: Final = 30.0
 """When a request without a deadline is due: it goes behind those that have a near one."""
-PREPARE_SECONDS: Final = 0.005
-"""For tokenizing and for the way back, which are not the engine's."""
+
+
+def _rough(number: float) -> float:
+    """Return a number with two digits: no estimate is better, and what is told repeats itself."""
+    return float(f"{number:.2g}")
 
 
 def due_of(job: Job, accepted_at: float) -> float:
@@ -76,15 +79,13 @@ class _Place:
 class Reservation:
     """Places of a call that is being prepared; release it when the jobs are submitted."""
 
-    _release: Callable[[int], None]
-    texts: int
+    _release: Callable[[], None]
 
     def __enter__(self) -> Reservation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._release(self.texts)
-        self.texts = 0
+        self._release()
 
 
 class Intake:
@@ -105,7 +106,8 @@ class Intake:
         self._lock = threading.Lock()
         self._places: dict[int, _Place] = {}
         self._lines: dict[tuple[str, Priority], _Line] = {}
-        self._reserved = 0
+        self._reserved = 0  # texts of calls that are being prepared
+        self._preparing = 0  # such calls
         self._rows = 0  # that run
         self._running = 0.0  # row steps that those who run need still
 
@@ -132,13 +134,42 @@ class Intake:
             DeadlineError: The deadline has passed, or cannot be met.
         """
         with self._lock:
-            self._check_room(texts)
-            if deadline is not None:
-                tokens = characters * self.forecast.tokens_per_character
-                steps = self.forecast.steps_for(tokens / texts, doubt=SURE) if texts else 0.0
-                self._check_deadline(deadline, tenant, priority, texts, steps)
+            steps = self._check(texts, characters, deadline, tenant, priority)
+            place = self._place((tenant, priority), deadline, texts * steps, self._clock())
+            self._enter(place)
             self._reserved += texts
-        return Reservation(self._release, texts)
+            self._preparing += 1
+        return Reservation(lambda: self._release(place, texts))
+
+    def check(
+        self,
+        texts: int,
+        characters: int,
+        *,
+        deadline: float | None = None,
+        tenant: str = "",
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> None:
+        """Raise what `reserve` would raise now, and keep no place."""
+        with self._lock:
+            self._check(texts, characters, deadline, tenant, priority)
+
+    def _check(
+        self,
+        texts: int,
+        characters: int,
+        deadline: float | None,
+        tenant: str,
+        priority: Priority,
+    ) -> float:
+        """Return the steps that each of a call's texts is taken to need."""
+        self._check_room(texts)
+        tokens = characters * self.forecast.tokens_per_character
+        steps = self.forecast.steps_for(tokens / texts, doubt=SURE) if texts else 0.0
+        if deadline is not None:
+            before = self.forecast.before_seconds
+            self._check_deadline(deadline, tenant, priority, texts, steps, before)
+        return steps
 
     def accept(self, jobs: Sequence[Job]) -> None:
         """Take jobs that are ready to wait into the tally, all or none.
@@ -171,6 +202,11 @@ class Intake:
         with self._lock:
             self.forecast.note_source(characters, sum(job.tokens for job in jobs))
 
+    def note_call(self, before: float, after: float) -> None:
+        """Learn how many seconds a call spent outside of queue and engine."""
+        with self._lock:
+            self.forecast.note_call(before, after)
+
     def note_running(self, rows: int, row_steps: float) -> None:
         """Note what the engine is busy with.
 
@@ -194,7 +230,8 @@ class Intake:
     def _check_room(self, texts: int) -> None:
         if self._taken + texts <= self._limit:
             return
-        delay = self.forecast.retry_seconds(max(texts, self._taken + texts - self._limit))
+        lacking = max(texts, self._taken + texts - self._limit)
+        delay = _rough(self.forecast.retry_seconds(lacking))
         raise QueueFullError(
             f"{self._taken} texts wait already and {texts} more would exceed the queue's limit of "
             f"{self._limit}; retry in {delay:.2g} s",
@@ -206,19 +243,26 @@ class Intake:
         )
 
     def _check_deadline(
-        self, deadline: float, tenant: str, priority: Priority, rows: int, steps: float
+        self,
+        deadline: float,
+        tenant: str,
+        priority: Priority,
+        rows: int,
+        steps: float,
+        before: float = 0.0,
     ) -> None:
         left = deadline - self._clock()
         if left <= 0:
             raise DeadlineError("the deadline passed before the request could be queued")
-        if not self._rows and not self._places:
+        if not self._rows and not self._places and not self._preparing:
             return  # alone: only trying shows whether the estimate is still true
-        needed = self._seconds(deadline, tenant, priority, rows, steps)
+        needed = before + self._seconds(deadline, tenant, priority, rows, steps)
         if needed > left:
+            estimated = f"{_rough(1000 * needed):.0f}"
             raise DeadlineUnreachableError(
-                f"the request has {1000 * left:.0f} ms left and would take about "
-                f"{1000 * needed:.0f} ms at present; allow more time, send less, or retry later",
-                metadata={"estimated_ms": f"{1000 * needed:.0f}"},
+                f"the request has {_rough(1000 * left):.0f} ms left and would take about "
+                f"{estimated} ms at present; allow more time, send less, or retry later",
+                metadata={"estimated_ms": estimated},
             )
 
     def _seconds(
@@ -229,10 +273,10 @@ class Intake:
         ahead += max(0, rows - self._max_rows) * steps
         together = min(self._max_rows, self._rows + rows)
         if not ahead:
-            return PREPARE_SECONDS + self.forecast.seconds_of(steps, together)
+            return self.forecast.after_seconds + self.forecast.seconds_of(steps, together)
         width = max(self._rows, min(rows, self._max_rows))
         wait = self.forecast.wait_seconds(ahead + self._running / 2)
-        return PREPARE_SECONDS + wait + self.forecast.seconds_of(steps, width)
+        return self.forecast.after_seconds + wait + self.forecast.seconds_of(steps, width)
 
     def _ahead(self, due: float, tenant: str, priority: Priority, own: float) -> float:
         """Return the row steps that will be done before a request's own."""
@@ -245,22 +289,34 @@ class Intake:
         before = theirs.pop(tenant, 0.0)
         return before + sum(min(work, before + own) for work in theirs.values())
 
+    def _place(
+        self, line: tuple[str, Priority], deadline: float | None, work: float, now: float
+    ) -> _Place:
+        due = now + RELAXED_SECONDS if deadline is None else deadline
+        return _Place(line, due, work)
+
     def _add(self, job: Job, now: float) -> None:
-        due = due_of(job, now)
         work = job.rows * self.forecast.steps_of(job)
-        place = _Place((job.tenant, job.priority), due, work)
+        place = self._place((job.tenant, job.priority), job.deadline, work, now)
         self._places[job.key] = place
-        self._lines.setdefault(place.line, _Line()).add(due, work)
+        self._enter(place)
 
     def _remove(self, key: int) -> None:
         place = self._places.pop(key, None)
-        if place is None:
-            return
+        if place is not None:
+            self._leave(place)
+
+    def _enter(self, place: _Place) -> None:
+        self._lines.setdefault(place.line, _Line()).add(place.due, place.work)
+
+    def _leave(self, place: _Place) -> None:
         line = self._lines[place.line]
         line.remove(place.due, place.work)
         if not line.dues:
             del self._lines[place.line]
 
-    def _release(self, texts: int) -> None:
+    def _release(self, place: _Place, texts: int) -> None:
         with self._lock:
+            self._leave(place)
             self._reserved -= texts
+            self._preparing -= 1

@@ -294,6 +294,7 @@ class Worker(Generic[Adapter]):
             self._loader.start(digest, self._inbox.put)
 
     def _admit(self) -> None:
+        self._batch.seen()
         if not self._gathering.ready(self._batch.rows) or self._batch.encoding:
             return
         if not len(self._scheduler):
@@ -324,7 +325,8 @@ class Worker(Generic[Adapter]):
         """
         rows = self._batch.rows
         step_seconds = self.intake.forecast.step_seconds.mean(rows + 1)
-        late = self._scheduler.late(self._clock(), step_seconds)
+        back = self.intake.forecast.after_seconds
+        late = self._scheduler.late(self._clock() + back, step_seconds)
         if late and not rows and len(late) == len(self._scheduler):
             late.pop()
         if late:

@@ -30,6 +30,7 @@ from server.grpc.feedback_service import FeedbackServicer
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import AdapterServicer, TranslationServicer
+from server.grpc.shedding import Shedding, SheddingInterceptor
 from server.grpc.tracing import tracing_of
 
 SERVICES: Final = (
@@ -59,8 +60,10 @@ class Edge:
         self._calls = entrance.calls
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         core, pool = entrance.core, entrance.pool
+        shedding = Shedding(core, entrance.guard, entrance.calls, entrance.metrics, entrance.access)
         self._server = grpc.aio.server(
             interceptors=[
+                SheddingInterceptor(shedding),
                 *tracing_of(entrance.tracer),
                 AccessInterceptor(entrance.access),
                 BoundaryInterceptor(entrance.metrics, entrance.calls),

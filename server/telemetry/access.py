@@ -1,24 +1,31 @@
 """The access log: one line for every call, when it has ended.
 
+Calls that are refused because there is no room or no time for them are the exception: there may be
+thousands a second, so those of a second with the same method, tenant and reason share a line.
+
 It says who asked for what and what that took. Texts, translations and the callers' labels are in it
 only where the settings ask for them; metadata, and with it every key, never is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
+from hub.errors import HubError
 from hub.settings import Settings
 from server.messages import ItemResult, TranslateCommand, TranslateResult
 from server.telemetry.calls import CallRecord, serving
 from server.telemetry.logs import fields
 
 LOGGER: Final = "adapterhub.access"
+REFUSED_SECONDS: Final = 1.0
 
 _QUIET: Final = ("grpc.health.", "grpc.reflection.")
 _FAULTS: Final = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
@@ -50,6 +57,22 @@ class AccessLog:
     """Writes the lines; `policy` may be replaced at any time."""
 
     policy: AccessPolicy = AccessPolicy()
+    _refused: Counter[tuple[str, str, str, str]] = field(default_factory=Counter, repr=False)
+
+    def refused(self, method: str, error: HubError, tenant: str) -> None:
+        """Note a call that is refused at the door; needs a running loop, which writes the lines."""
+        if not self._refused:
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self.flush)
+        self._refused[method, error.code, error.reason, tenant] += 1
+
+    def flush(self) -> None:
+        """Write the lines of the refused calls."""
+        refused, self._refused = self._refused, Counter()
+        for (method, code, reason, tenant), calls in refused.items():
+            facts: dict[str, object] = {"method": method, "code": code, "reason": reason}
+            if tenant:
+                facts["tenant"] = tenant
+            _log.info("refused", extra=fields(**facts, calls=calls))
 
     @contextmanager
     def call(self, method: str, metadata: Mapping[str, str]) -> Iterator[CallRecord]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hub.errors import EngineError, HubError
 from server.access.admission import Limits, check_command, check_contents
@@ -42,6 +43,9 @@ from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
 from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
 from server.translation.routing import Router
+
+SHORT_TOKENS: Final = 64
+"""Of all outputs of a call: these become text in a fraction of a millisecond."""
 
 _Result = TypeVar("_Result")
 
@@ -74,11 +78,11 @@ class Translator:
     pool: Executor
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
-    _preparation: Preparation = field(init=False)
+    preparation: Preparation = field(init=False)
 
     def __post_init__(self) -> None:
         """Let calls through a few at a time."""
-        self._preparation = Preparation(self.worker.intake, self.window)
+        self.preparation = Preparation(self.worker.intake, self.window)
 
     @property
     def router(self) -> Router:
@@ -104,8 +108,9 @@ class Translator:
         await self._force_terms(items, command)
         clocked.decoded = self.clock()
         _raise_if_all_failed(items)
-        results = await self._off_loop(_map, self.assembler.item, items)
+        results = await self._assembled(items)
         clocked.ended = self.clock()
+        self._note_call(items, clocked)
         self._observe(items, results, clocked)
         return _result(command, items, results, clocked)
 
@@ -162,13 +167,23 @@ class Translator:
 
     async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
-        async with self._preparation.of(command):
-            items = await self._off_loop(self.planner.routes, command)
-            clocked.routed = self.clock()
-            await self._off_loop(self.planner.split, items, command)
+        async with self.preparation.of(command):
+            items = await self._off_loop(self._planned, command, clocked)
             clocked.prepared = self.clock()
         characters = sum(len(item.text) for item in items if item.segments)
         self.worker.intake.note_source(characters, list(jobs_of(items)))
+        return items
+
+    async def _assembled(self, items: Sequence[ItemPlan]) -> list[ItemResult]:
+        """Return what became of the items; short ones here, which is cheaper than a thread."""
+        if _output_tokens(items) <= SHORT_TOKENS:
+            return _map(self.assembler.item, items)
+        return await self._off_loop(_map, self.assembler.item, items)
+
+    def _planned(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
+        items = self.planner.routes(command)
+        clocked.routed = self.clock()
+        self.planner.split(items, command)
         return items
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
@@ -210,6 +225,14 @@ class Translator:
         async for outcome in run_jobs(self.worker, jobs, self.window):
             yield outcome
 
+    def _note_call(self, items: Sequence[ItemPlan], clocked: _Clocked) -> None:
+        """Let the forecast learn what was spent before the queue and after the engine."""
+        outcomes = [one.outcome for item in items for one in item.segments]
+        ends = [one.timings.ended_at for one in outcomes if one is not None]
+        if ends:
+            after = clocked.ended - max(ends)
+            self.worker.intake.note_call(clocked.prepared - clocked.began, after)
+
     def _observe(
         self, items: Sequence[ItemPlan], results: Sequence[ItemResult], clocked: _Clocked
     ) -> None:
@@ -228,6 +251,15 @@ class Translator:
 
 def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) -> list[ItemResult]:
     return [function(item) for item in items]
+
+
+def _output_tokens(items: Sequence[ItemPlan]) -> float:
+    """Return the tokens of plain texts; marked-up ones count as very long."""
+    if not all(item.document is None or isinstance(item.document, PlainDocument) for item in items):
+        return math.inf
+    plans = (plan for item in items for plan in item.segments)
+    found = (one.outcome.candidates for one in plans if one.outcome is not None)
+    return sum(len(candidate.token_ids) for candidates in found for candidate in candidates)
 
 
 def _is_as_whole(outcome: Outcome, before: Outcome | None) -> bool:

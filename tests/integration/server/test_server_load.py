@@ -38,7 +38,7 @@ def test_callers_count_answers_refusals_and_cancellations(house: Any) -> None:
     assert 0 < quantiles["p50"] <= quantiles["p95"] <= quantiles["p99"]
     assert any(told.startswith("DEADLINE_EXCEEDED") for told in groups["hurried"]["told"])
     assert groups["fickle"]["told"]["CANCELLED"] > 0
-    assert 5 < sum(groups["steady"]["told"].values()) < 60
+    assert 0 < sum(groups["steady"]["told"].values()) < 60
     assert report["client_cpus"] > 0
     assert house.client.translate(["Monday"], "en", "ko").texts  # and the server goes on
 

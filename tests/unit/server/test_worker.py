@@ -53,6 +53,22 @@ def test_each_row_runs_with_its_own_adapter(bench: Any, job: Any) -> None:
     assert tokens(outcomes[3]) == (6, 5, ord("b"))
 
 
+@pytest.mark.parametrize("left", ["finished", "withdrawn"])
+def test_a_worker_with_nothing_to_do_sleeps(build: Any, job: Any, left: str) -> None:
+    bench = build()  # not started: the test takes its turns
+    bench.submit(job(1, 5, 6))
+    if left == "withdrawn":
+        bench.worker._turn()
+        bench.worker.withdraw([1])
+    while bench.delivered.empty():
+        bench.worker._turn()
+    bench.worker.inspect()  # something to wake up for
+    bench.worker._turn()
+    busy = bench.worker._batch.busy
+    bench.worker.start()  # the fixture stops it
+    assert not busy
+
+
 def test_more_adapters_than_slots_are_swapped(bench: Any, job: Any) -> None:
     digests = [f"sha256:{letter}" for letter in "abcdefgh"]
     bench.submit(*(job(key, 7, digest=digest) for key, digest in enumerate(digests, 1)))

@@ -1,0 +1,176 @@
+"""Load shedding at the gRPC door: what would be refused is refused before anything else.
+
+Every interceptor, the access log's line and the metrics of a call together cost several times what
+gRPC itself takes to say no; under overload that is what the engine lacks. So this interceptor comes
+first, asks whether the queue would take the call, and where it would not, ends the call with the
+same status as the queue would, counts it, and leaves it to a line of the log for all refusals of a
+second.
+
+It also keeps the handlers that the interceptors behind it make: they depend on the method alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+
+from hub.errors import HubError, UnavailableError
+from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
+from server.access.guard import Guard
+from server.core import Core
+from server.draining import Calls
+from server.grpc.status import abort
+from server.messages import Priority
+from server.telemetry.access import AccessLog
+from server.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:  # generic in the stubs alone
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    Interceptor = grpc.aio.ServerInterceptor
+
+SHED: Final = frozenset(
+    f"/adapterhub.v1.TranslationService/{method}"
+    for method in ("TranslateText", "StreamTranslateText")
+)
+"""Methods whose calls go to the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shedding:
+    """What decides, and where it counts.
+
+    Attributes:
+        core: Returns the application; raises UnavailableError while there is none.
+        guard: Knows callers.
+        calls: The calls in progress.
+    """
+
+    core: Callable[[], Core]
+    guard: Guard
+    calls: Calls
+    metrics: Metrics
+    access: AccessLog
+
+    def refusal(
+        self, request: Any, headers: Callable[[], Mapping[str, str]], deadline: float | None
+    ) -> tuple[HubError, str] | None:
+        """Return why a call would be refused and whose it is; None where it is to go on."""
+        if self.calls.refusing or not isinstance(request, translation_pb.TranslateTextRequest):
+            return None  # the one knows better, the other is told what is wrong with it
+        tenant = self.guard.tenant_of(headers)
+        if tenant is None:
+            return None
+        batch = request.priority == translation_pb.PRIORITY_BATCH
+        priority = Priority.BATCH if batch else Priority.INTERACTIVE
+        try:
+            preparation = self.core().translator.preparation
+        except UnavailableError:
+            return None
+        error = preparation.refusal(request.contents, deadline, tenant, priority)
+        return None if error is None else (error, tenant)
+
+    def delay(self, error: HubError, deadline: float | None) -> float:
+        """Return how long the refusal is to wait."""
+        return self.core().translator.preparation.delay(error, deadline)
+
+
+class SheddingInterceptor(Interceptor):
+    """Refuses calls for which there is no room or no time; the outermost interceptor."""
+
+    def __init__(self, shedding: Shedding) -> None:
+        self._shedding = shedding
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Return the method's handler, which may refuse before anything else."""
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler: Handler | None = await continuation(handler_call_details)
+        if handler is None:  # no such method: grpc answers UNIMPLEMENTED
+            return handler  # type: ignore[return-value]
+        if method in SHED:
+            handler = self._wrapped(handler, method)
+        self._handlers[method] = handler  # as many as there are methods
+        return handler
+
+    def _wrapped(self, handler: Handler, method: str) -> Handler:
+        read, write = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary is not None:
+            behaviour = self._first(handler.unary_unary, method, "unary")
+            return grpc.unary_unary_rpc_method_handler(behaviour, read, write)
+        assert handler.unary_stream is not None
+        stream = self._first(handler.unary_stream, method, "server_stream")
+        return grpc.unary_stream_rpc_method_handler(stream, read, write)
+
+    def _first(self, inner: Callable[..., Any], method: str, kind: str) -> Callable[..., Any]:
+        shedding, count = self._shedding, _Counted(self._shedding, method, kind)
+
+        async def behaviour(request: Any, context: Context) -> Any:
+            left: float | None = context.time_remaining()
+            deadline = None if left is None else time.monotonic() + left
+            found = shedding.refusal(request, lambda: _headers(context), deadline)
+            if found is None:
+                return await inner(request, context)
+            error, tenant = found
+            with count.refused(error, tenant):
+                delay = shedding.delay(error, deadline)
+                if delay > 0:
+                    await asyncio.sleep(delay)
+                await abort(context, error)
+
+        return behaviour
+
+
+class _Counted:
+    """Counts the refusals of one method as the interceptors behind would have."""
+
+    def __init__(self, shedding: Shedding, method: str, kind: str) -> None:
+        self._shedding = shedding
+        self._method = method.lstrip("/")
+        self._labels = (kind, *self._method.split("/", 1))
+
+    def refused(self, error: HubError, tenant: str) -> _Refused:
+        metrics = self._shedding.metrics
+        metrics.calls_started.labels(*self._labels).inc()
+        metrics.rejected.labels(error.reason).inc()
+        self._shedding.access.refused(self._method, error, tenant)
+        return _Refused(self._shedding, self._labels, error.code)
+
+
+class _Refused:
+    """A call that is being refused; it is in progress until it has been told."""
+
+    def __init__(self, shedding: Shedding, labels: tuple[str, ...], code: str) -> None:
+        self._shedding = shedding
+        self._labels = labels
+        self._code = code
+        self._began = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._shedding.calls.begin()
+
+    def __exit__(self, *_: object) -> None:
+        metrics = self._shedding.metrics
+        self._shedding.calls.end()
+        metrics.calls_handled.labels(*self._labels, self._code).inc()
+        metrics.call_seconds.labels(*self._labels).observe(time.monotonic() - self._began)
+
+
+def _headers(context: Context) -> dict[str, str]:
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}
