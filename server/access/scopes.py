@@ -22,12 +22,17 @@ _TRANSLATE: Final = (
     "http.LibreTranslate/Translate",
     "http.LibreTranslate/Detect",
     "http.LibreTranslate/Languages",
+    "http.LibreTranslate/TranslateFile",
     "http.DeepL/Translate",
+    "http.DeepL/Document",
     "http.DeepL/Languages",
     "http.DeepL/Usage",
     "http.DeepL/GetGlossary",
 )
-_FEEDBACK: Final = ("adapterhub.v1.FeedbackService/SubmitPostEdits",)
+_FEEDBACK: Final = (
+    "adapterhub.v1.FeedbackService/SubmitPostEdits",
+    "http.LibreTranslate/Suggest",
+)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -46,6 +51,8 @@ _OPEN: Final = (
     "grpc.health.v1.Health/List",
     "http.Health/Live",
     "http.Health/Ready",
+    "http.LibreTranslate/Settings",
+    "http.LibreTranslate/DownloadFile",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
