@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from starlette.routing import BaseRoute
@@ -9,15 +10,19 @@ from starlette.routing import BaseRoute
 from server.entrance import Entrance
 from server.http.deepl import glossaries, languages, translation, usage
 from server.http.deepl.api import DeepLApi
+from server.http.deepl.documents import Documents
+from server.http.documents import upload_body
 from server.http.endpoint import Operation, routes_of
+from server.http.jobs import Jobs
+from server.http.shelf import Shelf
 
-__all__ = ["OPERATIONS", "routes"]
+__all__ = ["routes"]
 
 _V2: Final = "/v2/glossaries"
 _V3: Final = "/v3/glossaries"
 _ONE: Final = "/{glossary_id}"
 
-OPERATIONS: Final = (
+_OPERATIONS: Final = (
     Operation("/v2/translate", ("POST",), "Translate", translation.translate, texts="text"),
     Operation("/v2/languages", ("GET", "POST"), "Languages", languages.languages),
     Operation("/v3/languages", ("GET",), "Languages", languages.languages_of_resource),
@@ -44,4 +49,13 @@ OPERATIONS: Final = (
 
 def routes(entrance: Entrance) -> list[BaseRoute]:
     """Return the routes of DeepL's API."""
-    return [*routes_of(entrance, DeepLApi(), OPERATIONS)]
+    api = DeepLApi()
+    documents = Documents(Shelf(time.monotonic), Jobs(entrance, api.service, "DocumentJob"))
+    one, whole = "/v2/document/{document_id}", upload_body(entrance.settings)
+    operations = (
+        *_OPERATIONS,
+        Operation("/v2/document", ("POST",), "Document", documents.upload, max_body=whole),
+        Operation(one, ("POST", "GET"), "Document", documents.status),
+        Operation(one + "/result", ("POST", "GET"), "Document", documents.download),
+    )
+    return [*routes_of(entrance, api, operations)]
