@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 from hub.errors import TextError
 
 _SHOWN: Final = 40
+_CHUNK: Final = 2**16
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # Only from the first blank of a run: else a run of n blanks without a line end costs n² steps.
 _LINE_ENDS: Final = re.compile("(?<!\\s)\\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\\s*")
@@ -50,6 +51,23 @@ def read_lines(stream: Iterable[bytes]) -> Iterator[InputText]:
     for number, line in enumerate(stream, 1):
         data = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
         yield _read(data.removesuffix(b"\n").removesuffix(b"\r"), number)
+
+
+def unlocked_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a stream without holding its lock while waiting for them.
+
+    A thread that waits in a buffered stream holds a lock that the interpreter wants when it ends.
+    """
+    source = getattr(stream, "raw", stream)
+    rest: list[bytes] = []
+    while chunk := source.read(_CHUNK):
+        *lines, last = chunk.split(b"\n")
+        for line in lines:
+            yield b"".join((*rest, line, b"\n"))
+            rest = []
+        rest.append(last)
+    if any(rest):
+        yield b"".join(rest)
 
 
 def read_words(words: Sequence[str]) -> Iterator[InputText]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from hub.commands.translate_files import Asking, FileChoice, run_files
+from hub.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hub.asking import Splitting
-    from hub.client import ItemReply, Tls, TranslateReply
+    from hub.client import HubClient, ItemReply, Tls, TranslateReply
     from hub.commands.texts import InputText
     from hub.errors import HubError
 
@@ -28,6 +32,33 @@ def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; none: one per line of standard input.")
     ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="File or folder to translate; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the translated files; else guide.md becomes guide.ko.md beside it, "
+            "and PO and XLIFF are written in place.",
+        ),
+    ] = None,
+    fill: Annotated[
+        bool,
+        typer.Option("--fill", help="Of PO and XLIFF, only what is untranslated or fuzzy."),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Take up an earlier run; files that it finished stay."),
+    ] = False,
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of text files that do not say theirs.")
+    ] = "utf-8",
+    calls: Annotated[
+        int, typer.Option(min=1, max=64, help="Calls in flight, for files and standard input.")
+    ] = 4,
     pair: Annotated[
         str, typer.Option(help="Language pair, such as en-ko; auto-ko detects the source.")
     ] = "",
@@ -84,44 +115,72 @@ def translate(
         bool, typer.Option("--json", help="One JSON object per text, with all that is known.")
     ] = False,
 ) -> None:
-    """Translate texts with a running server.
+    """Translate texts or files with a running server.
 
-    One translation per line, in the order of the texts; input and output are UTF-8. Warnings and
-    failed texts are told on standard error; a text that failed gives an empty line, and the exit
-    code is that of the first failure.
+    Texts: one translation per line, in the order of the texts; input and output are UTF-8. Warnings
+    and failed texts are told on standard error; a text that failed gives an empty line, and the
+    exit code is that of the first failure.
+
+    Files: txt, md, html, po, xliff, srt, vtt, json (of strings), docx, pptx and xlsx keep their
+    structure; the path of each written file is printed.
     """
     from hub.client import Decoding, Handling, HubClient, Routing
-    from hub.commands.texts import read_words
 
-    source, target = _languages(pair)
-    decoding = Decoding(beam_size=beam, max_output_tokens=max_output_tokens)
+    _check_use(texts, files, output, fill or resume)
     handling = Handling(
         mime_type="text/html" if html else "text/plain",
         split=_splitting(split),
         keep=tuple(keep or ()),
         glossary=glossary,
     )
-    routing = Routing(domain=domain, require_adapter=require_adapter)
-    output = _Output((source, target), as_json=as_json)
-
-    def ask(client: HubClient, contents: list[str]) -> TranslateReply:
-        return client.translate(
-            contents, source, target, adapter=adapter, decoding=decoding,
-            handling=handling, routing=routing,
-        )  # fmt: skip
-
+    asking = Asking(
+        pair=_languages(pair),
+        adapter=adapter,
+        decoding=Decoding(beam_size=beam, max_output_tokens=max_output_tokens),
+        handling=handling,
+        routing=Routing(domain=domain, require_adapter=require_adapter, batch=not texts),
+        timeout=timeout if texts else timeout * calls,  # calls in flight wait for each other
+    )
     trust = _tls(tls, tls_roots, tls_client)
     with HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client:
-        for batch in _batches(read_words(texts) if texts else _lines_of_stdin()):
-            sent = [one.text for one in batch if one.error is None]
-            output.show(batch, ask(client, sent) if sent else None)
-    if output.failure is not None:
-        raise output.failure
+        if files:
+            choice = FileChoice(tuple(files), output, fill, resume, encoding, calls, as_json)
+            failure = run_files(client, asking, choice)
+        else:
+            failure = _run_texts(client, asking, texts, calls=calls, as_json=as_json)
+    if failure is not None:
+        raise failure
+
+
+def _check_use(
+    texts: list[str] | None, files: list[Path] | None, output: Path | None, of_files: bool
+) -> None:
+    if texts and files:
+        raise InputError("texts and --file are given; translate them in two runs")
+    if not files and (output is not None or of_files):
+        raise InputError("--output, --fill and --resume are for files; name some with --file")
+
+
+def _run_texts(
+    client: HubClient, asking: Asking, texts: list[str] | None, *, calls: int, as_json: bool
+) -> HubError | None:
+    """Translate words or lines, and return the first failure."""
+    from hub.bulk.window import in_order
+    from hub.commands.texts import read_words
+
+    output = _Output(asking.pair, as_json=as_json)
+
+    def ask(batch: list[InputText]) -> TranslateReply | None:
+        sent = [one.text for one in batch if one.error is None]
+        return asking.ask(client, sent) if sent else None
+
+    batches = _batches(read_words(texts) if texts else _lines_of_stdin())
+    for batch, reply in in_order(batches, ask, calls):
+        output.show(batch, reply)
+    return output.failure
 
 
 def _tls(wanted: bool, roots: str, client: tuple[str, str] | None) -> Tls | None:
-    from pathlib import Path
-
     from hub.client import Tls
 
     if not (wanted or roots or client):
@@ -164,12 +223,11 @@ def default_server() -> str:
 def _lines_of_stdin() -> Iterator[InputText]:
     import sys
 
-    from hub.commands.texts import read_lines
-    from hub.errors import InputError
+    from hub.commands.texts import read_lines, unlocked_lines
 
     if sys.stdin is None:
         raise InputError("standard input is closed; give texts as arguments")
-    return read_lines(sys.stdin.buffer)
+    return read_lines(unlocked_lines(sys.stdin.buffer))
 
 
 def _batches(texts: Iterable[InputText]) -> Iterator[list[InputText]]:

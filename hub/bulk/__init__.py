@@ -1,0 +1,1 @@
+"""Much to translate with one client: several calls in flight, order kept, files as a whole."""
