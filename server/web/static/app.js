@@ -84,7 +84,7 @@ function offerPageLanguages() {
     location.reload();
   };
   const found = page.messages[document.documentElement.lang];
-  $("translated-note").textContent = found ? t("translatedNote", { own: number(found.own), all: number(found.all) }) : "";
+  $("translated-note").textContent = found ? t("translatedNote", { hub: number(found.hub), cldr: number(found.cldr), all: number(found.all) }) : "";
   $("translated-note").lang = "en";
 }
 

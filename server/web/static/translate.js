@@ -77,8 +77,8 @@ export class Desk {
   }
 
   showSamples() {
-    const samples = this.page.samples.map((text) =>
-      h("button", { type: "button", class: "sample", lang: "en", onclick: () => this.write(text) }, text));
+    const samples = this.page.samples.map((name) =>
+      h("button", { type: "button", class: "sample", onclick: () => this.write(t(name)) }, t(name)));
     $("samples").replaceChildren(...samples);
   }
 
