@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -94,16 +95,15 @@ class StaticFiles:
             raise NotFoundError("the page has no such file; open / for the page")
         return file
 
-    def catalogues(self) -> dict[str, dict[str, Any]]:
-        """Return the page's other languages: how many messages each has of its own, and of all."""
-        folder = f"{MESSAGES}/"
-        all_of = {
-            path.removeprefix(folder).removesuffix(".json"): json.loads(file.body)["messages"]
-            for path, file in self.files.items()
-            if path.startswith(folder)
+    def catalogues(self) -> dict[str, dict[str, int]]:
+        """Return the page's other languages: how many messages each has, by who translated them."""
+        found = {path: file for path, file in self.files.items() if path.startswith(MESSAGES)}
+        plain = {PurePosixPath(path).stem: json.loads(file.body) for path, file in found.items()}
+        english = len(plain.pop("en")["messages"])
+        return {
+            code: {"hub": len(one["hub"]), "cldr": len(one["cldr"]), "all": english}
+            for code, one in plain.items()
         }
-        english = all_of.pop("en")
-        return {code: {"own": len(own), "all": len(english)} for code, own in all_of.items()}
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]:

@@ -22,12 +22,8 @@ MOST: Final = 300
 """Adapters that a page lists; of more the newest version of each name comes first."""
 _PREFERRED: Final[tuple[Metric, ...]] = ("chrf++", "comet", "bleu", "ter", "exact")
 _LESS_IS_BETTER: Final = frozenset({"ter"})
-_SAMPLES: Final = (
-    "Wednesday, 5 May 2027",
-    "in 3 weeks",
-    "12 kilometers per hour",
-    "Seoul and Buenos Aires",
-)
+_SAMPLES: Final = ("sample_date", "sample_weeks", "sample_speed", "sample_places")
+"""Messages with texts that the embedded base knows."""
 
 Loaded = Mapping[str, LoadedAdapter]
 

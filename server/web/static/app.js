@@ -6,7 +6,7 @@ import { $, debounce, h, store, trouble } from "./dom.js";
 import { Live } from "./live.js";
 import { close, start as startSentences } from "./sentence.js";
 import { Desk } from "./translate.js";
-import { languageName, number, speak, t } from "./words.js";
+import { languageName, number, pageLanguage, speak, t } from "./words.js";
 
 const VIEWS = ["translate", "adapters", "live"];
 const REFRESH = 15000;
@@ -78,13 +78,13 @@ function offerPageLanguages() {
   const select = $("page-language");
   const codes = ["en", ...Object.keys(page.messages).sort()];
   select.replaceChildren(...codes.map((code) => h("option", { value: code, lang: code }, languageName(code, code))));
-  select.value = document.documentElement.lang;
+  select.value = pageLanguage();
   select.onchange = async () => {
     await speak(select.value);
     location.reload();
   };
-  const found = page.messages[document.documentElement.lang];
-  $("translated-note").textContent = found ? t("translatedNote", { own: number(found.own), all: number(found.all) }) : "";
+  const found = page.messages[pageLanguage()];
+  $("translated-note").textContent = found ? t("translatedNote", { hub: number(found.hub), cldr: number(found.cldr), all: number(found.all) }) : "";
   $("translated-note").lang = "en";
 }
 

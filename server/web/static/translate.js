@@ -5,7 +5,7 @@ import { adaptersFor, BASE, choose, languageOptions, ROUTE } from "./choices.js"
 import { Column } from "./column.js";
 import { $, debounce, h, say, store, trouble } from "./dom.js";
 import { Terms } from "./terms.js";
-import { direction, languageName, number, percent, t } from "./words.js";
+import { direction, languageName, mark, number, pageLanguage, percent, t } from "./words.js";
 
 const PAUSE = 110;
 const MOST = 4;
@@ -56,6 +56,7 @@ export class Desk {
     const options = languageOptions(this.page.languages.map((one) => one.code));
     const source = this.source || store(() => localStorage, "from") || "";
     const target = this.target || store(() => localStorage, "to") || this.firstTarget();
+    for (const select of [$("from"), $("to")]) select.lang = pageLanguage();
     choose($("from"), [["", t("detect")], ...options], source);
     choose($("to"), options, target);
     this.offerColumns();
@@ -77,8 +78,8 @@ export class Desk {
   }
 
   showSamples() {
-    const samples = this.page.samples.map((text) =>
-      h("button", { type: "button", class: "sample", lang: "en", onclick: () => this.write(text) }, text));
+    const samples = this.page.samples.map((name) =>
+      mark(h("button", { type: "button", class: "sample", onclick: () => this.write(t(name)) }, t(name)), name));
     $("samples").replaceChildren(...samples);
   }
 

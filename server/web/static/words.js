@@ -16,8 +16,10 @@ export async function speak(code) {
   own = second.messages ?? {};
   language = code;
   store(() => localStorage, "page-language", code);
-  document.documentElement.lang = code;
-  document.documentElement.dir = direction(code);
+  // A page that is mostly in English says so; what is in the other language is marked, see `mark`.
+  const mostly = 2 * Object.keys(own).length > Object.keys(english).length ? code : "en";
+  document.documentElement.lang = mostly;
+  document.documentElement.dir = direction(mostly);
   for (const element of document.querySelectorAll("[data-t]")) {
     element.textContent = t(element.dataset.t);
     mark(element, element.dataset.t);
@@ -35,15 +37,13 @@ async function catalogue(code) {
   return response.ok ? response.json() : { messages: {} };
 }
 
-/** Say in the markup that an element is in English, where its message is not translated. */
-function mark(element, name) {
-  if (language !== "en" && own[name] === undefined) {
-    element.lang = "en";
-    element.dir = "ltr";
-  } else {
-    element.removeAttribute("lang");
-    element.removeAttribute("dir");
-  }
+/** Say in the markup that an element's message is in another language than most of the page. */
+export function mark(element, name) {
+  const its = own[name] === undefined ? "en" : language;
+  if (its === document.documentElement.lang) return element;
+  element.lang = its;
+  element.dir = direction(its);
+  return element;
 }
 
 /** Return a message with its values filled in. */
