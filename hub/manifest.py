@@ -40,8 +40,8 @@ from hub.refs import check_domain
 
 __all__ = [
     "AdapterManifest", "BaseReference", "CleaningRecord", "ComparisonRecord", "CorpusReference",
-    "EnvironmentRecord", "LengthRecord", "LengthScore", "Metric", "OriginRecord", "ParentRecord",
-    "ScoreRecord", "SourceRecord", "System",
+    "EnvironmentRecord", "LengthRecord", "LengthScore", "Metric", "OriginRecord", "OutputRecord",
+    "ParentRecord", "ScoreRecord", "SourceRecord", "System",
 ]  # fmt: skip
 
 MANIFEST_FILE: Final = "hub.json"
@@ -135,6 +135,28 @@ class BaseReference(Record):
         return leave_out_empty(write(self), ("licence", "languages"))
 
 
+class OutputRecord(Record):
+    """What the adapter's own translations of its dev set look like, sentence by sentence.
+
+    They are what outputs are compared with while serving.
+
+    Attributes:
+        items: Dev segments that were decoded.
+        log_probability: Mean over them of the mean log-probability per token, in nats.
+        log_probability_deviation: Standard deviation of it.
+        log_length_ratio: Mean of the logarithm of output tokens per source token.
+        log_length_ratio_deviation: Standard deviation of it.
+        signature: How they were decoded.
+    """
+
+    items: Annotated[int, Field(gt=1)]
+    log_probability: float
+    log_probability_deviation: Annotated[float, Field(ge=0)]
+    log_length_ratio: float
+    log_length_ratio_deviation: Annotated[float, Field(ge=0)]
+    signature: str
+
+
 class AdapterManifest(Record):
     """An adapter's identity card.
 
@@ -155,6 +177,7 @@ class AdapterManifest(Record):
         origin: Where it comes from, if it was not trained here. Only then may the corpus, the
             recipe and the seed be unknown.
         domain: What texts it was made for, such as "medical"; "" for any.
+        output: What its translations of its dev set look like; None where that is not known.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -176,11 +199,12 @@ class AdapterManifest(Record):
     environment: EnvironmentRecord | None = None
     origin: OriginRecord | None = None
     domain: str = ""
+    output: OutputRecord | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        absent = ("comparisons", "lengths", "environment", "origin", "domain")
+        absent = ("comparisons", "lengths", "environment", "origin", "domain", "output")
         return leave_out_empty(write(self), absent)
 
     @model_validator(mode="after")

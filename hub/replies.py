@@ -31,11 +31,29 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Reference-free signals; see QualitySignals in the wire contract."""
+    """Reference-free signals; see QualitySignals in the wire contract.
+
+    Attributes:
+        log_probability_z_score: Against the adapter's dev set, None where that is not known.
+        length_ratio_z_score: Likewise.
+    """
 
     mean_log_probability: float = 0.0
     length_ratio: float = 0.0
     repetition: float = 0.0
+    log_probability_z_score: float | None = None
+    length_ratio_z_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondTryReply:
+    """What came of translating bad sentences once more; see SecondTry in the wire contract."""
+
+    reason: str
+    adapter_version: str
+    adapter_digest: str
+    segments: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,7 @@ class ItemReply:
         details: Warnings with what they are about.
         tokens: Output tokens with their log-probabilities, where they were asked for.
         segments: Sentences that it was translated in.
+        second_try: Where bad translations of some were made once more.
     """
 
     text: str
@@ -87,6 +106,7 @@ class ItemReply:
     details: tuple[tuple[str, tuple[str, ...]], ...] = ()
     tokens: tuple[tuple[str, float], ...] = ()
     segments: int = 1
+    second_try: SecondTryReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +250,28 @@ def item_reply(item: translation_service_pb2.Translation) -> ItemReply:
         details=tuple((_warning(d.warning), tuple(d.subjects)) for d in item.warning_details),
         tokens=tuple((token.text, token.log_probability) for token in item.tokens),
         segments=item.segments,
+        second_try=_second_try(item),
     )
 
 
 def _quality(quality: translation_service_pb2.QualitySignals) -> Quality:
-    return Quality(quality.mean_log_probability, quality.length_ratio, quality.repetition)
+    z, length_z = "log_probability_z_score", "length_ratio_z_score"
+    return Quality(
+        quality.mean_log_probability,
+        quality.length_ratio,
+        quality.repetition,
+        quality.log_probability_z_score if quality.HasField(z) else None,
+        quality.length_ratio_z_score if quality.HasField(length_z) else None,
+    )
+
+
+def _second_try(item: translation_service_pb2.Translation) -> SecondTryReply | None:
+    if not item.HasField("second_try"):
+        return None
+    made = item.second_try
+    return SecondTryReply(
+        _warning(made.reason), made.adapter_version, made.adapter_digest, made.segments, made.kept
+    )
 
 
 def _warning(number: int) -> str:

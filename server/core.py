@@ -23,6 +23,7 @@ from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
 from server.quality.feedback import FeedbackDesk
+from server.quality.judging import Judge
 from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
@@ -128,7 +129,7 @@ def open_core(
             limits=limits_of(settings, base, tokenizer),
             glossaries=GlossaryShelf(glossaries),
         ),
-        assembler=Assembler(tokenizer),
+        assembler=Assembler(tokenizer, Judge(tokenizer.unk_id)),
         worker=worker,
         metrics=metrics,
         pool=pool,

@@ -231,6 +231,11 @@ class Flag(Enum):
     PLACEHOLDER_MISMATCH = "placeholder_mismatch"
     GLOSSARY_MISS = "glossary_miss"
     UNCERTAIN_LANGUAGE = "uncertain_language"
+    OFF_TARGET = "off_target"
+    NUMBER_MISMATCH = "number_mismatch"
+    COPY = "copy"
+    EMPTY = "empty"
+    LOW_PROBABILITY = "low_probability"
 
 
 class Fallback(Enum):
@@ -240,6 +245,7 @@ class Fallback(Enum):
     RELATED_LOCALE = "related_locale"
     NO_ADAPTER = "no_adapter"
     OVERLOAD = "overload"
+    QUALITY = "quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +274,36 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Quality signals that need no reference."""
+    """Quality signals that need no reference.
+
+    Attributes:
+        log_probability_z: Of `mean_log_probability` against the adapter's dev set, in standard
+            deviations; None where that is not known.
+        length_ratio_z: Of the logarithm of `length_ratio`, likewise.
+    """
 
     mean_log_probability: float = 0.0
     length_ratio: float = 0.0
     repetition: float = 0.0
+    log_probability_z: float | None = None
+    length_ratio_z: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondTry:
+    """What came of translating bad sentences of a text once more.
+
+    Attributes:
+        reason: What was wrong with the first of them.
+        adapter_version: What translated them again, "" for the base model.
+        segments: How many, and `kept` how many of the new translations are returned.
+    """
+
+    reason: Flag
+    adapter_version: str
+    adapter_digest: str
+    segments: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +329,8 @@ class ItemResult:
         requested: The ref that was asked for, or that the route named.
         fallback: Why the adapter is not that one.
         segments: Sentences it was translated in.
+        sentence_signals: Of each of them.
+        second_try: Where bad translations of some were made once more.
     """
 
     text: str = ""
@@ -318,6 +351,8 @@ class ItemResult:
     details: tuple[FlagDetail, ...] = ()
     tokens: tuple[TokenScore, ...] = ()
     segments: int = 1
+    sentence_signals: tuple[Signals, ...] = ()
+    second_try: SecondTry | None = None
 
 
 @dataclass(frozen=True, slots=True)

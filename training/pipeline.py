@@ -28,6 +28,7 @@ from training.evidence.decode import (
     spread,
 )
 from training.evidence.gather import gather
+from training.evidence.outputs import output_record
 from training.gates.checks import check_quality, check_served
 from training.gates.equality import EqualityEvidence, end_of, gate_lines, trained_side
 from training.loop.examples import encode_corpus, fitting
@@ -226,7 +227,8 @@ def _make_adapter(
         equality = _pass_gates(work, model, manifest, dev)
     with clock.stage("score", "scoring base and adapter on unseen items"):
         decoder.place(work.run.best, manifest)
-        manifest = with_evidence(manifest, gather(decoder, work.pair, test))
+        evidence = gather(decoder, work.pair, test)
+        manifest = with_evidence(manifest, evidence, output_record(decoder, work.pair, dev))
         progress.scored(training.steps, score_facts(manifest.scores))
         folder = write_evidence(work.run, work.recipe, manifest, equality)
     if request.publish and not work.spec.in_slots:

@@ -14,6 +14,7 @@ from hub.manifest import (
     CleaningRecord,
     CorpusReference,
     EnvironmentRecord,
+    OutputRecord,
     SourceRecord,
 )
 from training.corpora.model import segments_fingerprint
@@ -95,13 +96,16 @@ def _corpus_record(corpus: CorpusSplits) -> CorpusReference:
     )
 
 
-def with_evidence(manifest: AdapterManifest, evidence: Evidence) -> AdapterManifest:
-    """Return the manifest with its evidence."""
+def with_evidence(
+    manifest: AdapterManifest, evidence: Evidence, output: OutputRecord | None = None
+) -> AdapterManifest:
+    """Return the manifest with its evidence, and with what the adapter's outputs look like."""
     return manifest.model_copy(
         update={
             "scores": evidence.scores,
             "comparisons": evidence.comparisons,
             "lengths": evidence.lengths,
+            "output": output,
         }
     )
 

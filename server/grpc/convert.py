@@ -24,6 +24,8 @@ from server.messages import (
     LoadedAdapter,
     Priority,
     SearchChoice,
+    SecondTry,
+    Signals,
     Split,
     TranslateCommand,
     TranslateResult,
@@ -41,12 +43,18 @@ _WARNINGS = {
     Flag.PLACEHOLDER_MISMATCH: translation_pb.WARNING_PLACEHOLDER_MISMATCH,
     Flag.GLOSSARY_MISS: translation_pb.WARNING_GLOSSARY_MISS,
     Flag.UNCERTAIN_LANGUAGE: translation_pb.WARNING_UNCERTAIN_LANGUAGE,
+    Flag.OFF_TARGET: translation_pb.WARNING_OFF_TARGET,
+    Flag.NUMBER_MISMATCH: translation_pb.WARNING_NUMBER_MISMATCH,
+    Flag.COPY: translation_pb.WARNING_COPY,
+    Flag.EMPTY: translation_pb.WARNING_EMPTY,
+    Flag.LOW_PROBABILITY: translation_pb.WARNING_LOW_PROBABILITY,
 }
 _FALLBACKS = {
     Fallback.NO_DOMAIN: translation_pb.FALLBACK_REASON_NO_DOMAIN,
     Fallback.RELATED_LOCALE: translation_pb.FALLBACK_REASON_RELATED_LOCALE,
     Fallback.NO_ADAPTER: translation_pb.FALLBACK_REASON_NO_ADAPTER,
     Fallback.OVERLOAD: translation_pb.FALLBACK_REASON_OVERLOAD,
+    Fallback.QUALITY: translation_pb.FALLBACK_REASON_QUALITY,
 }
 _SPLITS = {
     translation_pb.SPLIT_SENTENCES_UNSPECIFIED: Split.SENTENCES,
@@ -207,9 +215,9 @@ def _translation(item: ItemResult, index: int) -> translation_pb.Translation:
         return message
     message.status.SetInParent()
     message.translated_text = item.text
-    message.quality.mean_log_probability = item.signals.mean_log_probability
-    message.quality.length_ratio = item.signals.length_ratio
-    message.quality.repetition = item.signals.repetition
+    message.quality.CopyFrom(_signals(item.signals))
+    if item.second_try is not None:
+        message.second_try.CopyFrom(_second_try(item.second_try))
     message.warnings.extend(_WARNINGS[flag] for flag in item.flags)
     for detail in item.details:
         message.warning_details.add(warning=_WARNINGS[detail.flag], subjects=detail.subjects)
@@ -224,6 +232,26 @@ def _translation(item: ItemResult, index: int) -> translation_pb.Translation:
             truncated=other.truncated,
         )
     return message
+
+
+def _signals(signals: Signals) -> translation_pb.QualitySignals:
+    return translation_pb.QualitySignals(
+        mean_log_probability=signals.mean_log_probability,
+        length_ratio=signals.length_ratio,
+        repetition=signals.repetition,
+        log_probability_z_score=signals.log_probability_z,
+        length_ratio_z_score=signals.length_ratio_z,
+    )
+
+
+def _second_try(made: SecondTry) -> translation_pb.SecondTry:
+    return translation_pb.SecondTry(
+        reason=_WARNINGS[made.reason],
+        adapter_version=made.adapter_version,
+        adapter_digest=made.adapter_digest,
+        segments=made.segments,
+        kept=made.kept,
+    )
 
 
 def detected_of(detected: Detected) -> translation_pb.DetectedLanguage:

@@ -7,9 +7,11 @@ Length-normalised sequence log-probability is the best cheap detector of patholo
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from hub.manifest import OutputRecord
 from hub.text import normal
 from server.messages import Candidate, Flag, Signals
 
@@ -20,6 +22,12 @@ RATIO_LIMITS: Final = (1 / 3, 3.0)
 MIN_RATIO_TOKENS: Final = 8
 """Below this length on both sides a ratio says nothing: "no" may well become five tokens."""
 MAX_UNKNOWN_CHARACTERS: Final = 8
+LEAST_DEVIATION: Final = 0.02
+"""Dev sets of near equal outputs would make any other output an outlier."""
+LOW_Z: Final = -4.0
+FAR_Z: Final = 4.0
+FAR_RATIO: Final = 1.5
+"""A length is out of the ordinary where it is far in deviations, and by this factor."""
 
 
 def repetition(tokens: Sequence[int]) -> float:
@@ -61,30 +69,66 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def measure(source: Sequence[int], candidate: Candidate) -> Signals:
-    """Measure one output against its source; both without language and end tokens."""
-    return Signals(
-        mean_log_probability=candidate.mean_log_probability,
-        length_ratio=len(candidate.token_ids) / max(1, len(source)),
-        repetition=repetition(candidate.token_ids),
-    )
+def measure(
+    source: Sequence[int], candidate: Candidate, expected: OutputRecord | None = None
+) -> Signals:
+    """Measure one output against its source; both without language and end tokens.
+
+    Args:
+        source: Tokens.
+        candidate: The output.
+        expected: What the adapter's outputs look like, None where that is not known.
+    """
+    mean, length = candidate.mean_log_probability, len(candidate.token_ids)
+    ratio = length / max(1, len(source))
+    z = length_z = None
+    if expected is not None:
+        z = _z(mean, expected.log_probability, expected.log_probability_deviation)
+        if ratio:
+            deviation = expected.log_length_ratio_deviation
+            length_z = _z(math.log(ratio), expected.log_length_ratio, deviation)
+    return Signals(mean, ratio, repetition(candidate.token_ids), z, length_z)
 
 
-def judge(source: Sequence[int], candidate: Candidate, signals: Signals) -> tuple[Flag, ...]:
+def _z(value: float, mean: float, deviation: float) -> float:
+    return (value - mean) / max(deviation, LEAST_DEVIATION)
+
+
+def judge(
+    source: Sequence[int],
+    candidate: Candidate,
+    signals: Signals,
+    expected: OutputRecord | None = None,
+) -> tuple[Flag, ...]:
     """Return what to warn a reader of.
 
     A loop counts only as far as the source does not have one too: "1,000,000,000" repeats itself.
+
+    Args:
+        source: Tokens.
+        candidate: The output.
+        signals: What was measured of it.
+        expected: What the adapter's outputs look like, None where that is not known.
     """
     flags: list[Flag] = []
     if not candidate.finished:
         flags.append(Flag.TRUNCATED)
     if signals.repetition >= max(REPETITION_LIMIT, repetition(source) + 0.25):
         flags.append(Flag.REPETITION)
-    if max(len(source), len(candidate.token_ids)) >= MIN_RATIO_TOKENS and not (
-        RATIO_LIMITS[0] <= signals.length_ratio <= RATIO_LIMITS[1]
-    ):
+    long = max(len(source), len(candidate.token_ids)) >= MIN_RATIO_TOKENS
+    if long and _is_odd_length(signals, expected):
         flags.append(Flag.LENGTH_RATIO)
+    if signals.log_probability_z is not None and signals.log_probability_z <= LOW_Z:
+        flags.append(Flag.LOW_PROBABILITY)
     return tuple(flags)
+
+
+def _is_odd_length(signals: Signals, expected: OutputRecord | None) -> bool:
+    """Tell whether a length is out of the ordinary: of the adapter, or of any translation."""
+    if expected is None or signals.length_ratio_z is None:
+        return not RATIO_LIMITS[0] <= signals.length_ratio <= RATIO_LIMITS[1]
+    apart = abs(math.log(signals.length_ratio) - expected.log_length_ratio)
+    return abs(signals.length_ratio_z) >= FAR_Z and apart >= math.log(FAR_RATIO)
 
 
 def judge_unknown(source: Sequence[int], candidate: Candidate, unk_id: int) -> tuple[Flag, ...]:

@@ -8,10 +8,12 @@ from typing import Final
 
 from hub.bases.tokenizer import BaseTokenizer
 from hub.errors import HubError
+from hub.manifest import OutputRecord
 from hub.scripts import writes_no_spaces
 from server.messages import (
     AlternativeText,
     Candidate,
+    Fallback,
     Flag,
     FlagDetail,
     ItemResult,
@@ -19,12 +21,14 @@ from server.messages import (
     Timings,
     TokenScore,
 )
-from server.quality.signals import judge, judge_unknown, measure, unknown_characters
+from server.quality.judging import Judge
+from server.quality.signals import unknown_characters
 from server.translation.detection import UNCERTAIN
 from server.translation.documents import Document, PlainDocument, Rendered
 from server.translation.glossary import missing
 from server.translation.offsets import Part, UnitTranslation, align, join_segments
-from server.translation.plans import ItemPlan, SegmentPlan
+from server.translation.plans import ItemPlan, Judged, SegmentPlan
+from server.translation.routing import Route
 
 _META_SPACE: Final = "\u2581"
 """How SentencePiece writes a blank."""
@@ -52,18 +56,24 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class Assembler:
-    """Turns outcomes into results; stateless, used on several threads."""
+    """Turns outcomes into results; used on several threads.
+
+    Attributes:
+        judge: Looks at each sentence.
+    """
 
     tokenizer: BaseTokenizer
+    judge: Judge
 
     def segment(self, item: ItemPlan, index: int) -> SegmentResult:
         """Return one sentence of a plain text that was translated."""
         assert item.route is not None
         plan, document = item.segments[index], item.document
         assert isinstance(document, PlainDocument)
-        rendered = self._restored(item, plan, candidates_of(plan)[0])
-        details = (*rendered.details, *missing(plan.terms, rendered.text))
+        translation = self.judged(item, plan).translation
         start, end = plan.segment.start, plan.segment.end
+        rendered = document.restored(start, end, translation)
+        details = (*rendered.details, *missing(plan.terms, rendered.text))
         last = 0 < index == len(item.segments) - 1
         return SegmentResult(
             text=rendered.text,
@@ -75,6 +85,24 @@ class Assembler:
             signals=measure(plan.tokens, candidates_of(plan)[0]),
         )
 
+    def judged(self, item: ItemPlan, plan: SegmentPlan) -> Judged:
+        """Return a translated sentence as text and what is known of it; found out once."""
+        assert item.route is not None
+        assert plan.outcome is not None
+        if plan.judged is not None and plan.judged.outcome is plan.outcome:
+            return plan.judged
+        best = plan.outcome.candidates[0]
+        translation = self._translation(item, plan, best)
+        route = plan.maker or item.route
+        plan.judged = Judged(
+            plan.outcome,
+            translation,
+            self.judge.judge(
+                plan.text, plan.tokens, best, translation.text, route.pair, _expected(route)
+            ),
+        )
+        return plan.judged
+
     def _restored(self, item: ItemPlan, plan: SegmentPlan, candidate: Candidate) -> Rendered:
         """Return a hypothesis of a sentence of a plain text with its placeholders."""
         assert isinstance(item.document, PlainDocument)
@@ -85,9 +113,10 @@ class Assembler:
         self, item: ItemPlan, plan: SegmentPlan, candidate: Candidate
     ) -> UnitTranslation:
         """Return a hypothesis as text, with its alignment where there is one."""
-        if not plan.job.align or item.route is None:
+        route = plan.maker or item.route
+        if not plan.job.align or route is None:
             return UnitTranslation(self.tokenizer.decode(candidate.token_ids))
-        pair = item.route.pair
+        pair = route.pair
         return align(
             self.tokenizer, plan.text, pair.source, pair.target,
             candidate.token_ids, candidate.alignment,
@@ -100,12 +129,15 @@ class Assembler:
             return self._described(item, ItemResult(error=error))
         plain = isinstance(item.document, PlainDocument)
         rendered = self._plain(item) if plain else self._marked(item, item.document)
-        flags = self._flags(item, rendered)
+        details = self._details(item, rendered)
+        flags = self._flags(item, details)
+        sentences = tuple(self.judged(item, one).judgement.signals for one in item.segments)
         translated = ItemResult(
             text=rendered.text,
-            signals=_whole_signals(item.segments),
+            signals=_whole_signals(item.segments, sentences),
+            sentence_signals=sentences,
             flags=flags,
-            details=rendered.details,
+            details=details,
             alternatives=self._alternatives(item) if plain else (),
             tokens=self._token_scores(item),
             unknown_characters=self._unknown(item, flags),
@@ -130,7 +162,7 @@ class Assembler:
                 Part(
                     plan.segment.start,
                     plan.segment.end,
-                    translation := self._translation(item, plan, candidates_of(plan)[0]),
+                    translation := self.judged(item, plan).translation,
                     _gap(item, index, translation.text) if position else None,
                 )
                 for position, (index, plan) in enumerate(own)
@@ -144,16 +176,29 @@ class Assembler:
         rendered = document.render(units)
         return Rendered(rendered.text, _merged((*rendered.details, *lost)))
 
-    def _flags(self, item: ItemPlan, rendered: Rendered) -> tuple[Flag, ...]:
+    def _details(self, item: ItemPlan, rendered: Rendered) -> tuple[FlagDetail, ...]:
+        """Return what flags are about.
+
+        Placeholders are numbers in what is translated; where they were lost, numbers say nothing.
+        """
+        found = [*rendered.details]
+        lost = any(one.flag is Flag.PLACEHOLDER_MISMATCH for one in found)
+        for plan in item.segments:
+            for detail in self.judged(item, plan).judgement.details:
+                if not (lost and detail.flag is Flag.NUMBER_MISMATCH):
+                    found.append(detail)
+        return _merged(found)
+
+    def _flags(self, item: ItemPlan, details: Sequence[FlagDetail]) -> tuple[Flag, ...]:
         """Return what a reader should beware of, each once."""
+        told = {detail.flag for detail in details}
         found: list[Flag] = []
         for plan in item.segments:
-            best = candidates_of(plan)[0]
-            found += judge(plan.tokens, best, measure(plan.tokens, best))
-            found += judge_unknown(plan.tokens, best, self.tokenizer.unk_id)
+            flags = self.judged(item, plan).judgement.flags
+            found += (flag for flag in flags if flag is not Flag.NUMBER_MISMATCH or flag in told)
             if plan.segment.part:
                 found.append(Flag.SPLIT)
-        found += (detail.flag for detail in rendered.details)
+        found += (detail.flag for detail in details)
         if item.detected is not None and item.detected.confidence < UNCERTAIN:
             found.append(Flag.UNCERTAIN_LANGUAGE)
         return tuple(dict.fromkeys(found))
@@ -174,13 +219,15 @@ class Assembler:
         )
         if route is None:
             return result
+        made = _maker(item, route)
         return replace(
             result,
             source=route.pair.source,
-            adapter_version=route.adapter_version,
-            adapter_digest=route.digest,
+            adapter_version=made.adapter_version,
+            adapter_digest=made.digest,
             requested=route.requested,
-            fallback=route.fallback,
+            fallback=_fallback(item, route),
+            second_try=item.second_try,
         )
 
     def _alternatives(self, item: ItemPlan) -> tuple[AlternativeText, ...]:
@@ -258,19 +305,39 @@ def _merged(details: Iterable[FlagDetail]) -> tuple[FlagDetail, ...]:
     return tuple(FlagDetail(flag, tuple(dict.fromkeys(told))) for flag, told in found.items())
 
 
-def _whole_signals(segments: Sequence[SegmentPlan]) -> Signals:
+def _expected(route: Route) -> OutputRecord | None:
+    """Return what a route's outputs look like, None where nobody knows."""
+    return None if route.version is None else route.version.manifest.output
+
+
+def _maker(item: ItemPlan, route: Route) -> Route:
+    """Return who made a translation: the route, or the second try that made all of it."""
+    makers = [plan.maker for plan in item.segments]
+    first = makers[0] if makers else None
+    return first if first is not None and all(makers) else route
+
+
+def _fallback(item: ItemPlan, route: Route) -> Fallback | None:
+    kept = item.second_try is not None and item.second_try.kept > 0
+    return Fallback.QUALITY if kept else route.fallback
+
+
+def _whole_signals(segments: Sequence[SegmentPlan], sentences: Sequence[Signals]) -> Signals:
     """Return the signals of a text of several sentences, as if it were one."""
+    if len(sentences) == 1:
+        return sentences[0]
     found = [(plan, candidates_of(plan)[0]) for plan in segments]
-    if len(found) == 1:
-        return measure(found[0][0].tokens, found[0][1])
     length = sum(best.length for _, best in found)
     total = sum(best.log_probability for _, best in found)
     sources = sum(len(plan.tokens) for plan, _ in found)
-    repetitions = [measure(plan.tokens, best).repetition for plan, best in found]
+    scores = [one.log_probability_z for one in sentences if one.log_probability_z is not None]
+    lengths = [one.length_ratio_z for one in sentences if one.length_ratio_z is not None]
     return Signals(
         mean_log_probability=total / length if length else 0.0,
         length_ratio=sum(len(best.token_ids) for _, best in found) / max(1, sources),
-        repetition=max(repetitions, default=0.0),
+        repetition=max((one.repetition for one in sentences), default=0.0),
+        log_probability_z=min(scores, default=None),
+        length_ratio_z=max(lengths, key=abs, default=None),
     )
 
 

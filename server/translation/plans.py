@@ -25,7 +25,8 @@ from server.access.admission import (
     resolve_search,
 )
 from server.access.permits import Permit
-from server.messages import Detected, Job, Outcome, TranslateCommand
+from server.messages import Detected, Job, Outcome, SecondTry, TranslateCommand
+from server.quality.judging import Judgement
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
 from server.translation.documents import Document, Unit, plain_units
@@ -37,6 +38,7 @@ from server.translation.glossary import (
     missing,
 )
 from server.translation.markup import html_units
+from server.translation.offsets import UnitTranslation
 from server.translation.routing import Route, Router
 from server.translation.segments import Segment, fit, segments_of
 
@@ -56,6 +58,8 @@ class SegmentPlan:
         job: What runs, or has run.
         terms: Terms of the glossary that it has.
         outcome: How it ended; None while it has not.
+        judged: What is known of that outcome; None before anybody asked.
+        maker: Who translated it, where that is not the item's route: a second try that was kept.
     """
 
     unit: int
@@ -65,6 +69,17 @@ class SegmentPlan:
     job: Job
     terms: tuple[Found, ...] = ()
     outcome: Outcome | None = None
+    judged: Judged | None = None
+    maker: Route | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An outcome's best hypothesis as text, and what was found out about it."""
+
+    outcome: Outcome
+    translation: UnitTranslation
+    judgement: Judgement
 
 
 @dataclass(slots=True)
@@ -76,6 +91,7 @@ class ItemPlan:
         document: What of the text is translated; None where it failed before that was known.
         segments: Its sentences, in the order of the text.
         error: Why it cannot be translated.
+        second_try: What came of translating bad sentences of it once more.
     """
 
     index: int
@@ -85,6 +101,7 @@ class ItemPlan:
     document: Document | None = None
     segments: list[SegmentPlan] = field(default_factory=list)
     error: HubError | None = None
+    second_try: SecondTry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,20 @@ class Decoder:
         ]
         return [self._tokenizer.decode(ids) for ids in self.decode(requests)]
 
+    def outputs(self, pair: LanguagePair, sources: Sequence[str]) -> list[tuple[Hypothesis, int]]:
+        """Return the adapter's best hypothesis of each source, and the source's tokens.
+
+        These are the text's own, without those of the base's layout around it.
+        """
+        options = self.options(pair)
+        requests = [
+            self._request(pair, text, key, ADAPTER_SLOT, options)
+            for key, text in enumerate(sources)
+        ]
+        around = len(self._tokenizer.encode_source("", pair.source, pair.target))
+        lengths = [len(request.source_ids) - around for request in requests]
+        return list(zip(self.best(requests), lengths, strict=True))
+
     def decode(self, requests: Sequence[DecodeRequest]) -> list[tuple[int, ...]]:
         """Return the best hypothesis' ids of each request, in the order of the requests.
 

@@ -40,6 +40,7 @@ class FallbackReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FALLBACK_REASON_RELATED_LOCALE: _ClassVar[FallbackReason]
     FALLBACK_REASON_NO_ADAPTER: _ClassVar[FallbackReason]
     FALLBACK_REASON_OVERLOAD: _ClassVar[FallbackReason]
+    FALLBACK_REASON_QUALITY: _ClassVar[FallbackReason]
 
 class Warning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,11 @@ class Warning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_PLACEHOLDER_MISMATCH: _ClassVar[Warning]
     WARNING_GLOSSARY_MISS: _ClassVar[Warning]
     WARNING_UNCERTAIN_LANGUAGE: _ClassVar[Warning]
+    WARNING_OFF_TARGET: _ClassVar[Warning]
+    WARNING_NUMBER_MISMATCH: _ClassVar[Warning]
+    WARNING_COPY: _ClassVar[Warning]
+    WARNING_EMPTY: _ClassVar[Warning]
+    WARNING_LOW_PROBABILITY: _ClassVar[Warning]
 GLOSSARY_MODE_UNSPECIFIED: GlossaryMode
 GLOSSARY_MODE_FORCE: GlossaryMode
 GLOSSARY_MODE_CHECK: GlossaryMode
@@ -72,6 +78,7 @@ FALLBACK_REASON_NO_DOMAIN: FallbackReason
 FALLBACK_REASON_RELATED_LOCALE: FallbackReason
 FALLBACK_REASON_NO_ADAPTER: FallbackReason
 FALLBACK_REASON_OVERLOAD: FallbackReason
+FALLBACK_REASON_QUALITY: FallbackReason
 WARNING_UNSPECIFIED: Warning
 WARNING_TRUNCATED: Warning
 WARNING_REPETITION: Warning
@@ -83,6 +90,11 @@ WARNING_TAG_MISMATCH: Warning
 WARNING_PLACEHOLDER_MISMATCH: Warning
 WARNING_GLOSSARY_MISS: Warning
 WARNING_UNCERTAIN_LANGUAGE: Warning
+WARNING_OFF_TARGET: Warning
+WARNING_NUMBER_MISMATCH: Warning
+WARNING_COPY: Warning
+WARNING_EMPTY: Warning
+WARNING_LOW_PROBABILITY: Warning
 
 class TranslateTextRequest(_message.Message):
     __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "glossary_config", "labels", "decoding", "num_alternatives", "domain", "require_adapter", "split_sentences", "long_sentences", "do_not_translate", "token_scores", "priority")
@@ -174,7 +186,7 @@ class TranslateTextResponse(_message.Message):
     def __init__(self, translations: _Optional[_Iterable[_Union[Translation, _Mapping[str, object]]]] = ..., usage: _Optional[_Union[Usage, _Mapping[str, object]]] = ..., timings: _Optional[_Union[RequestTimings, _Mapping[str, object]]] = ..., base_model: _Optional[_Union[BaseModel, _Mapping[str, object]]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ...) -> None: ...
 
 class Translation(_message.Message):
-    __slots__ = ("translated_text", "detected_language", "adapter_version", "adapter_digest", "quality", "warnings", "status", "timings", "alternatives", "unknown_characters", "requested_adapter", "fallback_reason", "warning_details", "tokens", "segments")
+    __slots__ = ("translated_text", "detected_language", "adapter_version", "adapter_digest", "quality", "warnings", "status", "timings", "alternatives", "unknown_characters", "requested_adapter", "fallback_reason", "warning_details", "tokens", "segments", "second_try")
     TRANSLATED_TEXT_FIELD_NUMBER: _ClassVar[int]
     DETECTED_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +202,7 @@ class Translation(_message.Message):
     WARNING_DETAILS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_TRY_FIELD_NUMBER: _ClassVar[int]
     translated_text: str
     detected_language: DetectedLanguage
     adapter_version: str
@@ -205,7 +218,22 @@ class Translation(_message.Message):
     warning_details: _containers.RepeatedCompositeFieldContainer[WarningDetail]
     tokens: _containers.RepeatedCompositeFieldContainer[TokenScore]
     segments: int
-    def __init__(self, translated_text: _Optional[str] = ..., detected_language: _Optional[_Union[DetectedLanguage, _Mapping[str, object]]] = ..., adapter_version: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., quality: _Optional[_Union[QualitySignals, _Mapping[str, object]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, str]]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping[str, object]]] = ..., timings: _Optional[_Union[ItemTimings, _Mapping[str, object]]] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping[str, object]]]] = ..., unknown_characters: _Optional[_Iterable[str]] = ..., requested_adapter: _Optional[str] = ..., fallback_reason: _Optional[_Union[FallbackReason, str]] = ..., warning_details: _Optional[_Iterable[_Union[WarningDetail, _Mapping[str, object]]]] = ..., tokens: _Optional[_Iterable[_Union[TokenScore, _Mapping[str, object]]]] = ..., segments: _Optional[int] = ...) -> None: ...
+    second_try: SecondTry
+    def __init__(self, translated_text: _Optional[str] = ..., detected_language: _Optional[_Union[DetectedLanguage, _Mapping[str, object]]] = ..., adapter_version: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., quality: _Optional[_Union[QualitySignals, _Mapping[str, object]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, str]]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping[str, object]]] = ..., timings: _Optional[_Union[ItemTimings, _Mapping[str, object]]] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping[str, object]]]] = ..., unknown_characters: _Optional[_Iterable[str]] = ..., requested_adapter: _Optional[str] = ..., fallback_reason: _Optional[_Union[FallbackReason, str]] = ..., warning_details: _Optional[_Iterable[_Union[WarningDetail, _Mapping[str, object]]]] = ..., tokens: _Optional[_Iterable[_Union[TokenScore, _Mapping[str, object]]]] = ..., segments: _Optional[int] = ..., second_try: _Optional[_Union[SecondTry, _Mapping[str, object]]] = ...) -> None: ...
+
+class SecondTry(_message.Message):
+    __slots__ = ("reason", "adapter_version", "adapter_digest", "segments", "kept")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    reason: Warning
+    adapter_version: str
+    adapter_digest: str
+    segments: int
+    kept: int
+    def __init__(self, reason: _Optional[_Union[Warning, str]] = ..., adapter_version: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., segments: _Optional[int] = ..., kept: _Optional[int] = ...) -> None: ...
 
 class DetectedLanguage(_message.Message):
     __slots__ = ("language_code", "confidence")
@@ -268,14 +296,18 @@ class Alternative(_message.Message):
     def __init__(self, translated_text: _Optional[str] = ..., score: _Optional[float] = ..., mean_log_probability: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class QualitySignals(_message.Message):
-    __slots__ = ("mean_log_probability", "length_ratio", "repetition")
+    __slots__ = ("mean_log_probability", "length_ratio", "repetition", "log_probability_z_score", "length_ratio_z_score")
     MEAN_LOG_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     LENGTH_RATIO_FIELD_NUMBER: _ClassVar[int]
     REPETITION_FIELD_NUMBER: _ClassVar[int]
+    LOG_PROBABILITY_Z_SCORE_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_RATIO_Z_SCORE_FIELD_NUMBER: _ClassVar[int]
     mean_log_probability: float
     length_ratio: float
     repetition: float
-    def __init__(self, mean_log_probability: _Optional[float] = ..., length_ratio: _Optional[float] = ..., repetition: _Optional[float] = ...) -> None: ...
+    log_probability_z_score: float
+    length_ratio_z_score: float
+    def __init__(self, mean_log_probability: _Optional[float] = ..., length_ratio: _Optional[float] = ..., repetition: _Optional[float] = ..., log_probability_z_score: _Optional[float] = ..., length_ratio_z_score: _Optional[float] = ...) -> None: ...
 
 class ItemTimings(_message.Message):
     __slots__ = ("queue_ms", "encode_ms", "decode_ms", "batch_rows", "batch_distinct_adapters")
