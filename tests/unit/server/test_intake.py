@@ -19,7 +19,7 @@ def job(key: int, tokens: int = 4) -> Job:
 def known() -> Intake:
     """Return an intake that has seen a text of four characters take ten steps, eight at a time."""
     intake = Intake(100, 8, lambda: 0.0)
-    for _ in range(200):
+    for _ in range(1000):
         intake.forecast.note_turn(8, STEP, 1)
     intake.forecast.note_finished(job(1), 10, cut=False)
     intake.forecast.note_source(4, 4)
