@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from hub.errors import PortInUseError
@@ -29,6 +29,7 @@ from server.core import Core
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.glossary_service import GlossaryServicer
+from server.grpc.health import Health
 from server.grpc.interceptors import BoundaryInterceptor, Calls
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.shedding import Shedding, SheddingInterceptor
@@ -89,7 +90,7 @@ class Edge:
         self._certificates = open_certificates(settings)
         self._settings = settings
         self._calls = Calls()
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._health = Health(("", *SERVICES))
         credentials = open_credentials(settings, pool)
         shedding = Shedding(core, credentials, self._calls, metrics, access)
         self._server = grpc.aio.server(
@@ -154,10 +155,7 @@ class Edge:
 
     async def set_serving(self, serving: bool) -> None:
         """Tell the health service's askers and watchers."""
-        response = health_pb2.HealthCheckResponse
-        status = response.SERVING if serving else response.NOT_SERVING
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
+        await self._health.set_all(serving=serving)
 
     async def drain(self, seconds: float) -> None:
         """Refuse what is new and let calls in progress end, for at most `seconds`.
