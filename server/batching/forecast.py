@@ -152,10 +152,9 @@ class Forecast:
 
     def note_call(self, before: float, after: float) -> None:
         """Learn what a call spent outside of queue and engine."""
-        self.before_seconds += _SMOOTHING * (
-            max(before, LEAST_BEFORE_SECONDS) - self.before_seconds
-        )
-        self.after_seconds += _SMOOTHING * (max(after, LEAST_AFTER_SECONDS) - self.after_seconds)
+        before, after = max(before, LEAST_BEFORE_SECONDS), max(after, LEAST_AFTER_SECONDS)
+        self.before_seconds += _SMOOTHING * (before - self.before_seconds)
+        self.after_seconds += _SMOOTHING * (after - self.after_seconds)
 
     def note_turn(self, rows: int, seconds: float, finished: int) -> None:
         """Learn from a turn that made a step.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from hub.errors import PortInUseError
@@ -23,11 +25,13 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2_grpc,
 )
 from server.access.certificates import open_certificates
+from server.core import Core
 from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
 from server.grpc.feedback_service import FeedbackServicer
 from server.grpc.glossary_service import GlossaryServicer
+from server.grpc.health import Health
 from server.grpc.interceptors import BoundaryInterceptor
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.shedding import Shedding, SheddingInterceptor
@@ -46,6 +50,25 @@ STREAM_SECONDS: Final = 0.2
 """Grace for open streams (health watches) once every call has ended."""
 
 
+class _ByName:
+    """Lets services add handlers that are found by name, and registers none of their methods.
+
+    For each registered method grpc.aio keeps a request of its own open, and waits on all of them
+    again for every call: with our two dozen that was a third of what it took to refuse one.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._to = server
+
+    def add_generic_rpc_handlers(
+        self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]
+    ) -> None:
+        self._to.add_generic_rpc_handlers(generic_rpc_handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: object) -> None:
+        """Leave them to be found by name."""
+
+
 class Edge:
     """The listening server; not serving until it is told to."""
 
@@ -58,7 +81,7 @@ class Edge:
         self._certificates = open_certificates(entrance.settings)
         self._settings = entrance.settings
         self._calls = entrance.calls
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._health = Health(("", *SERVICES))
         core, pool = entrance.core, entrance.pool
         shedding = Shedding(core, entrance.guard, entrance.calls, entrance.metrics, entrance.access)
         self._server = grpc.aio.server(
@@ -78,21 +101,26 @@ class Edge:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
         )
+        self._add_services(cast(grpc.aio.Server, _ByName(self._server)), core, pool)
+
+    def _add_services(
+        self, server: grpc.aio.Server, core: Callable[[], Core], pool: Executor
+    ) -> None:
         translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(
-            TranslationServicer(core, pool), self._server
+            TranslationServicer(core, pool), server
         )
         adapter_service_pb2_grpc.add_AdapterServiceServicer_to_server(
-            AdapterServicer(core, pool), self._server
+            AdapterServicer(core, pool), server
         )
         glossary_service_pb2_grpc.add_GlossaryServiceServicer_to_server(
-            GlossaryServicer(core, pool), self._server
+            GlossaryServicer(core, pool), server
         )
         feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
-            FeedbackServicer(core), self._server
+            FeedbackServicer(core), server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection(names, self._server)  # looks at the server's class
 
     async def start(self) -> int:
         """Listen, not serving yet; return the port.
@@ -121,10 +149,7 @@ class Edge:
 
     async def set_serving(self, serving: bool) -> None:
         """Tell the health service's askers and watchers."""
-        response = health_pb2.HealthCheckResponse
-        status = response.SERVING if serving else response.NOT_SERVING
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
+        await self._health.set_all(serving=serving)
 
     async def drain(self, seconds: float) -> None:
         """Refuse what is new and let calls in progress end, for at most `seconds`.

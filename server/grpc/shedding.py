@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -137,38 +139,36 @@ class SheddingInterceptor(Interceptor):
 
 
 class _Counted:
-    """Counts the refusals of one method as the interceptors behind would have."""
+    """Counts the refusals of one method as the interceptors behind would have.
+
+    Looking a series up by its labels takes longer than counting, so those that are used are kept.
+    """
 
     def __init__(self, shedding: Shedding, method: str, kind: str) -> None:
-        self._shedding = shedding
+        metrics = shedding.metrics
+        self._calls = shedding.calls
+        self._access = shedding.access
         self._method = method.lstrip("/")
-        self._labels = (kind, *self._method.split("/", 1))
+        labels = (kind, *self._method.split("/", 1))
+        self._started = metrics.calls_started.labels(*labels)
+        self._seconds = metrics.call_seconds.labels(*labels)
+        self._rejected = cache(metrics.rejected.labels)  # as many as there are reasons
+        self._handled = cache(lambda code: metrics.calls_handled.labels(*labels, code))
 
-    def refused(self, error: HubError, tenant: str) -> _Refused:
-        metrics = self._shedding.metrics
-        metrics.calls_started.labels(*self._labels).inc()
-        metrics.rejected.labels(error.reason).inc()
-        self._shedding.access.refused(self._method, error, tenant)
-        return _Refused(self._shedding, self._labels, error.code)
-
-
-class _Refused:
-    """A call that is being refused; it is in progress until it has been told."""
-
-    def __init__(self, shedding: Shedding, labels: tuple[str, ...], code: str) -> None:
-        self._shedding = shedding
-        self._labels = labels
-        self._code = code
-        self._began = time.monotonic()
-
-    def __enter__(self) -> None:
-        self._shedding.calls.begin()
-
-    def __exit__(self, *_: object) -> None:
-        metrics = self._shedding.metrics
-        self._shedding.calls.end()
-        metrics.calls_handled.labels(*self._labels, self._code).inc()
-        metrics.call_seconds.labels(*self._labels).observe(time.monotonic() - self._began)
+    @contextmanager
+    def refused(self, error: HubError, tenant: str) -> Iterator[None]:
+        """Count a call that is being refused; it is in progress until it has been told."""
+        began = time.monotonic()
+        self._started.inc()
+        self._rejected(error.reason).inc()
+        self._access.refused(self._method, error, tenant)
+        self._calls.begin()
+        try:
+            yield
+        finally:
+            self._calls.end()
+            self._handled(error.code).inc()
+            self._seconds.observe(time.monotonic() - began)
 
 
 def _headers(context: Context) -> dict[str, str]:

@@ -19,15 +19,19 @@ _LOOKED_AT: Final = 2000
 """Characters by which the language of many texts is told."""
 
 
+def on_behalf(command: TranslateCommand) -> TranslateCommand:
+    """Return a command in the name of the current caller, with what it may use."""
+    identity = current_identity()
+    return replace(command, tenant=identity.tenant, permitted=identity.permit.patterns)
+
+
 async def translate(core: Core, command: TranslateCommand) -> TranslateResult:
     """Translate in the name of the current caller; items fail one by one, in their results.
 
     Raises:
         HubError: Nothing of the command can be done.
     """
-    identity = current_identity()
-    permitted = identity.permit.patterns
-    command = replace(command, tenant=identity.tenant, permitted=permitted)
+    command = on_behalf(command)
     note_command(command)
     result = await core.translator.translate(command)
     note_result(result)

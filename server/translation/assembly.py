@@ -70,9 +70,9 @@ class Assembler:
         assert item.route is not None
         plan, document = item.segments[index], item.document
         assert isinstance(document, PlainDocument)
-        translation = self.judged(item, plan).translation
+        judged = self.judged(item, plan)
         start, end = plan.segment.start, plan.segment.end
-        rendered = document.restored(start, end, translation)
+        rendered = document.restored(start, end, judged.translation)
         details = (*rendered.details, *missing(plan.terms, rendered.text))
         last = 0 < index == len(item.segments) - 1
         return SegmentResult(
@@ -82,7 +82,7 @@ class Assembler:
             start=document.masked.original(start),
             end=document.masked.original(end),
             details=details,
-            signals=measure(plan.tokens, candidates_of(plan)[0]),
+            signals=judged.judgement.signals,
         )
 
     def judged(self, item: ItemPlan, plan: SegmentPlan) -> Judged:

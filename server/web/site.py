@@ -88,7 +88,7 @@ class Page:
     async def alternatives(self, call: Call) -> Response:
         """Return what else could be said of one sentence, the best first."""
         asked = read(AskedAlternatives, call.fields)
-        result = await translate(call, asked.search(call.core.translator.limits))
+        result = await translate(call.core, asked.search(call.core.translator.limits))
         item = result.items[0]
         if item.error is not None:
             raise item.error

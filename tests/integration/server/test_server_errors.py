@@ -149,6 +149,18 @@ def test_an_unknown_health_service_is_not_found(house: Any) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+def test_the_health_of_all_services_is_listed(house: Any) -> None:
+    with grpc.insecure_channel(house.target) as channel:
+        found = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=20)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert {name: one.status for name, one in found.statuses.items()} == {
+        "": serving,
+        "adapterhub.v1.TranslationService": serving,
+        "adapterhub.v1.AdapterService": serving,
+        "adapterhub.v1.GlossaryService": serving,
+    }
+
+
 def test_a_message_over_the_limit_is_refused(house: Any) -> None:
     payload = pb.TranslateTextRequest(contents=["x" * (17 * 2**20)]).SerializeToString()
     error = raw(house, METHOD, payload)
