@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -336,6 +336,17 @@ class HubClient:
         stub = adapter_service_pb2_grpc.AdapterServiceStub(self._channel)
         request = adapter_service_pb2.UnloadAdapterRequest(adapter=ref)
         return bool(self._call(stub.UnloadAdapter, request, None).unloaded)
+
+    def ask(
+        self, stub: Callable[[grpc.Channel], Any], method: str, request: Any,
+        timeout: float | None = None,
+    ) -> Any:  # fmt: skip
+        """Call a method of a service's generated stub; return its reply.
+
+        Raises:
+            HubError: What the server, or the way to it, answered.
+        """
+        return self._call(getattr(stub(self._channel), method), request, timeout)
 
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""

@@ -17,11 +17,13 @@ from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.glossaries import Glossaries
-from hub.registry import AdapterVersion, Registry
+from hub.registry import AdapterVersion, CanaryEvidence, Registry
 from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
+from server.quality.canary.book import CanaryBook
+from server.quality.canary.watch import CanaryKeeper, CanaryWatch
 from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
@@ -65,12 +67,16 @@ class Core:
     resolution: ResolveCache
     watcher: RegistryWatcher
     glossaries: Glossaries
+    canaries: CanaryKeeper
+    evidence: CanaryEvidence
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
+        self.canaries.close()
         self.watcher.close()
+        self.evidence.close()
         self.registry.close()
 
     def take(self, settings: Settings) -> None:
@@ -109,16 +115,20 @@ def open_core(
         # Before the routes are read, so that no change between is missed.
         watcher = undo.enter_context(closing(RegistryWatcher(registry, resolution.invalidate)))
         routes = open_book(base, registry, settings)
-        resolution.changed.append(routes.refresh)
+        registry.canaries.mend()
+        book = CanaryBook(registry.canaries.running, registry.resolve, base.answers_to)
+        resolution.changed += [book.refresh, routes.refresh]
+        evidence = undo.enter_context(closing(registry.evidence()))
         engine = _load_engine(base, tokenizer, settings, metrics)
         undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
+    watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
     translator = Translator(
         planner=Planner(
-            router=_router(base, tokenizer, resolution, routes, settings, worker),
+            router=_router(base, tokenizer, resolution, routes, settings, worker, book),
             tokenizer=tokenizer,
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
@@ -129,14 +139,19 @@ def open_core(
         metrics=metrics,
         pool=pool,
         window=window_of(settings.queue),
+        canaries=watch,
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     watch_server(metrics, worker.inspect, lambda: len(routes().entries))
     worker.start()
+    metrics.canaries.watch(watch.shown)
+    canaries = CanaryKeeper(watch)
     watcher.start()
+    canaries.start()
     return Core(
-        base, settings, registry, translator, worker, spill, routes, resolution, watcher, glossaries
-    )
+        base, settings, registry, translator, worker, spill, routes, resolution, watcher,
+        glossaries, canaries, evidence,
+    )  # fmt: skip
 
 
 def _router(
@@ -146,6 +161,7 @@ def _router(
     routes: RouteBook,
     settings: Settings,
     worker: Worker[HostAdapter],
+    book: CanaryBook,
 ) -> Router:
     return Router(
         resolution.resolve,
@@ -155,6 +171,7 @@ def _router(
         base.answers_to,
         table=routes,
         overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
+        split=book.choose,
     )
 
 

@@ -80,6 +80,7 @@ class TranslateCommand:
         tenant: Who asks, "" where there is no authentication.
         permitted: Patterns of the names of adapters that the tenant may use.
         labels: The caller's own, for logs.
+        routing_key: Requests with the same one get the same arm of a canary; "" for the texts.
     """
 
     contents: tuple[str, ...]
@@ -100,6 +101,7 @@ class TranslateCommand:
     tenant: str = ""
     permitted: tuple[str, ...] = ("*",)
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    routing_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,10 @@ from hub.errors import (
     CanaryRunningError,
     InputError,
     PairMismatchError,
+    RefError,
     WrongBaseError,
 )
-from hub.refs import AdapterRef
+from hub.refs import LATEST, AdapterRef, check_alias
 from hub.registry.database import Database
 from hub.registry.moves import Place
 from hub.registry.queries import EPOCH, load_named, no_such_name, not_found
@@ -76,6 +77,7 @@ class Canaries:
 
         Raises:
             InputError: A number is out of range, or the alias points there already.
+            RefError: The alias is not a valid one, or is `latest`.
             AdapterNotFoundError: Name, alias or version does not exist.
             PairMismatchError: It translates another pair.
             WrongBaseError: It was made for another base.
@@ -83,6 +85,11 @@ class Canaries:
             CanaryRunningError: Another canary runs behind this alias.
         """
         _check_numbers(fraction, promote_after)
+        if check_alias(alias) == LATEST:
+            raise RefError(
+                f"alias {LATEST!r} always means the newest version and has no canary; use another",
+                field="alias",
+            )
 
         def attempt(connection: Connection) -> Canary:
             stable = _known(connection, AdapterRef(name=name, alias=alias))
@@ -96,7 +103,7 @@ class Canaries:
                     field="expected",
                 )
             _check_comparable(stable, tried, alias)
-            _check_alone(place.running(), f"{name}@{alias}")
+            _check_alone(place, generation)
             row = {
                 "adapter_id": place.adapter_id, "alias": alias, "generation": generation,
                 "stable": at, "canary": version, "fraction": fraction,
@@ -142,6 +149,19 @@ class Canaries:
                 "changed, `hub canary list --all` shows how it ended"
             )
         return ended
+
+    def behind(self, name: str, alias: str) -> Canary:
+        """Return the canary that runs behind an alias.
+
+        Raises:
+            CanaryEndedError: None does.
+        """
+        for canary in self.running():
+            if (canary.name, canary.alias) == (name, alias):
+                return canary
+        raise CanaryEndedError(
+            f"no canary runs behind {name}@{alias}; `hub canary list --all` shows those there were"
+        )
 
     def running(self) -> list[Canary]:
         """Return the canaries that run, by id; not those whose alias was moved meanwhile."""
@@ -248,12 +268,18 @@ def _purpose(version: AdapterVersion) -> str:
     return version.manifest.pair + (f" in domain {domain!r}" if domain else "")
 
 
-def _check_alone(running: Row[Any] | None, ref: str) -> None:
-    if running is not None:
-        raise CanaryRunningError(
-            f"a canary of version {running.canary} runs behind {ref} already; end it first with "
-            f"`hub canary promote {ref}` or `hub canary cancel {ref}`"
-        )
+def _check_alone(place: Place, generation: int) -> None:
+    """Refuse a second canary; one whose alias was moved without its knowledge is ended first."""
+    running = place.running()
+    if running is None:
+        return
+    if running.generation != generation:
+        place.end(running, "superseded", Note("", "the alias was moved"))
+        return
+    raise CanaryRunningError(
+        f"a canary of version {running.canary} runs behind alias {place.alias!r} already; end it "
+        "first with `hub canary promote` or `hub canary cancel`"
+    )
 
 
 def _known(connection: Connection, ref: AdapterRef) -> AdapterVersion:

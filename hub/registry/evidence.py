@@ -7,16 +7,18 @@ a server that dies loses no more than that. The sums lie in a file of their own 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import URL, delete, insert, select, update
+from sqlalchemy import URL, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.errors import RegistryBusyError
 from hub.registry.database import Database
 from hub.registry.schema import evidence, evidence_tables
 
+ARMS: Final = ("stable", "canary")
 EVIDENCE_FILE: Final = "canary.sqlite3"
 _ATTEMPTS: Final = 8
 
@@ -70,7 +72,23 @@ class CanaryEvidence:
             found = connection.execute(query).scalar()
         return {} if found is None else dict(json.loads(found))
 
-    def keep(self, canary_ids: Iterable[int]) -> None:
-        """Forget all canaries but these."""
-        with self._database.writing() as connection:
-            connection.execute(delete(evidence).where(evidence.c.canary_id.not_in(set(canary_ids))))
+
+def requests_of(sums: Mapping[str, float], arm: str) -> int:
+    """Return how many requests an arm has served."""
+    return round(sums.get(f"n.{arm}", 0.0))
+
+
+def means_of(sums: Mapping[str, float], arm: str) -> dict[str, float]:
+    """Return an arm's means by signal; none before its first request."""
+    number, front = sums.get(f"n.{arm}", 0.0), f"sum.{arm}."
+    found = {key.removeprefix(front): value for key, value in sums.items() if key.startswith(front)}
+    return {name: value / number for name, value in found.items()} if number else {}
+
+
+def evidence_of(sums: Mapping[str, float]) -> float:
+    """Return the evidence that a canary is worse: log10 of the mean of all that was won."""
+    logs = [value for key, value in sums.items() if key.startswith("log.")]
+    if not logs:
+        return 0.0
+    most = max(logs)
+    return (most + math.log(sum(math.exp(one - most) for one in logs) / len(logs))) / math.log(10)

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from server.telemetry import buckets
+from server.telemetry.canaries import CanaryCollector
 from server.telemetry.labels import BASE_LABEL, OTHER, BoundedLabel, BoundedPairs
 from server.telemetry.residency import ResidencyCollector
 
@@ -39,6 +40,7 @@ class Metrics:
         both: Bounds the two together.
         tenants: Bounds a `tenant` label.
         residency: Shows which adapters are in memory, at each scrape.
+        canaries: Shows the canaries that run, at each scrape.
     """
 
     def __init__(self, label_values: int = LABEL_VALUES) -> None:
@@ -55,6 +57,8 @@ class Metrics:
         self.tenants = BoundedLabel(label_values)
         self.residency = ResidencyCollector(label_values)
         self.registry.register(self.residency)
+        self.canaries = CanaryCollector(label_values)
+        self.registry.register(self.canaries)
         self._declare_calls()
         self._declare_queue()
         self._declare_steps()
@@ -63,6 +67,7 @@ class Metrics:
         self._declare_adapters()
         self._declare_cache()
         self._declare_quality()
+        self._declare_canaries()
         self._declare_tenants()
         self._declare_base()
 
@@ -202,6 +207,19 @@ class Metrics:
         self.quality_flags = self._counter(
             "hub_quality_flags", "Outputs with a warning.", [*both, "flag"]
         )
+
+    def _declare_canaries(self) -> None:
+        self.canary_seconds = self._histogram(
+            "hub_canary_request_seconds",
+            "From acceptance to the end of the slowest text of a request, by arm of a canary.",
+            buckets.CALL_SECONDS,
+            ["arm"],
+        )
+        self.canaries_ended = self._counter(
+            "hub_canaries_ended", "Canaries that this server ended, by outcome.", ["outcome"]
+        )
+        for outcome in ("promoted", "rolled_back"):
+            self.canaries_ended.labels(outcome)
 
     def _declare_tenants(self) -> None:
         self.tenant_requests = self._counter(

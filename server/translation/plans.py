@@ -26,6 +26,7 @@ from server.access.admission import (
 )
 from server.access.permits import Permit
 from server.messages import Detected, Job, Outcome, TranslateCommand
+from server.quality.canary.split import request_key
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
 from server.translation.documents import Document, Unit, plain_units
@@ -178,6 +179,9 @@ class Planner:
             command.domain,
             require_adapter=command.require_adapter,
             permit=Permit(command.permitted),
+            key=lambda: request_key(
+                command.tenant, command.routing_key, command.target, command.contents
+            ),
         )
 
     def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:
