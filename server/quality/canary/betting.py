@@ -52,7 +52,8 @@ class Signal:
         low: Values below are taken for it, and those above `high` likewise.
         margin: How much worse it may be, in the signal's own units.
         guess: What is expected before anything is known.
-        worse: The directions that are bad: -1 for lower values, +1 for higher ones.
+        worse: The directions that are bad: -1 for lower values, +1 for higher ones; none for what
+            is shown only.
     """
 
     name: str

@@ -24,19 +24,24 @@ from server.quality.canary.betting import (
 )
 
 LOG_PROBABILITY: Final = Signal("log_probability", -3.0, 0.0, margin=0.1, guess=-0.4, worse=(-1,))
-"""Mean log-probability of an output token."""
+"""Mean log-probability of an output token; the lowest for a text with a warning.
+
+Else a version that loops, and is very sure of it, would make every sound one look worse.
+"""
 WARNED: Final = Signal("warned", 0.0, 1.0, margin=0.02, guess=0.02, worse=(1,))
 """Share of the texts with a warning of a harm: `server.quality.canary.values`."""
 FAILED: Final = Signal("failed", 0.0, 1.0, margin=0.01, guess=0.0, worse=(1,))
 """Share of the texts that the adapter failed on."""
 REPETITION: Final = Signal("repetition", 0.0, 1.0, margin=0.02, guess=0.02, worse=(1,))
 """Share of the output that lies in a loop."""
-LENGTH: Final = Signal("length", -2.0, 2.0, margin=0.2, guess=0.2, worse=(-1, 1))
-"""Natural logarithm of output tokens by source tokens."""
 SLOWNESS: Final = Signal("slowness", -14.0, 3.0, margin=1.0, guess=-7.0, worse=(1,))
-"""Logarithm to base 2 of the seconds of encoding and decoding, by source tokens."""
+"""Logarithm to base 2 of the seconds of encoding and decoding, by tokens read and written."""
+LENGTH: Final = Signal("length", -2.0, 2.0, margin=0.2, guess=0.2, worse=())
+"""Natural logarithm of output tokens by source tokens. Shown only: of two versions that differ in
+it, nobody can tell without a reference which one is right. Lengths that cannot be right are warned
+of."""
 
-SIGNALS: Final = (LOG_PROBABILITY, WARNED, FAILED, REPETITION, LENGTH, SLOWNESS)
+SIGNALS: Final = (LOG_PROBABILITY, WARNED, FAILED, REPETITION, SLOWNESS, LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def values_of(items: Sequence[ItemResult], digest: str) -> Mapping[str, float] |
     if not done:
         return values
     return values | {
-        LOG_PROBABILITY.name: fmean(item.signals.mean_log_probability for item in done),
+        LOG_PROBABILITY.name: fmean(_log_probability(item, digest) for item in done),
         WARNED.name: fmean(_is_warned(item, digest) for item in done),
         REPETITION.name: fmean(item.signals.repetition for item in done),
         LENGTH.name: fmean(math.log(max(_LEAST, item.signals.length_ratio)) for item in done),
@@ -63,6 +63,12 @@ def _is_warned(item: ItemResult, digest: str) -> bool:
     return item.adapter_digest != digest or not _OF_THE_SOURCE.issuperset(item.flags)
 
 
+def _log_probability(item: ItemResult, digest: str) -> float:
+    if _is_warned(item, digest):
+        return LOG_PROBABILITY.low
+    return item.signals.mean_log_probability
+
+
 def _seconds_per_token(item: ItemResult) -> float:
     seconds = item.timings.encode_seconds + item.timings.decode_seconds
-    return max(_LEAST, seconds / max(1, item.input_tokens))
+    return max(_LEAST, seconds / max(1, item.input_tokens + item.output_tokens))
