@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -24,6 +26,9 @@ from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
 from server.quality.canary.book import CanaryBook
 from server.quality.canary.watch import CanaryKeeper, CanaryWatch
+from server.quality.golden.results import GoldenResults
+from server.quality.golden.runner import GoldenRunner, Memory
+from server.quality.golden.schedule import Schedule
 from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
@@ -69,6 +74,7 @@ class Core:
     glossaries: Glossaries
     canaries: CanaryKeeper
     evidence: CanaryEvidence
+    golden: GoldenRunner
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
@@ -146,11 +152,12 @@ def open_core(
     worker.start()
     metrics.canaries.watch(watch.shown)
     canaries = CanaryKeeper(watch)
+    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book)
     watcher.start()
     canaries.start()
     return Core(
         base, settings, registry, translator, worker, spill, routes, resolution, watcher,
-        glossaries, canaries, evidence,
+        glossaries, canaries, evidence, golden,
     )  # fmt: skip
 
 
@@ -172,6 +179,38 @@ def _router(
         table=routes,
         overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
         split=book.choose,
+    )
+
+
+def _golden(
+    registry: Registry,
+    translator: Translator,
+    worker: Worker[HostAdapter],
+    metrics: Metrics,
+    pool: Executor,
+    settings: Settings,
+    routes: RouteBook,
+    book: CanaryBook,
+) -> GoldenRunner:
+    """Return what looks at golden lines; it is to be started where that is wanted."""
+    results = GoldenResults()
+    metrics.golden.watch(results.shown)
+
+    def served() -> list[AdapterVersion]:
+        tried = [registry.resolve(f"{one.name}:{one.canary}") for one in book.running]
+        return [*(entry.version for entry in routes().sorted()), *tried]
+
+    return GoldenRunner(
+        registry=registry,
+        planner=translator.planner,
+        worker=worker,
+        metrics=metrics,
+        pool=pool,
+        memory=Memory(settings.slots, settings.device_adapter_bytes, settings.host_adapter_bytes),
+        schedule=Schedule(settings.golden_interval, random.random),
+        served=served,
+        inspect=lambda: asyncio.wrap_future(worker.inspect()),
+        results=results,
     )
 
 

@@ -36,10 +36,16 @@ class Split(Enum):
 
 
 class Priority(Enum):
-    """Which requests go first."""
+    """Which requests go first; background is the server's own and never goes before a caller's."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"
+    BACKGROUND = "background"
+
+    def goes_behind(self, other: Priority) -> bool:
+        """Tell whether requests of this priority wait for those of another."""
+        order = list(Priority)
+        return order.index(self) > order.index(other)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ that no version refers to.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import URL, make_url
 
-from hub.errors import CorruptError, RefError, SettingsError
+from hub.errors import CorruptBlobError, CorruptError, RefError, SettingsError
+from hub.golden import GOLDEN_FILE, GoldenLines
 from hub.manifest import AdapterManifest
 from hub.refs import LATEST, MAX_VERSION, AdapterRef, check_alias, check_name
 from hub.registry.blobs import LocalBlobStore, digest_of_files
@@ -134,7 +136,7 @@ class Registry:
 
         Args:
             folder: Holds adapter_config.json, adapter_model.safetensors and hub.json,
-                and may hold README.md.
+                and may hold README.md and golden.json.
             name: Adapter name.
             manifest: Written as hub.json where the folder has none.
             aliases: Moved to the version in the same transaction, besides `latest`.
@@ -263,6 +265,32 @@ class Registry:
                 return self._folders.path(version.digest)
             with self._lock.shared():
                 return self._folders.build(version.digest, files)
+
+    def golden(self, version: AdapterVersion) -> GoldenLines | None:
+        """Return an adapter's golden lines, None where it was published without any.
+
+        Raises:
+            CorruptBlobError: The file is missing or damaged.
+        """
+        sha256 = _promised_files(version).get(GOLDEN_FILE)
+        if sha256 is None:
+            return None
+        try:
+            data = self._blobs.path(sha256).read_bytes()
+        except OSError as error:
+            raise CorruptBlobError(
+                f"{GOLDEN_FILE} of {version.ref} cannot be read ({error.strerror}); publish the "
+                "adapter again to restore it",
+                field=GOLDEN_FILE,
+            ) from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptBlobError(
+                f"{GOLDEN_FILE} is damaged: blob {sha256} does not hold what its name promises; "
+                "publish the adapter again to restore it",
+                field=GOLDEN_FILE,
+                metadata={"blob": sha256},
+            )
+        return GoldenLines.from_json(data)
 
     def fsck(self, *, repair: bool = False) -> FsckReport:
         """Re-hash everything and compare it with the catalog.

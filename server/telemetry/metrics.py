@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from server.telemetry import buckets
 from server.telemetry.canaries import CanaryCollector
+from server.telemetry.golden import GoldenCollector
 from server.telemetry.labels import BASE_LABEL, OTHER, BoundedLabel, BoundedPairs
 from server.telemetry.residency import ResidencyCollector
 
@@ -41,6 +42,7 @@ class Metrics:
         tenants: Bounds a `tenant` label.
         residency: Shows which adapters are in memory, at each scrape.
         canaries: Shows the canaries that run, at each scrape.
+        golden: Shows the last looks at golden lines, at each scrape.
     """
 
     def __init__(self, label_values: int = LABEL_VALUES) -> None:
@@ -59,6 +61,8 @@ class Metrics:
         self.registry.register(self.residency)
         self.canaries = CanaryCollector(label_values)
         self.registry.register(self.canaries)
+        self.golden = GoldenCollector(label_values)
+        self.registry.register(self.golden)
         self._declare_calls()
         self._declare_queue()
         self._declare_steps()
@@ -220,6 +224,11 @@ class Metrics:
         )
         for outcome in ("promoted", "rolled_back"):
             self.canaries_ended.labels(outcome)
+        self.golden_runs = self._counter(
+            "hub_golden_runs", "Looks at golden lines, by outcome.", ["outcome"]
+        )
+        for outcome in ("ok", "none", "postponed", "failed"):
+            self.golden_runs.labels(outcome)
 
     def _declare_tenants(self) -> None:
         self.tenant_requests = self._counter(

@@ -22,6 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.chrf import CHRF_WORD_ORDER
 from hub.manifest import Metric
 from hub.text import normal_target
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 CHINESE: Final = frozenset({"zh", "yue", "wuu", "lzh"})
 UNSPACED: Final = frozenset({"th", "lo", "km", "my", "bo", "dz", "shn"})
-CHRF_WORD_ORDER: Final = 2
 METRICS: Final[tuple[Metric, ...]] = ("chrf++", "bleu", "ter", "exact")
 LOWER_IS_BETTER: Final[frozenset[Metric]] = frozenset({"ter"})
 
@@ -96,15 +96,6 @@ def tokenizer_remark(language: str) -> str:
             f"for words: pip install {wanted[plain]}"
         )
     return f"BLEU and TER for {plain} count characters: sacreBLEU has no tokenizer for it"
-
-
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Return corpus chrF++ (Popović 2017: character 6-grams, word bigrams, β = 2)."""
-    from sacrebleu.metrics.chrf import CHRF
-
-    plain = [normal_target(text) for text in references]
-    metric = CHRF(word_order=CHRF_WORD_ORDER)
-    return float(metric.corpus_score(list(hypotheses), [plain]).score)
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[Score, ...]:
