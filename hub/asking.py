@@ -53,11 +53,13 @@ class Routing:
         domain: What texts the adapter shall be for.
         require_adapter: Refuse rather than fall back.
         batch: Let interactive requests go first.
+        key: While a canary runs, requests with the same key get the same version; "" for the texts.
     """
 
     domain: str = ""
     require_adapter: bool = False
     batch: bool = False
+    key: str = ""
 
 
 def write_handling(request: pb.TranslateTextRequest, handling: Handling) -> None:
@@ -82,5 +84,6 @@ def write_routing(request: pb.TranslateTextRequest, routing: Routing) -> None:
     """Write who translates."""
     request.domain = routing.domain
     request.require_adapter = routing.require_adapter
+    request.routing_key = routing.key
     if routing.batch:
         request.priority = pb.PRIORITY_BATCH

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -345,6 +345,17 @@ class HubClient:
         """Store corrections of translations, all or none; once for each id."""
         stub = feedback_service_pb2_grpc.FeedbackServiceStub(self._channel)
         return self._call(stub.SubmitPostEdits, post_edits_message(edits, request_id), None)
+
+    def ask(
+        self, stub: Callable[[grpc.Channel], Any], method: str, request: Any,
+        timeout: float | None = None,
+    ) -> Any:  # fmt: skip
+        """Call a method of a service's generated stub; return its reply.
+
+        Raises:
+            HubError: What the server, or the way to it, answered.
+        """
+        return self._call(getattr(stub(self._channel), method), request, timeout)
 
     def is_serving(self, *, timeout: float | None = None) -> bool:
         """Ask the standard health service whether the server accepts translations."""

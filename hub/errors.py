@@ -29,6 +29,8 @@
     ├── FeedbackOffError            FAILED_PRECONDITION  69
     ├── VersionExistsError          ALREADY_EXISTS       73
     ├── AliasMovedError             ABORTED              75
+    ├── CanaryRunningError          FAILED_PRECONDITION  75
+    ├── CanaryEndedError            ABORTED              75
     ├── CorruptError                DATA_LOSS            65
     │   ├── CorruptBlobError
     │   └── CorruptBaseError
@@ -291,6 +293,22 @@ class AliasMovedError(HubError):
     code = "ABORTED"
     exit_code = 75
     reason = "ALIAS_MOVED"
+
+
+class CanaryRunningError(HubError):
+    """A canary behind this alias is running already."""
+
+    code = "FAILED_PRECONDITION"
+    exit_code = 75
+    reason = "CANARY_RUNNING"
+
+
+class CanaryEndedError(HubError):
+    """The canary has ended, or its alias was moved."""
+
+    code = "ABORTED"
+    exit_code = 75
+    reason = "CANARY_ENDED"
 
 
 class CorruptError(HubError):

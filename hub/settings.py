@@ -170,6 +170,13 @@ class Settings(BaseModel):
         False, description="serve the cheaper adapters of the routes file under overload"
     )
 
+    golden_interval: float = Field(
+        3600.0,
+        ge=0,
+        le=30 * 86_400,
+        description="seconds after which an adapter's golden lines are translated again; 0: never",
+    )
+
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
     max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")
     queue: Positive = Field(1024, description="requests that may wait")

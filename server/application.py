@@ -83,6 +83,7 @@ class Application:
         self._exposition: Exposition | None = None
         self._tracer: CallTracer | None = None
         self._ports: Ports | None = None
+        self._golden: asyncio.Task[None] | None = None
 
     @property
     def ports(self) -> Ports:
@@ -174,6 +175,8 @@ class Application:
         self._core = core
         self._register_reloads(core)
         self.reloads.start(self._pool)
+        if self.settings.golden_interval:
+            self._golden = loop.create_task(core.golden.run())
         await self._edge_serving(True)
 
     def reload(self) -> None:
@@ -201,6 +204,9 @@ class Application:
         What has not ended by then is told so by the core when it closes, before the edge stops.
         """
         await self.reloads.stop()
+        if self._golden is not None:
+            self._golden.cancel()
+            await asyncio.wait([self._golden])
         if self._edge is not None:
             if drain_seconds > 0:
                 await self._edge.drain(drain_seconds)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,12 +19,17 @@ from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.architecture import DecodingDefaults
 from hub.glossaries import Glossaries
-from hub.registry import AdapterVersion, Registry
+from hub.registry import AdapterVersion, CanaryEvidence, Registry
 from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
+from server.quality.canary.book import CanaryBook
+from server.quality.canary.watch import CanaryKeeper, CanaryWatch
 from server.quality.feedback import FeedbackDesk
+from server.quality.golden.results import GoldenResults
+from server.quality.golden.runner import GoldenRunner, Memory
+from server.quality.golden.schedule import Schedule
 from server.quality.judging import Judge
 from server.residency.loader import PoolLoader
 from server.residency.tables import HostTier, SlotTable
@@ -69,13 +76,18 @@ class Core:
     watcher: RegistryWatcher
     glossaries: Glossaries
     feedback: FeedbackDesk
+    canaries: CanaryKeeper
+    evidence: CanaryEvidence
+    golden: GoldenRunner
 
     def close(self) -> None:
         """Stop the engine thread and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
         self.spill.close()
         self.feedback.close()
+        self.canaries.close()
         self.watcher.close()
+        self.evidence.close()
         self.registry.close()
 
     def take(self, settings: Settings) -> None:
@@ -114,16 +126,20 @@ def open_core(
         # Before the routes are read, so that no change between is missed.
         watcher = undo.enter_context(closing(RegistryWatcher(registry, resolution.invalidate)))
         routes = open_book(base, registry, settings)
-        resolution.changed.append(routes.refresh)
+        registry.canaries.mend()
+        book = CanaryBook(registry.canaries.running, registry.resolve, base.answers_to)
+        resolution.changed += [book.refresh, routes.refresh]
+        evidence = undo.enter_context(closing(registry.evidence()))
         engine = _load_engine(base, tokenizer, settings, metrics)
         undo.pop_all()
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
+    watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
     translator = Translator(
         planner=Planner(
-            router=_router(base, tokenizer, resolution, routes, settings, worker),
+            router=_router(base, tokenizer, resolution, routes, settings, worker, book),
             tokenizer=tokenizer,
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
@@ -134,16 +150,22 @@ def open_core(
         metrics=metrics,
         pool=pool,
         window=window_of(settings.queue),
+        canaries=watch,
     )
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     watch_server(metrics, worker.inspect, lambda: len(routes().entries))
     worker.start()
+    metrics.canaries.watch(watch.shown)
+    canaries = CanaryKeeper(watch)
+    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book)
     watcher.start()
+    canaries.start()
+    feedback = FeedbackDesk(
+        settings, base.digest, resolution.resolve, lambda: translator.limits, metrics
+    )
     return Core(
         base, settings, registry, translator, worker, spill, routes, resolution, watcher,
-        glossaries, FeedbackDesk(
-            settings, base.digest, resolution.resolve, lambda: translator.limits, metrics
-        ),
+        glossaries, feedback, canaries, evidence, golden,
     )  # fmt: skip
 
 
@@ -154,6 +176,7 @@ def _router(
     routes: RouteBook,
     settings: Settings,
     worker: Worker[HostAdapter],
+    book: CanaryBook,
 ) -> Router:
     return Router(
         resolution.resolve,
@@ -163,6 +186,39 @@ def _router(
         base.answers_to,
         table=routes,
         overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
+        split=book.choose,
+    )
+
+
+def _golden(
+    registry: Registry,
+    translator: Translator,
+    worker: Worker[HostAdapter],
+    metrics: Metrics,
+    pool: Executor,
+    settings: Settings,
+    routes: RouteBook,
+    book: CanaryBook,
+) -> GoldenRunner:
+    """Return what looks at golden lines; it is to be started where that is wanted."""
+    results = GoldenResults()
+    metrics.golden.watch(results.shown)
+
+    def served() -> list[AdapterVersion]:
+        tried = [registry.resolve(f"{one.name}:{one.canary}") for one in book.running]
+        return [*(entry.version for entry in routes().sorted()), *tried]
+
+    return GoldenRunner(
+        registry=registry,
+        planner=translator.planner,
+        worker=worker,
+        metrics=metrics,
+        pool=pool,
+        memory=Memory(settings.slots, settings.device_adapter_bytes, settings.host_adapter_bytes),
+        schedule=Schedule(settings.golden_interval, random.random),
+        served=served,
+        inspect=lambda: asyncio.wrap_future(worker.inspect()),
+        results=results,
     )
 
 

@@ -37,10 +37,16 @@ class Split(Enum):
 
 
 class Priority(Enum):
-    """Which requests go first."""
+    """Which requests go first; background is the server's own and never goes before a caller's."""
 
     INTERACTIVE = "interactive"
     BATCH = "batch"
+    BACKGROUND = "background"
+
+    def goes_behind(self, other: Priority) -> bool:
+        """Tell whether requests of this priority wait for those of another."""
+        order = list(Priority)
+        return order.index(self) > order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class TranslateCommand:
         tenant: Who asks, "" where there is no authentication.
         permitted: Patterns of the names of adapters that the tenant may use.
         labels: The caller's own, for logs.
+        routing_key: Requests with the same one get the same arm of a canary; "" for the texts.
     """
 
     contents: tuple[str, ...]
@@ -101,6 +108,7 @@ class TranslateCommand:
     tenant: str = ""
     permitted: tuple[str, ...] = ("*",)
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    routing_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def _train_request(
         publish=outcome.publish,
         force=outcome.force,
         domain=outcome.domain,
+        golden=outcome.golden,
         resume=run.resume,
         track=tuple(run.track or ()),
     )

@@ -171,6 +171,9 @@ class OutcomeOptions:
     domain: Annotated[
         str, Option(help="What texts it is for, as medical; routes requests that name no adapter.")
     ] = ""
+    golden: Annotated[
+        int, Option(help="Lines of the dev set that go with it, to be looked at when it is served.")
+    ] = 32
     publish: Annotated[bool, Option(help="Put the adapter into the registry.")] = True
     force: Annotated[bool, Option("--force", help="Publish even if worse.")] = False
 

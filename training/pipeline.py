@@ -13,6 +13,7 @@ from hub.bases import open_base
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import load_tokenizer
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
+from hub.golden import GOLDEN_LINES, MAX_GOLDEN_LINES
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest
 from hub.refs import check_alias, check_domain, check_name
@@ -28,6 +29,7 @@ from training.evidence.decode import (
     spread,
 )
 from training.evidence.gather import gather
+from training.evidence.golden import golden_lines
 from training.evidence.outputs import output_record
 from training.gates.checks import check_quality, check_served
 from training.gates.equality import EqualityEvidence, end_of, gate_lines, trained_side
@@ -74,6 +76,7 @@ class TrainRequest:
         resume: Go on with an unfinished run of the same recipe.
         force: Publish even if the adapter is worse than the base.
         domain: What texts the adapter is for; requests without an adapter are routed by it.
+        golden: Lines of the dev set that go with the adapter; 0 for none.
         track: Trackers that hear of the run, as `training.loop.trackers` names them.
     """
 
@@ -95,6 +98,7 @@ class TrainRequest:
     resume: bool = True
     force: bool = False
     domain: str = ""
+    golden: int = GOLDEN_LINES
     track: tuple[str, ...] = ()
 
 
@@ -230,7 +234,9 @@ def _make_adapter(
         evidence = gather(decoder, work.pair, test)
         manifest = with_evidence(manifest, evidence, output_record(decoder, work.pair, dev))
         progress.scored(training.steps, score_facts(manifest.scores))
-        folder = write_evidence(work.run, work.recipe, manifest, equality)
+        count = request.golden if work.spec.in_slots else 0
+        golden = golden_lines(decoder, work.pair, dev, count)
+        folder = write_evidence(work.run, work.recipe, manifest, equality, golden)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
     version = None
@@ -321,6 +327,11 @@ def _prepare(request: TrainRequest, *, leads: bool = True) -> Work:
     )
     name = check_name(request.name or default_name(recipe))
     check_domain(request.domain)
+    if not 0 <= request.golden <= MAX_GOLDEN_LINES:
+        raise SettingsError(
+            f"--golden {request.golden} is out of range; choose 0 to {MAX_GOLDEN_LINES}",
+            field="golden",
+        )
     for alias in request.aliases:
         check_alias(alias)
     spec = method(recipe.method)

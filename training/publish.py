@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.bases.languages import said_text
+from hub.golden import GOLDEN_FILE
 from hub.manifest import (
     MANIFEST_FILE,
     AdapterManifest,
@@ -25,6 +26,7 @@ from training.runs import RunFolder
 
 if TYPE_CHECKING:
     from hub.bases import Base
+    from hub.golden import GoldenLines
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits
     from training.evidence.gather import Evidence
@@ -111,9 +113,15 @@ def with_evidence(
 
 
 def write_evidence(
-    run: RunFolder, recipe: Recipe, manifest: AdapterManifest, equality: EqualityEvidence
+    run: RunFolder,
+    recipe: Recipe,
+    manifest: AdapterManifest,
+    equality: EqualityEvidence,
+    golden: GoldenLines | None = None,
 ) -> Path:
-    """Complete the best adapter's folder with hub.json and the model card."""
+    """Complete the best adapter's folder with hub.json, golden lines and the model card."""
+    if golden is not None:
+        run.write(f"{run.best.name}/{GOLDEN_FILE}", golden.to_json().encode())
     run.write(f"{run.best.name}/{MANIFEST_FILE}", manifest.to_json().encode())
     card = model_card(manifest, recipe, equality)
     run.write(f"{run.best.name}/{CARD_FILE}", card.encode())

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Mount the commands of registry, bases, post-edits, terms, keys, the machine, clients."""
     from hub.commands.bases import register_bases
+    from hub.commands.canaries import alias_app, canary_app
     from hub.commands.demo import register_demo
     from hub.commands.doctor import register_doctor
     from hub.commands.feedback import feedback_app
@@ -21,6 +22,8 @@ def register(app: typer.Typer) -> None:
 
     app.add_typer(adapters_app, name="adapters")
     app.add_typer(feedback_app, name="feedback")
+    app.add_typer(alias_app, name="alias")
+    app.add_typer(canary_app, name="canary")
     app.add_typer(glossaries_app, name="glossaries")
     app.add_typer(keys_app, name="keys")
     register_bases(app)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 if TYPE_CHECKING:
+    from hub.golden import GoldenLines
     from hub.manifest import AdapterManifest
     from hub.registry import AdapterVersion, AliasState, FsckReport, Registry
 
@@ -74,7 +75,9 @@ def show_adapter(
     with existing_registry(registry) as opened:
         version = opened.resolve(ref)
         aliases = opened.aliases(version.name)
+        golden = opened.golden(version)
     record = version_record(version)
+    record["golden"] = golden and {"lines": len(golden.lines), "chrf++": golden.score}
     record["files"] = dict(version.files)
     record["adapter_aliases"] = {alias: state.version for alias, state in aliases.items()}
     if as_json:
@@ -82,7 +85,7 @@ def show_adapter(
         return
     from hub.console import print_table
 
-    print_table(("field", "value"), _facts(version, aliases))
+    print_table(("field", "value"), [*_facts(version, aliases), ("golden lines", _golden(golden))])
     scores = [
         (s.metric, s.system, f"{s.value:.2f}", str(s.items), s.signature)
         for s in version.manifest.scores
@@ -252,6 +255,12 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
         ("all aliases", ", ".join(f"{alias} → {s.version}" for alias, s in aliases.items())),
         *((f"file {name}", f"sha256:{sha256}") for name, sha256 in version.files.items()),
     ]
+
+
+def _golden(golden: GoldenLines | None) -> str:
+    if golden is None:
+        return "none, it was published without"
+    return f"{len(golden.lines)}, chrF++ {golden.score:.2f} at publishing ({golden.numbers})"
 
 
 def _making(manifest: AdapterManifest) -> list[tuple[str, str]]:

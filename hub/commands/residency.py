@@ -37,7 +37,7 @@ def list_loaded(
     """List the adapters in a running server's memory, those in slots first."""
     from hub.console import print_table
 
-    with _client(server, timeout) as client:
+    with client_of(server, timeout) as client:
         found = client.list_loaded_adapters()
     if as_json:
         print_json([asdict(one) for one in found])
@@ -56,7 +56,7 @@ def load(
     as_json: JsonFlag = False,
 ) -> None:
     """Load an adapter into a running server's memory before anybody asks for it."""
-    with _client(server, timeout) as client:
+    with client_of(server, timeout) as client:
         loaded = client.load_adapter(ref, pin=pin)
     if as_json:
         print_json(asdict(loaded))
@@ -76,7 +76,7 @@ def unload(
 
     Requests that run with it finish; the next one loads it again.
     """
-    with _client(server, timeout) as client:
+    with client_of(server, timeout) as client:
         unloaded = client.unload_adapter(ref)
     if as_json:
         print_json({"adapter": ref, "unloaded": unloaded})
@@ -84,7 +84,8 @@ def unload(
         print(f"{ref}: {'unloaded' if unloaded else 'was not in memory'}")
 
 
-def _client(server: str | None, timeout: float) -> HubClient:
+def client_of(server: str | None, timeout: float) -> HubClient:
+    """Return a client of a server, with the key and the authorities of the environment."""
     import os
 
     from hub.client import HubClient, Tls

@@ -15,6 +15,7 @@ from hub.manifest import AdapterManifest
 from hub.refs import LATEST, AdapterRef
 from hub.registry.database import Database
 from hub.registry.disk import StagedFile
+from hub.registry.moves import Place
 from hub.registry.queries import (
     EPOCH,
     alias_query,
@@ -28,7 +29,7 @@ from hub.registry.queries import (
     not_found,
     queries_for,
 )
-from hub.registry.records import AdapterVersion, AliasState
+from hub.registry.records import AdapterVersion, AliasState, Note
 from hub.registry.schema import adapters, aliases, files, scores, versions
 
 T = TypeVar("T")
@@ -71,10 +72,12 @@ class Catalog:
                 self._insert(connection, adapter_id, version, new)
                 moving.append(LATEST)
             for alias in moving:
-                self._point(connection, adapter_id, alias, version)
+                Place(connection, adapter_id, alias, self.now()).point(
+                    version, Note(reason="published")
+                )
             return load_one(connection, and_(versions.c.adapter_id == adapter_id, known))
 
-        return self._write(attempt)
+        return self.write(attempt)
 
     def resolve(self, ref: AdapterRef) -> AdapterVersion:
         """Return the version that a ref means now.
@@ -113,7 +116,9 @@ class Catalog:
                 raise no_such_name(connection, name)
             return {row.alias: alias_state(row) for row in found}
 
-    def set_alias(self, name: str, alias: str, version: int, expected: int | None) -> AliasState:
+    def set_alias(
+        self, name: str, alias: str, version: int, expected: int | None, note: Note
+    ) -> AliasState:
         """Move an alias if it points where the caller believes.
 
         Raises:
@@ -130,12 +135,12 @@ class Catalog:
             if (current.version if current else None) != expected:
                 raise _moved(name, alias, expected, current.version if current else None)
             adapter_id, _ = _adapter(connection, name)
-            self._point(connection, adapter_id, alias, version)
+            Place(connection, adapter_id, alias, self.now()).point(version, note)
             return alias_state(connection.execute(query).one())
 
-        return self._write(attempt)
+        return self.write(attempt)
 
-    def _write(self, attempt: Callable[[Connection], T]) -> T:
+    def write(self, attempt: Callable[[Connection], T]) -> T:
         """Run one transaction; again, a bounded number of times, if another one won."""
         for _ in range(_ATTEMPTS):
             try:
@@ -157,7 +162,7 @@ class Catalog:
             "version": version,
             "digest": new.digest,
             "bytes": sum(file.bytes for file in new.files.values()),
-            "created_at": self._now(),
+            "created_at": self.now(),
             "pair": manifest.pair,
             "method": manifest.method,
             "size": manifest.size,
@@ -171,16 +176,8 @@ class Catalog:
         bump = update(adapters).where(adapters.c.id == adapter_id)
         connection.execute(bump.values(next_version=version + 1))
 
-    def _point(self, connection: Connection, adapter_id: int, alias: str, version: int) -> None:
-        here = and_(aliases.c.adapter_id == adapter_id, aliases.c.alias == alias)
-        moved = {"version": version, "moved_at": self._now()}
-        change = update(aliases).where(here)
-        change = change.values(generation=aliases.c.generation + 1, **moved)
-        if connection.execute(change).rowcount == 0:
-            row = {"adapter_id": adapter_id, "alias": alias, "generation": 1, **moved}
-            connection.execute(insert(aliases).values(row))
-
-    def _now(self) -> int:
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970 UTC."""
         return (self._clock() - EPOCH) // timedelta(microseconds=1)
 
 

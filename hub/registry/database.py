@@ -18,6 +18,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    MetaData,
     create_engine,
     event,
     func,
@@ -43,12 +44,15 @@ def sqlite_url(path: Path) -> URL:
 class Database:
     """A catalog's database at its URL; safe to share between threads."""
 
-    def __init__(self, url: str | URL, busy_seconds: float) -> None:
-        """Create the schema where there is none.
+    def __init__(
+        self, url: str | URL, busy_seconds: float, tables: MetaData = schema.tables
+    ) -> None:
+        """Create the schema where there is none, and tables that an older release did not know.
 
         Args:
             url: SQLAlchemy URL.
             busy_seconds: How long to wait for another process's transaction.
+            tables: What it holds, `meta` among it.
 
         Raises:
             SettingsError: The URL is not one, or its driver is not installed.
@@ -58,6 +62,7 @@ class Database:
         """
         self._engine = open_engine(url, busy_seconds)
         self.where = shown_url(self._engine.url)
+        self._tables = tables
         try:
             self._prepare()
         except BaseException:
@@ -103,7 +108,8 @@ class Database:
 
     def _prepare(self) -> None:
         with self.reading() as connection:
-            found = _schema_version(connection)
+            there = set(inspect(connection).get_table_names())
+            found = _schema_version(connection) if schema.meta.name in there else None
         if found is None:
             self._create()
         elif found != schema.CATALOG_SCHEMA:
@@ -111,13 +117,16 @@ class Database:
                 f"the catalog {self.where} has schema {found}, this release knows "
                 f"{schema.CATALOG_SCHEMA}; use the release that made it, or a newer one"
             )
+        elif not there.issuperset(self._tables.tables):
+            with self.writing() as connection:
+                self._tables.create_all(connection)
 
     def _create(self) -> None:
         if self._engine.dialect.name == "sqlite":
             with catalog_faults(self.where):
                 use_write_ahead_log(self._engine)
         with self.writing() as connection:
-            schema.tables.create_all(connection)
+            self._tables.create_all(connection)
             if _schema_version(connection) is None:
                 row = {"key": _SCHEMA_KEY, "value": str(schema.CATALOG_SCHEMA)}
                 connection.execute(schema.meta.insert().values(row))
@@ -157,7 +166,8 @@ class CatalogChanges:
         """Return a mark that differs after every commit.
 
         SQLite counts the commits of all other connections to a file, and this one makes none.
-        Elsewhere versions and the moves of aliases are counted, which only ever grow.
+        Elsewhere versions, the moves of aliases and the log's entries are counted, which only ever
+        grow.
         """
         connection = self._connection
         try:
@@ -165,8 +175,9 @@ class CatalogChanges:
                 return (int(connection.exec_driver_sql("PRAGMA data_version").scalar_one()),)
             published = select(func.count()).select_from(schema.versions).scalar_subquery()
             moved = select(func.sum(schema.aliases.c.generation)).scalar_subquery()
-            row = connection.execute(select(published, func.coalesce(moved, 0))).one()
-            return int(row[0]), int(row[1])
+            logged = select(func.coalesce(func.max(schema.alias_log.c.id), 0)).scalar_subquery()
+            row = connection.execute(select(published, func.coalesce(moved, 0), logged)).one()
+            return int(row[0]), int(row[1]), int(row[2])
         finally:
             connection.rollback()  # else the next look would see the state of this one
 
@@ -194,8 +205,6 @@ def shown_url(url: URL) -> str:
 
 
 def _schema_version(connection: Connection) -> int | None:
-    if not inspect(connection).has_table(schema.meta.name):
-        return None
     query = select(schema.meta.c.value).where(schema.meta.c.key == _SCHEMA_KEY)
     value = connection.execute(query).scalar()
     return None if value is None else int(value)

@@ -17,6 +17,7 @@ from typing import Final
 from safetensors import SafetensorError, safe_open
 
 from hub.errors import CorruptBlobError, IncompatibleAdapterError, InputError
+from hub.golden import GOLDEN_FILE, GoldenLines
 from hub.manifest import MANIFEST_FILE, AdapterManifest
 from hub.registry.blobs import (
     ALLOWED_FILES,
@@ -63,7 +64,10 @@ def take_in(source: Path, into: Path, manifest: AdapterManifest | None) -> Stage
     _require_all(files, source)
     _check_config(files[CONFIG_FILE])
     _check_weights(files[WEIGHTS_FILE])
-    return StagedAdapter(_read_manifest(files[MANIFEST_FILE], manifest), files)
+    judged = _read_manifest(files[MANIFEST_FILE], manifest)
+    if GOLDEN_FILE in files:
+        _check_golden(files[GOLDEN_FILE], judged)
+    return StagedAdapter(judged, files)
 
 
 def _listed(source: Path) -> list[str]:
@@ -124,7 +128,7 @@ def _require_all(files: Mapping[str, StagedFile], source: Path) -> None:
     if missing:
         raise IncompatibleAdapterError(
             f"{source} lacks {_spelled(missing)}, nothing published; an adapter folder holds "
-            f"{_spelled(REQUIRED_FILES)} and may hold README.md",
+            f"{_spelled(REQUIRED_FILES)} and may hold {_spelled(ALLOWED_FILES - REQUIRED_FILES)}",
             field=min(missing),
         )
 
@@ -164,6 +168,21 @@ def _read_manifest(file: StagedFile, wanted: AdapterManifest | None) -> AdapterM
             field=MANIFEST_FILE,
         )
     return manifest
+
+
+def _check_golden(file: StagedFile, manifest: AdapterManifest) -> None:
+    try:
+        golden = GoldenLines.from_json(file.path.read_bytes())
+    except CorruptBlobError as error:
+        raise IncompatibleAdapterError(
+            f"nothing published: {error.message}", field=GOLDEN_FILE
+        ) from None
+    if golden.pair != manifest.pair:
+        raise IncompatibleAdapterError(
+            f"{GOLDEN_FILE} has lines of {golden.pair}, the adapter translates {manifest.pair}, "
+            "nothing published; remove the file and publish again",
+            field=GOLDEN_FILE,
+        )
 
 
 def _malformed(name: str, why: str) -> IncompatibleAdapterError:

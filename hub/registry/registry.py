@@ -7,6 +7,7 @@ that no version refers to.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,21 +18,24 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote_to_bytes
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
-from hub.errors import CorruptError, RefError, SettingsError
+from hub.errors import CorruptBlobError, CorruptError, RefError, SettingsError
+from hub.golden import GOLDEN_FILE, GoldenLines
 from hub.manifest import AdapterManifest
 from hub.refs import LATEST, MAX_VERSION, AdapterRef, check_alias, check_name
 from hub.registry.blobs import LocalBlobStore, digest_of_files
+from hub.registry.canaries import Canaries
 from hub.registry.catalog import Catalog, NewVersion
 from hub.registry.database import CatalogChanges, Database, sqlite_url
 from hub.registry.disk import FolderLock, clear_folder, make_folder, staging_folder, sync_folder
+from hub.registry.evidence import EVIDENCE_FILE, CanaryEvidence
 from hub.registry.faults import storage_faults
 from hub.registry.folders import AdapterFolders
 from hub.registry.fsck import Checker, FsckReport
 from hub.registry.intake import take_in
 from hub.registry.queries import points_here
-from hub.registry.records import AdapterVersion, AliasState
+from hub.registry.records import AdapterVersion, AliasState, Note
 from hub.registry.schema import adapters, versions
 
 CATALOG_FILE: Final = "catalog.sqlite3"
@@ -48,6 +52,9 @@ class Registry:
 
     Safe to share between threads, and between processes on one machine. Not to
     be carried across a fork: open it again in the child.
+
+    Attributes:
+        canaries: Versions that are tried behind aliases, and the log of what moved.
     """
 
     def __init__(
@@ -65,6 +72,9 @@ class Registry:
             self._folders.prepare()
         self._database = Database(catalog_url, busy_seconds)
         self._catalog = Catalog(self._database, clock)
+        self._catalog_url, self._busy_seconds = catalog_url, busy_seconds
+        self._shares_catalog = make_url(catalog_url).get_backend_name() != "sqlite"
+        self.canaries = Canaries(self._database, self._catalog.write, self._catalog.now)
         with storage_faults(str(root), "the registry was not opened"):
             sync_folder(root)
 
@@ -126,7 +136,7 @@ class Registry:
 
         Args:
             folder: Holds adapter_config.json, adapter_model.safetensors and hub.json,
-                and may hold README.md.
+                and may hold README.md and golden.json.
             name: Adapter name.
             manifest: Written as hub.json where the folder has none.
             aliases: Moved to the version in the same transaction, besides `latest`.
@@ -205,14 +215,22 @@ class Registry:
         """
         return self._catalog.aliases(check_name(name))
 
-    def set_alias(self, name: str, alias: str, version: int, expected: int | None) -> AliasState:
-        """Move an alias by compare-and-set.
+    def set_alias(
+        self,
+        name: str,
+        alias: str,
+        version: int,
+        expected: int | None,
+        note: Note | None = None,
+    ) -> AliasState:
+        """Move an alias by compare-and-set; a canary that runs behind it ends.
 
         Args:
             name: Adapter name.
             alias: Made if new.
             version: Where it shall point.
             expected: Where it points now, None if it does not exist.
+            note: Who moves it and why, for the log.
 
         Raises:
             RefError: The alias is not a valid one, or is `latest`.
@@ -223,7 +241,12 @@ class Registry:
         _check_movable(alias)
         if not 1 <= version <= MAX_VERSION:
             raise RefError(f"version {version} is not between 1 and {MAX_VERSION}", field="version")
-        return self._catalog.set_alias(name, alias, version, expected)
+        return self._catalog.set_alias(name, alias, version, expected, note or Note())
+
+    def evidence(self) -> CanaryEvidence:
+        """Return the sums of running canaries; close them after use."""
+        url = self._catalog_url if self._shares_catalog else sqlite_url(self.root / EVIDENCE_FILE)
+        return CanaryEvidence(url, self._busy_seconds)
 
     def folder(self, adapter: AdapterVersion | str) -> Path:
         """Return a local folder with the adapter's files, each re-hashed just now.
@@ -242,6 +265,32 @@ class Registry:
                 return self._folders.path(version.digest)
             with self._lock.shared():
                 return self._folders.build(version.digest, files)
+
+    def golden(self, version: AdapterVersion) -> GoldenLines | None:
+        """Return an adapter's golden lines, None where it was published without any.
+
+        Raises:
+            CorruptBlobError: The file is missing or damaged.
+        """
+        sha256 = _promised_files(version).get(GOLDEN_FILE)
+        if sha256 is None:
+            return None
+        try:
+            data = self._blobs.path(sha256).read_bytes()
+        except OSError as error:
+            raise CorruptBlobError(
+                f"{GOLDEN_FILE} of {version.ref} cannot be read ({error.strerror}); publish the "
+                "adapter again to restore it",
+                field=GOLDEN_FILE,
+            ) from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptBlobError(
+                f"{GOLDEN_FILE} is damaged: blob {sha256} does not hold what its name promises; "
+                "publish the adapter again to restore it",
+                field=GOLDEN_FILE,
+                metadata={"blob": sha256},
+            )
+        return GoldenLines.from_json(data)
 
     def fsck(self, *, repair: bool = False) -> FsckReport:
         """Re-hash everything and compare it with the catalog.

@@ -43,6 +43,8 @@ _ADMIN: Final = (
     "adapterhub.v1.AdapterService/LoadAdapter",
     "adapterhub.v1.AdapterService/UnloadAdapter",
     "adapterhub.v1.AdapterService/SetAlias",
+    "adapterhub.v1.AdapterService/ListCanaries",
+    "adapterhub.v1.AdapterService/EndCanary",
     "adapterhub.v1.GlossaryService/PutGlossary",
     "adapterhub.v1.GlossaryService/DeleteGlossary",
     "http.Page/Live",

@@ -282,7 +282,7 @@ class Intake:
         """Return the row steps that will be done before a request's own."""
         theirs: dict[str, float] = {}
         for (other, of), line in self._lines.items():
-            if of is Priority.BATCH and priority is Priority.INTERACTIVE:
+            if of.goes_behind(priority):
                 continue
             first = other != tenant or (of is not priority)
             theirs[other] = theirs.get(other, 0.0) + (line.all if first else line.until(due))

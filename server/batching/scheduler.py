@@ -13,6 +13,9 @@ of them is *aged*: it goes first in its line, and the oldest of a line, once age
 That only the oldest ages by the other lines is what keeps a tenant that floods the queue from
 ageing its way past the others.
 
+Background requests are the server's own. They take what is left: they never age, keep no adapter
+from making room and are counted against no tenant.
+
 Slots are given out in two passes. In the first, only adapters that nobody waits for make room, so
 that an adapter serves all who wait for it before it goes; in the second, rows that are still free
 are worth more than that. An aged request may take either from the first pass on.
@@ -116,8 +119,9 @@ class Scheduler:
         assert job.rows <= self.limits.max_rows, f"{job.rows} rows never fit"
         assert job.key not in self._waiting
         self._waiting[job.key] = _Waiting(job, next(self._arrivals), due, steps)
-        self.share.arrive(job.tenant)
-        self._wanted[job.digest] += 1
+        if job.priority is not Priority.BACKGROUND:
+            self.share.arrive(job.tenant)
+            self._wanted[job.digest] += 1
 
     def remove(self, key: int) -> Job | None:
         """Take a job out of the queue; None when it is not in it."""
@@ -227,8 +231,8 @@ class Scheduler:
         """Let those in who lack a slot only because others wait for what lies in it."""
         left = [waiting for waiting in ready if waiting.job.key not in turn.admitted]
         for waiting in self._in_order(left):
-            if turn.room.full:
-                return
+            if turn.room.full or waiting.job.priority is Priority.BACKGROUND:
+                return  # background requests are the last
             if waiting.job.digest not in turn.device:
                 self._offer(turn, waiting, last=True)
 
@@ -236,7 +240,7 @@ class Scheduler:
         """Offer a place, and charge for it; return whether those behind may have one."""
         job = waiting.job
         goes_on = turn.offer(job, aged=waiting.first and not last, last=last)
-        if job.key in turn.admitted:
+        if job.key in turn.admitted and job.priority is not Priority.BACKGROUND:
             swap = self.tokens_per_byte * turn.placed[job.key]
             self.share.charge(job.tenant, cost_of(job, waiting.steps) + swap)
         return goes_on
@@ -287,7 +291,8 @@ class Scheduler:
         return -math.inf if self._aged(waiting) else waiting.due, waiting.arrival
 
     def _aged(self, waiting: _Waiting) -> bool:
-        return waiting.overtaken >= self.patience
+        in_line = waiting.job.priority is not Priority.BACKGROUND
+        return in_line and waiting.overtaken >= self.patience
 
     def _age(self, ready: list[_Waiting], admitted: Mapping[int, Admission]) -> None:
         """Count a turn for everyone who was overtaken in it."""
@@ -308,6 +313,8 @@ class Scheduler:
             waiting.overtaken += waiting.arrival < by
 
     def _forget(self, job: Job) -> None:
+        if job.priority is Priority.BACKGROUND:
+            return
         self.share.leave(job.tenant)
         self._wanted[job.digest] -= 1
         if not self._wanted[job.digest]:

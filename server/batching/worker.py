@@ -31,7 +31,7 @@ from server.batching.intake import Intake, due_of
 from server.batching.pacing import Gathering
 from server.batching.pending import Deliver, Ledger
 from server.batching.scheduler import Scheduler
-from server.messages import Job, LoadedAdapter
+from server.messages import Job, LoadedAdapter, Priority
 from server.protocols import Adapter, EnginePort
 from server.residency.holds import Hold, Holds, answer_with, answer_with_error
 from server.residency.loader import AdapterLoader, Loaded
@@ -346,6 +346,8 @@ class Worker(Generic[Adapter]):
             for ended in turn.ended:
                 job = ended.entry.job
                 forecast.note_finished(job, ended.entry.steps, cut=ended.cut)
+                if job.priority is Priority.BACKGROUND:
+                    continue  # nobody was charged
                 more = ended.output_tokens - ended.entry.expected_steps
                 self._scheduler.share.charge(job.tenant, OUTPUT_WEIGHT * job.rows * more)
         pace = self._batch.pace

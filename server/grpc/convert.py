@@ -124,6 +124,7 @@ def command_of(
         tenant=identity.tenant,
         permitted=identity.permit.patterns,
         labels=MappingProxyType(dict(request.labels)),
+        routing_key=request.routing_key,
     )
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub.errors import InputError, NotFoundError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
@@ -18,10 +18,11 @@ from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grpc
 from hub.refs import is_digest
-from hub.registry import AdapterVersion, AliasState, Registry
-from server.access.identity import current_identity
+from hub.registry import AdapterVersion, Registry
+from server.access.identity import Identity, current_identity
 from server.catalog import Filter, list_page
 from server.core import Core
+from server.grpc.canaries import end_canary, list_canaries, move_alias
 from server.grpc.convert import (
     BaseIdentity,
     adapter_of,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
         translation_pb.TranslateTextRequest, translation_pb.TranslateTextResponse
     ]
 
-
+_Request = TypeVar("_Request")
+_Reply = TypeVar("_Reply")
 _NamesAdapter = (
     adapter_pb.GetAdapterRequest | adapter_pb.LoadAdapterRequest | adapter_pb.UnloadAdapterRequest
 )
@@ -267,22 +269,35 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         request: adapter_pb.SetAliasRequest,
         context: grpc.aio.ServicerContext[adapter_pb.SetAliasRequest, adapter_pb.SetAliasResponse],
     ) -> adapter_pb.SetAliasResponse:
-        """Move an alias, if it points where the caller says."""
-        core = self.core()
-        state = await asyncio.get_running_loop().run_in_executor(
-            self.pool, _move_alias, core, request
-        )
-        return adapter_pb.SetAliasResponse(
-            name=state.name, alias=state.alias, version=state.version, generation=state.generation
-        )
+        """Move an alias, if it points where the caller says, or start a canary behind it."""
+        return await self._off_loop(move_alias, request)
 
+    async def ListCanaries(
+        self,
+        request: adapter_pb.ListCanariesRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.ListCanariesRequest, adapter_pb.ListCanariesResponse
+        ],
+    ) -> adapter_pb.ListCanariesResponse:
+        """List canaries."""
+        return await self._off_loop(list_canaries, request)
 
-def _move_alias(core: Core, request: adapter_pb.SetAliasRequest) -> AliasState:
-    """Move an alias, and see the change here at once."""
-    expected = request.expected_version or None
-    state = core.registry.set_alias(request.name, request.alias, request.version, expected)
-    core.resolution.invalidate()
-    return state
+    async def EndCanary(
+        self,
+        request: adapter_pb.EndCanaryRequest,
+        context: grpc.aio.ServicerContext[
+            adapter_pb.EndCanaryRequest, adapter_pb.EndCanaryResponse
+        ],
+    ) -> adapter_pb.EndCanaryResponse:
+        """Promote or cancel the canary behind an alias."""
+        return await self._off_loop(end_canary, request)
+
+    async def _off_loop(
+        self, function: Callable[[Core, Identity, _Request], _Reply], request: _Request
+    ) -> _Reply:
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool, function, self.core(), current_identity(), request
+        )
 
 
 def _names(registry: Registry, loaded: Sequence[LoadedAdapter]) -> dict[str, str]:

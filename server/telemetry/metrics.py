@@ -21,6 +21,8 @@ from prometheus_client import (
 )
 
 from server.telemetry import buckets
+from server.telemetry.canaries import CanaryCollector
+from server.telemetry.golden import GoldenCollector
 from server.telemetry.labels import BASE_LABEL, OTHER, BoundedLabel, BoundedPairs
 from server.telemetry.residency import ResidencyCollector
 
@@ -39,6 +41,8 @@ class Metrics:
         both: Bounds the two together.
         tenants: Bounds a `tenant` label.
         residency: Shows which adapters are in memory, at each scrape.
+        canaries: Shows the canaries that run, at each scrape.
+        golden: Shows the last looks at golden lines, at each scrape.
     """
 
     def __init__(self, label_values: int = LABEL_VALUES) -> None:
@@ -55,6 +59,10 @@ class Metrics:
         self.tenants = BoundedLabel(label_values)
         self.residency = ResidencyCollector(label_values)
         self.registry.register(self.residency)
+        self.canaries = CanaryCollector(label_values)
+        self.registry.register(self.canaries)
+        self.golden = GoldenCollector(label_values)
+        self.registry.register(self.golden)
         self._declare_calls()
         self._declare_queue()
         self._declare_steps()
@@ -64,6 +72,7 @@ class Metrics:
         self._declare_cache()
         self._declare_quality()
         self._declare_feedback()
+        self._declare_canaries()
         self._declare_tenants()
         self._declare_base()
 
@@ -216,6 +225,24 @@ class Metrics:
         self.hter_unmeasured = self._counter(
             "hub_hter_unmeasured", "Post-edits that are not measured, by reason.", ["reason"]
         )
+
+    def _declare_canaries(self) -> None:
+        self.canary_seconds = self._histogram(
+            "hub_canary_request_seconds",
+            "From acceptance to the end of the slowest text of a request, by arm of a canary.",
+            buckets.CALL_SECONDS,
+            ["arm"],
+        )
+        self.canaries_ended = self._counter(
+            "hub_canaries_ended", "Canaries that this server ended, by outcome.", ["outcome"]
+        )
+        for outcome in ("promoted", "rolled_back"):
+            self.canaries_ended.labels(outcome)
+        self.golden_runs = self._counter(
+            "hub_golden_runs", "Looks at golden lines, by outcome.", ["outcome"]
+        )
+        for outcome in ("ok", "none", "postponed", "failed"):
+            self.golden_runs.labels(outcome)
 
     def _declare_tenants(self) -> None:
         self.tenant_requests = self._counter(

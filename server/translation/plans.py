@@ -16,6 +16,7 @@ from hub.engine.constraints import LEAST_BEAM
 from hub.errors import HubError
 from hub.glossaries import check_terms
 from hub.languages import LanguagePair
+from hub.registry import AdapterVersion
 from server.access.admission import (
     HTML,
     Limits,
@@ -25,7 +26,16 @@ from server.access.admission import (
     resolve_search,
 )
 from server.access.permits import Permit
-from server.messages import Detected, Job, Outcome, SecondTry, TranslateCommand
+from server.messages import (
+    Detected,
+    Job,
+    Outcome,
+    Priority,
+    Search,
+    SecondTry,
+    TranslateCommand,
+)
+from server.quality.canary.split import request_key
 from server.quality.judging import Judgement
 from server.quality.signals import text_tokens
 from server.translation.detection import Detector, best
@@ -195,6 +205,9 @@ class Planner:
             command.domain,
             require_adapter=command.require_adapter,
             permit=Permit(command.permitted),
+            key=lambda: request_key(
+                command.tenant, command.routing_key, command.target, command.contents
+            ),
         )
 
     def split(self, items: Sequence[ItemPlan], command: TranslateCommand) -> None:
@@ -284,6 +297,27 @@ class Planner:
             align=align,
             token_scores=command.token_scores,
         )
+
+    def whole_jobs(
+        self, texts: Sequence[str], version: AdapterVersion, search: Search, priority: Priority
+    ) -> list[Job]:
+        """Return a job for each text as it is, neither split nor masked.
+
+        Raises:
+            HubError: A text is longer than the model takes.
+        """
+        pair = version.manifest.language_pair
+        prefix = tuple(self.tokenizer.target_prefix(pair.target))
+        jobs = []
+        for text in texts:
+            source = self.encode(text, pair)
+            error = check_source(len(source), self.limits)
+            if error is not None:
+                raise error
+            key = next(self._keys)
+            job = Job(key, version.digest, source, prefix, search, adapter_bytes=version.bytes)
+            jobs.append(replace(job, priority=priority))
+        return jobs
 
     def with_terms(self, item: ItemPlan, plan: SegmentPlan) -> Job | None:
         """Return a job that puts the terms into a translation that lacks them; None if none does.

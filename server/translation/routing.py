@@ -17,6 +17,7 @@ from hub.refs import check_domain
 from hub.registry import AdapterVersion
 from server.access.permits import EVERYTHING, Permit
 from server.messages import Fallback
+from server.quality.canary.book import Arm
 from server.residency.tables import BASE
 from server.translation.routes import RouteEntry, RoutingTable
 
@@ -33,12 +34,14 @@ class Route:
         version: The adapter, None for the base model alone.
         requested: The ref that the request or its route named; "" for the base.
         fallback: Why it is not what was asked for.
+        arm: Of the canary behind the ref, None where none runs.
     """
 
     pair: LanguagePair
     version: AdapterVersion | None
     requested: str = ""
     fallback: Fallback | None = None
+    arm: Arm | None = None
 
     @property
     def digest(self) -> str:
@@ -56,6 +59,16 @@ class Route:
         return 0 if self.version is None else self.version.bytes
 
 
+Split = Callable[[str, AdapterVersion, Callable[[], bytes]], tuple[AdapterVersion, Arm | None]]
+
+
+def whole(
+    ref: str, version: AdapterVersion, key: Callable[[], bytes]
+) -> tuple[AdapterVersion, Arm | None]:
+    """Send all requests of a ref to the version that it means."""
+    return version, None
+
+
 @dataclass(frozen=True, slots=True)
 class Router:
     """Resolves requests against the registry and the base.
@@ -68,6 +81,7 @@ class Router:
         is_base: Whether a digest in a manifest means the base; adapters of others are refused.
         table: Returns the routing table as it is now.
         overloaded: Whether cheaper rungs are to be served now.
+        split: Ref, its version and a request's key → the version that serves it, and its arm.
     """
 
     resolve: Callable[[str], AdapterVersion]
@@ -77,6 +91,7 @@ class Router:
     is_base: Callable[[str], bool]
     table: Callable[[], RoutingTable] = RoutingTable
     overloaded: Callable[[], bool] = lambda: False
+    split: Split = whole
 
     def route(
         self,
@@ -87,6 +102,7 @@ class Router:
         *,
         require_adapter: bool = False,
         permit: Permit = EVERYTHING,
+        key: Callable[[], bytes] = bytes,
     ) -> Route:
         """Decide who translates. Blocks on the registry.
 
@@ -97,6 +113,7 @@ class Router:
             domain: Narrows the route of a request without an adapter.
             require_adapter: Refuse every fallback.
             permit: Which adapters the caller may use; others do not exist for it.
+            key: Returns what the request is assigned by, where a canary runs.
 
         Raises:
             LanguageError: A code is unknown, unsupported by the base, or both mean the same;
@@ -111,17 +128,28 @@ class Router:
         if ref == BASE_REF:
             return Route(self._of_base(asked), None, BASE_REF)
         if ref:
-            return self._named(asked, ref, permit)
+            return self._named(asked, ref, permit, key)
         domain = check_domain(domain.strip())
-        return self._routed(asked, domain, permit, required=require_adapter)
+        return self._routed(asked, domain, permit, key, required=require_adapter)
 
-    def _named(self, asked: LanguagePair, ref: str, permit: Permit) -> Route:
+    def _named(
+        self, asked: LanguagePair, ref: str, permit: Permit, key: Callable[[], bytes]
+    ) -> Route:
         version = permit.resolve(self.resolve, ref)
         self._check_pair(version, version.manifest.language_pair, asked)
         self._check_base(version)
-        return Route(version.manifest.language_pair, version, ref)
+        served, arm = self.split(ref, version, key)  # for the same pair and base
+        return Route(version.manifest.language_pair, served, ref, arm=arm)
 
-    def _routed(self, asked: LanguagePair, domain: str, permit: Permit, *, required: bool) -> Route:
+    def _routed(
+        self,
+        asked: LanguagePair,
+        domain: str,
+        permit: Permit,
+        key: Callable[[], bytes],
+        *,
+        required: bool,
+    ) -> Route:
         found = self.table().find(asked, domain, permit.allows)
         fallback = found[1] if found else Fallback.NO_ADAPTER
         if required and fallback is not None:
@@ -130,10 +158,10 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0], EVERYTHING)  # as the route says
+            cheaper = self._named(asked, entry.rungs[0], EVERYTHING, key)  # as the route says
             return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
-        version = entry.version
-        return Route(version.manifest.language_pair, version, entry.ref, fallback)
+        version, arm = self.split(entry.ref, entry.version, key)
+        return Route(version.manifest.language_pair, version, entry.ref, fallback, arm)
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.

@@ -29,6 +29,7 @@ from server.messages import (
     TranslateResult,
 )
 from server.protocols import JobRunner
+from server.quality.canary.watch import CanaryWatch, note_arms
 from server.telemetry.metrics import Metrics
 from server.telemetry.observation import (
     observe_first_segment,
@@ -78,6 +79,7 @@ class Translator:
     pool: Executor
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
+    canaries: CanaryWatch | None = None
     preparation: Preparation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +109,10 @@ class Translator:
             plans[outcome.key].outcome = outcome
         await self._force_terms(items, command)
         clocked.decoded = self.clock()
-        _raise_if_all_failed(items)
+        error = _common_error(items)
+        if error is not None:
+            self._note_arms(items, [ItemResult(error=error)] * len(items))
+            raise error
         results = await self._assembled(items)
         clocked.ended = self.clock()
         self._note_call(items, clocked)
@@ -241,12 +246,17 @@ class Translator:
         before = {**stages, "tokenize": clocked.prepared - clocked.routed}
         if (trace := current_trace()) is not None:
             trace.add_stages(clocked.began, before)
+        self._note_arms(items, results)
         for plan, item in zip(items, results, strict=True):
             if plan.route is None:
                 observe_unrouted(self.metrics, item)
                 continue
             outcomes = [one.outcome for one in plan.segments if one.outcome is not None]
             observe_item(self.metrics, item, plan.route, outcomes)
+
+    def _note_arms(self, items: Sequence[ItemPlan], results: Sequence[ItemResult]) -> None:
+        arms = [None if item.route is None else item.route.arm for item in items]
+        note_arms(self.canaries, arms, results)
 
 
 def _map(function: Callable[[ItemPlan], ItemResult], items: Sequence[ItemPlan]) -> list[ItemResult]:
@@ -313,8 +323,8 @@ def _result(
     )
 
 
-def _raise_if_all_failed(items: Sequence[ItemPlan]) -> None:
-    """Fail the call when nothing of it was done, for a reason that is not in the texts.
+def _common_error(items: Sequence[ItemPlan]) -> HubError | None:
+    """Return why nothing of a call was done, None where something was or the texts are at fault.
 
     An adapter that cannot be loaded, a deadline or a shutdown concerns the call; an engine error
     concerns the row it struck.
@@ -322,8 +332,9 @@ def _raise_if_all_failed(items: Sequence[ItemPlan]) -> None:
     outcomes = [plan.outcome for item in items for plan in item.segments]
     errors = [outcome.error for outcome in outcomes if outcome is not None]
     if not errors or any(error is None for error in errors):
-        return
+        return None
     first = errors[0]
-    if first is not None and not isinstance(first, EngineError):
-        trace_failed(first, [outcome for outcome in outcomes if outcome is not None])
-        raise first
+    if first is None or isinstance(first, EngineError):
+        return None
+    trace_failed(first, [outcome for outcome in outcomes if outcome is not None])
+    return first

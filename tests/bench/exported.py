@@ -15,13 +15,13 @@ from typing import Any
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
+from hub.chrf import chrf
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.registry import Registry
 from hub.registry.exchange.ctranslate2 import vocabulary
 from hub.settings import load_settings
 from training.corpora.cldr import build_corpus
-from training.evidence.scoring import chrf
 
 ITEMS = 300
 LONGEST = 128

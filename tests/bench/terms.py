@@ -15,12 +15,12 @@ from dataclasses import replace
 
 from hub.bases import open_base
 from hub.bases.tokenizer import load_tokenizer
+from hub.chrf import chrf
 from hub.engine.engine import Engine
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.languages import LanguagePair
 from server.translation.glossary import Found, TermEncoder, missing
 from training.corpora.cldr import build_corpus
-from training.evidence.scoring import chrf
 
 BEAM = 4
 

@@ -346,7 +346,7 @@ MANY_JOBS = st.lists(
         st.integers(1, LONGEST),  # decoding steps
         st.integers(0, 3),  # rounds since the job before
         st.sampled_from(TENANTS),
-        st.sampled_from(Priority),
+        st.sampled_from((Priority.INTERACTIVE, Priority.BATCH)),
         st.floats(0, 100),  # when it is due
     ),
     max_size=40,
@@ -415,6 +415,29 @@ def test_interactive_goes_before_batch_and_batch_is_not_starved() -> None:
         priority = Priority.BATCH if key < 2 else Priority.INTERACTIVE
         calm.scheduler.enqueue(job_of(key, priority=priority))
     assert drain_order(calm)[-2:] == [0, 1]
+
+
+def test_background_requests_go_behind_all_others_and_never_age() -> None:
+    world = World({})
+    world.scheduler.enqueue(job_of(0, priority=Priority.BACKGROUND))
+    for key in range(1, 60):
+        priority = Priority.BATCH if key % 2 else Priority.INTERACTIVE
+        world.scheduler.enqueue(job_of(key, priority=priority))
+    assert drain_order(world)[-1] == 0
+
+
+def test_background_requests_make_nobody_go_and_are_nobodys() -> None:
+    world = World({})
+    for digest in ("sha256:1", "sha256:2"):  # both slots, each with somebody who waits for it
+        world.scheduler.enqueue(job_of(int(digest[-1]), digest))
+    before = world.scheduler.share.served("golden")
+    assert set(world.scheduler.wanted()) == {"sha256:1", "sha256:2"}
+    background = job_of(9, "sha256:9", tenant="golden", priority=Priority.BACKGROUND)
+    world.scheduler.enqueue(background)
+    assert set(world.scheduler.wanted()) == {"sha256:1", "sha256:2"}
+    assert "sha256:9" in world.scheduler.absent(world.device)  # it is loaded all the same
+    assert world.scheduler.remove(9) == background
+    assert world.scheduler.share.served("golden") == before
 
 
 def test_a_flood_of_one_tenant_does_not_hold_up_another() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from hub.chrf import chrf
 from hub.errors import EngineError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest, ScoreRecord, System
-from training.evidence.scoring import Score, chrf, score
+from training.evidence.scoring import Score, score
 
 if TYPE_CHECKING:
     from hub.bases import Base

@@ -22,6 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.chrf import CHRF_WORD_ORDER
 from hub.manifest import Metric
 from hub.ter import CHINESE, UNSPACED, in_characters, pieces_for_ter, ter_metric
 from hub.text import normal_target
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     Statistics = NDArray[Any]
 
-CHRF_WORD_ORDER: Final = 2
 METRICS: Final[tuple[Metric, ...]] = ("chrf++", "bleu", "ter", "exact")
 LOWER_IS_BETTER: Final[frozenset[Metric]] = frozenset({"ter"})
 
@@ -95,15 +95,6 @@ def tokenizer_remark(language: str) -> str:
             f"for words: pip install {wanted[plain]}"
         )
     return f"BLEU and TER for {plain} count characters: sacreBLEU has no tokenizer for it"
-
-
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Return corpus chrF++ (Popović 2017: character 6-grams, word bigrams, β = 2)."""
-    from sacrebleu.metrics.chrf import CHRF
-
-    plain = [normal_target(text) for text in references]
-    metric = CHRF(word_order=CHRF_WORD_ORDER)
-    return float(metric.corpus_score(list(hypotheses), [plain]).score)
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> tuple[Score, ...]:

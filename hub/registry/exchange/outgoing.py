@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hub.bases.files import RECORD, side_files
 from hub.errors import IncompatibleAdapterError, InputError, StorageFullError, WrongBaseError
+from hub.golden import GOLDEN_FILE
 from hub.manifest import MANIFEST_FILE, AdapterManifest
 from hub.registry.exchange.card import PLUGINS, adapter_card, merged_card
 
@@ -145,7 +146,7 @@ def _full(target: Path, error: Exception) -> StorageFullError:
 
 
 def _write_adapter(adapter: Outgoing, stage: Path, *, for_hub: bool) -> str:
-    """Write PEFT's two files and a card; in the Hub's layout without the hub's own manifest."""
+    """Write PEFT's two files and a card; in the Hub's layout without the hub's own files."""
     config = {**_json(adapter.folder / _CONFIG), "base_model_name_or_path": _base_id(adapter)}
     (stage / _CONFIG).write_text(
         json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -155,6 +156,8 @@ def _write_adapter(adapter: Outgoing, stage: Path, *, for_hub: bool) -> str:
     (stage / _CARD).write_text(card, encoding="utf-8")
     if not for_hub:
         shutil.copyfile(adapter.folder / MANIFEST_FILE, stage / MANIFEST_FILE)
+        if (adapter.folder / GOLDEN_FILE).exists():
+            shutil.copyfile(adapter.folder / GOLDEN_FILE, stage / GOLDEN_FILE)
     if adapter.kind not in PLUGINS:
         return ""
     return (

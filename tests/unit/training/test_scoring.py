@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from training.evidence.scoring import bleu_tokenizer, chrf, score, tokenizer_remark
+from hub.chrf import chrf
+from training.evidence.scoring import bleu_tokenizer, score, tokenizer_remark
 
 REFERENCES = ["2시간 전", "2004년 11월 4일", "카메룬 및 라트비아", "41%"]
 HYPOTHESES = ["3시간 전", "2004년 11월 4일", "카메룬, 라트비아", "41 %"]

@@ -168,25 +168,108 @@ class UnloadAdapterResponse(_message.Message):
     def __init__(self, unloaded: _Optional[bool] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
-    __slots__ = ("name", "alias", "version", "expected_version")
+    __slots__ = ("name", "alias", "version", "expected_version", "canary_fraction", "promote_after")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    PROMOTE_AFTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     alias: str
     version: int
     expected_version: int
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ...) -> None: ...
+    canary_fraction: float
+    promote_after: int
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., expected_version: _Optional[int] = ..., canary_fraction: _Optional[float] = ..., promote_after: _Optional[int] = ...) -> None: ...
 
 class SetAliasResponse(_message.Message):
-    __slots__ = ("name", "alias", "version", "generation")
+    __slots__ = ("name", "alias", "version", "generation", "canary")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
     name: str
     alias: str
     version: int
     generation: int
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+    canary: Canary
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ..., canary: _Optional[_Union[Canary, _Mapping[str, object]]] = ...) -> None: ...
+
+class Canary(_message.Message):
+    __slots__ = ("id", "name", "alias", "stable_version", "canary_version", "fraction", "promote_after", "status", "reason", "start_time", "end_time", "arms", "evidence")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    STABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    PROMOTE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    alias: str
+    stable_version: int
+    canary_version: int
+    fraction: float
+    promote_after: int
+    status: str
+    reason: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    arms: _containers.RepeatedCompositeFieldContainer[CanaryArm]
+    evidence: float
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., alias: _Optional[str] = ..., stable_version: _Optional[int] = ..., canary_version: _Optional[int] = ..., fraction: _Optional[float] = ..., promote_after: _Optional[int] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., arms: _Optional[_Iterable[_Union[CanaryArm, _Mapping[str, object]]]] = ..., evidence: _Optional[float] = ...) -> None: ...
+
+class CanaryArm(_message.Message):
+    __slots__ = ("arm", "requests", "means")
+    class MeansEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    MEANS_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    requests: int
+    means: _containers.ScalarMap[str, float]
+    def __init__(self, arm: _Optional[str] = ..., requests: _Optional[int] = ..., means: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class ListCanariesRequest(_message.Message):
+    __slots__ = ("all",)
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    all: bool
+    def __init__(self, all: _Optional[bool] = ...) -> None: ...
+
+class ListCanariesResponse(_message.Message):
+    __slots__ = ("canaries",)
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
+    canaries: _containers.RepeatedCompositeFieldContainer[Canary]
+    def __init__(self, canaries: _Optional[_Iterable[_Union[Canary, _Mapping[str, object]]]] = ...) -> None: ...
+
+class EndCanaryRequest(_message.Message):
+    __slots__ = ("name", "alias", "promote", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    PROMOTE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    promote: bool
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., promote: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class EndCanaryResponse(_message.Message):
+    __slots__ = ("canary",)
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    canary: Canary
+    def __init__(self, canary: _Optional[_Union[Canary, _Mapping[str, object]]] = ...) -> None: ...

@@ -65,6 +65,16 @@ class AdapterServiceStub:
                 request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
+        self.ListCanaries = channel.unary_unary(
+                '/adapterhub.v1.AdapterService/ListCanaries',
+                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.FromString,
+                _registered_method=True)
+        self.EndCanary = channel.unary_unary(
+                '/adapterhub.v1.AdapterService/EndCanary',
+                request_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryRequest.SerializeToString,
+                response_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryResponse.FromString,
+                _registered_method=True)
 
 
 class AdapterServiceServicer:
@@ -107,7 +117,21 @@ class AdapterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetAlias(self, request, context):
-        """Moves an alias by compare-and-set.
+        """Moves an alias by compare-and-set, or starts a canary behind it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCanaries(self, request, context):
+        """Lists the canaries that run, or all there have been.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndCanary(self, request, context):
+        """Ends the canary behind an alias: promotes the version that is tried, or leaves the alias alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +169,16 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.SetAlias,
                     request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.FromString,
                     response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'ListCanaries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCanaries,
+                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.SerializeToString,
+            ),
+            'EndCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndCanary,
+                    request_deserializer=adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryRequest.FromString,
+                    response_serializer=adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +344,60 @@ class AdapterService:
             '/adapterhub.v1.AdapterService/SetAlias',
             adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasRequest.SerializeToString,
             adapterhub_dot_v1_dot_adapter__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCanaries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.AdapterService/ListCanaries',
+            adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesRequest.SerializeToString,
+            adapterhub_dot_v1_dot_adapter__service__pb2.ListCanariesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adapterhub.v1.AdapterService/EndCanary',
+            adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryRequest.SerializeToString,
+            adapterhub_dot_v1_dot_adapter__service__pb2.EndCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -15,6 +15,8 @@ class AdapterServiceStub:
     LoadAdapter: grpc.UnaryUnaryMultiCallable[pb.LoadAdapterRequest, pb.LoadAdapterResponse]
     UnloadAdapter: grpc.UnaryUnaryMultiCallable[pb.UnloadAdapterRequest, pb.UnloadAdapterResponse]
     SetAlias: grpc.UnaryUnaryMultiCallable[pb.SetAliasRequest, pb.SetAliasResponse]
+    ListCanaries: grpc.UnaryUnaryMultiCallable[pb.ListCanariesRequest, pb.ListCanariesResponse]
+    EndCanary: grpc.UnaryUnaryMultiCallable[pb.EndCanaryRequest, pb.EndCanaryResponse]
 
 class AdapterServiceServicer:
     def ListAdapters(
@@ -47,6 +49,16 @@ class AdapterServiceServicer:
         request: pb.SetAliasRequest,
         context: grpc.aio.ServicerContext[pb.SetAliasRequest, pb.SetAliasResponse],
     ) -> collections.abc.Awaitable[pb.SetAliasResponse]: ...
+    def ListCanaries(
+        self,
+        request: pb.ListCanariesRequest,
+        context: grpc.aio.ServicerContext[pb.ListCanariesRequest, pb.ListCanariesResponse],
+    ) -> collections.abc.Awaitable[pb.ListCanariesResponse]: ...
+    def EndCanary(
+        self,
+        request: pb.EndCanaryRequest,
+        context: grpc.aio.ServicerContext[pb.EndCanaryRequest, pb.EndCanaryResponse],
+    ) -> collections.abc.Awaitable[pb.EndCanaryResponse]: ...
 
 def add_AdapterServiceServicer_to_server(
     servicer: AdapterServiceServicer, server: grpc.Server | grpc.aio.Server

@@ -97,7 +97,7 @@ WARNING_EMPTY: Warning
 WARNING_LOW_PROBABILITY: Warning
 
 class TranslateTextRequest(_message.Message):
-    __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "glossary_config", "labels", "decoding", "num_alternatives", "domain", "require_adapter", "split_sentences", "long_sentences", "do_not_translate", "token_scores", "priority")
+    __slots__ = ("contents", "mime_type", "source_language_code", "target_language_code", "adapter", "glossary_config", "labels", "decoding", "num_alternatives", "domain", "require_adapter", "split_sentences", "long_sentences", "do_not_translate", "token_scores", "priority", "routing_key")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class TranslateTextRequest(_message.Message):
     DO_NOT_TRANSLATE_FIELD_NUMBER: _ClassVar[int]
     TOKEN_SCORES_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     contents: _containers.RepeatedScalarFieldContainer[str]
     mime_type: str
     source_language_code: str
@@ -137,7 +138,8 @@ class TranslateTextRequest(_message.Message):
     do_not_translate: _containers.RepeatedScalarFieldContainer[str]
     token_scores: bool
     priority: Priority
-    def __init__(self, contents: _Optional[_Iterable[str]] = ..., mime_type: _Optional[str] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., adapter: _Optional[str] = ..., glossary_config: _Optional[_Union[GlossaryConfig, _Mapping[str, object]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., decoding: _Optional[_Union[DecodingOptions, _Mapping[str, object]]] = ..., num_alternatives: _Optional[int] = ..., domain: _Optional[str] = ..., require_adapter: _Optional[bool] = ..., split_sentences: _Optional[_Union[SplitSentences, str]] = ..., long_sentences: _Optional[_Union[LongSentences, str]] = ..., do_not_translate: _Optional[_Iterable[str]] = ..., token_scores: _Optional[bool] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+    routing_key: str
+    def __init__(self, contents: _Optional[_Iterable[str]] = ..., mime_type: _Optional[str] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., adapter: _Optional[str] = ..., glossary_config: _Optional[_Union[GlossaryConfig, _Mapping[str, object]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., decoding: _Optional[_Union[DecodingOptions, _Mapping[str, object]]] = ..., num_alternatives: _Optional[int] = ..., domain: _Optional[str] = ..., require_adapter: _Optional[bool] = ..., split_sentences: _Optional[_Union[SplitSentences, str]] = ..., long_sentences: _Optional[_Union[LongSentences, str]] = ..., do_not_translate: _Optional[_Iterable[str]] = ..., token_scores: _Optional[bool] = ..., priority: _Optional[_Union[Priority, str]] = ..., routing_key: _Optional[str] = ...) -> None: ...
 
 class GlossaryConfig(_message.Message):
     __slots__ = ("glossary", "ignore_case", "terms", "mode")

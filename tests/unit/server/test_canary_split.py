@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.quality.canary.split import request_key, takes_canary
+
+texts = st.lists(st.text(max_size=8), max_size=4)
+
+
+def key(text: str, tenant: str = "") -> bytes:
+    return request_key(tenant, "", "ko", [text])
+
+
+@given(one=texts, other=texts)
+def test_only_the_same_texts_have_the_same_key(one: list[str], other: list[str]) -> None:
+    keys = [request_key("t", "", "ko", texts) for texts in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+def test_a_lone_surrogate_has_a_key() -> None:
+    assert key("\ud800") != key("?")
+
+
+def test_tenants_are_assigned_apart_and_a_callers_own_key_holds_texts_together() -> None:
+    assert key("Monday", "a") != key("Monday", "b")
+    assert request_key("a", "", "ko", ["x"]) != request_key("a", "", "de", ["x"])
+    document = [request_key("a", "document 7", "ko", [text]) for text in ("Monday", "Tuesday")]
+    assert document[0] == document[1]
+    assert document[0] != request_key("b", "document 7", "ko", ["Monday"])
+    assert document[0] != request_key("a", "", "ko", ["document 7"])
+
+
+def test_the_share_of_the_canary_is_what_was_asked_for() -> None:
+    for fraction in (0.001, 0.1, 0.5, 0.9):
+        taken = sum(takes_canary("salt", key(str(number)), fraction) for number in range(20_000))
+        deviation = (20_000 * fraction * (1 - fraction)) ** 0.5
+        assert abs(taken - 20_000 * fraction) < 4 * deviation
+
+
+@given(fraction=st.floats(0.001, 0.9), more=st.floats(0, 0.1))
+def test_a_larger_share_keeps_who_had_the_canary(fraction: float, more: float) -> None:
+    for number in range(20):
+        if takes_canary("salt", key(str(number)), fraction):
+            assert takes_canary("salt", key(str(number)), fraction + more)
+
+
+def test_two_canaries_do_not_try_the_same_requests() -> None:
+    keys = [key(str(number)) for number in range(4000)]
+    both = sum(takes_canary("one", one, 0.5) and takes_canary("other", one, 0.5) for one in keys)
+    assert abs(both - 1000) < 4 * (4000 * 0.25 * 0.75) ** 0.5
