@@ -78,6 +78,87 @@ def status(file: StudyPath, folder: Folder = None) -> None:
     print_status(_folder(file, folder))
 
 
+@study_app.command("report")
+def report(
+    file: StudyPath,
+    folder: Folder = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; the folder of the study if not given.")
+    ] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write the pictures as files, too.")] = False,
+) -> None:
+    """Write report.html, report.md and cells.csv; nothing is run."""
+    from hub.console import note
+    from training.study.file import load_study
+    from training.study.report import make_report, write_report
+
+    study, where = load_study(file), _folder(file, folder)
+    made = make_report(study, where)
+    for claim in made.claims:
+        typer.echo(claim.sentence)
+    for path in write_report(made, out or where, png=png):
+        note(f"written: {path}")
+
+
+@study_app.command("claims")
+def claims(
+    file: StudyPath,
+    folder: Folder = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write them to this file, - for stdout.")
+    ] = None,
+) -> None:
+    """Test the paper's four findings on the grid at hand."""
+    from hub.console import print_table
+    from training.options import check_result_file
+    from training.reports.training import write_facts
+    from training.study.claims import judge
+    from training.study.file import load_study
+    from training.study.report import facts, read_results
+    from training.study.tables import claims_table
+
+    check_result_file(json_file)
+    study = load_study(file)
+    found = judge(study, read_results(study, _folder(file, folder)))
+    if json_file != Path("-"):
+        grid = claims_table(found)
+        print_table(grid.columns, grid.rows)
+    if json_file is not None:
+        write_facts(json_file, {"claims": facts(found)})
+
+
+def advise(
+    pair: Annotated[str, typer.Option(help="Language pair, source first, such as en-ko.")],
+    data: Annotated[
+        list[str] | None, typer.Option(help="What there is to train on, as of hub train.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="embedded, a folder or a HF id.")] = "embedded",
+    studies: Annotated[Path, typer.Option(help="Folder with the ledgers of studies.")] = Path("."),
+    within: Annotated[
+        float, typer.Option(min=0.0, help="chrF++ below full fine-tuning that is good enough.")
+    ] = 1.0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the advice to this file, - for stdout.")
+    ] = None,
+) -> None:
+    """Say which method and budget should do for a pair, by what studies have measured."""
+    from training.loop.model import quiet_libraries
+    from training.options import check_result_file
+    from training.reports.training import write_facts
+
+    check_result_file(json_file)
+    with quiet_libraries():
+        from training.study.advice import Question, advice_facts, print_advice
+        from training.study.advice import advise as ask
+
+        found = ask(Question(pair, tuple(data or ("cldr",)), base, studies, within))
+    if json_file != Path("-"):
+        print_advice(found)
+    if json_file is not None:
+        write_facts(json_file, advice_facts(found))
+
+
 def register_study(app: typer.Typer) -> None:
     """Mount `hub study` and `hub advise`."""
     app.add_typer(study_app, name="study")
+    app.command("advise")(advise)

@@ -35,7 +35,7 @@ class Point:
     @property
     def title(self) -> str:
         """Return what people read in progress lines."""
-        budget = "" if self.budget is None else f" {self.budget:.3%}".replace("0%", "%")
+        budget = "" if self.budget is None else f" {100 * self.budget:g}%"
         size = f" train {self.train} seed {self.seed}" if self.method != BASE else ""
         return f"{self.base} {self.pair} {self.method}{budget}{size}"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.languages import LanguagePair
+from training.corpora.model import segments_fingerprint
 from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Decoder, DevJudge, spread
 from training.evidence.scoring import chrf
 from training.loop.examples import encode_corpus, fitting
@@ -232,6 +233,7 @@ def _score(
         "scores": {name: round(found.score.value, 4) for name, found in by_name.items()},
         "signature": f"{by_name[CHRF].signature}|{decoder.signature}",
         "items": len(test),
+        "test_fingerprint": segments_fingerprint(test),
         "decode_seconds": round(seconds, 3),
     }
     return facts, pack(by_name[CHRF].statistics)
