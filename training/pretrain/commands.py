@@ -134,35 +134,32 @@ def recipe_of(asked: BaseOptions, *, given: bool = False) -> BaseRecipe:
     else:
         recipe = _with_cldr_languages(recipe, asked)
     return replace(
-        recipe,
-        **_shape(asked),
+        _shaped(recipe, asked),
         vocabulary=asked.vocabulary or recipe.vocabulary,
         updates=asked.updates or recipe.updates,
         batch_tokens=asked.batch_tokens or recipe.batch_tokens,
     )
 
 
-def _shape(asked: BaseOptions) -> dict[str, int]:
-    """Return the sizes of the network that differ from the embedded base's.
+def _shaped(recipe: BaseRecipe, asked: BaseOptions) -> BaseRecipe:
+    """Give the network the sizes that were asked for.
 
     Raises:
         SettingsError: The width cannot be cut into heads.
     """
     from hub.errors import SettingsError
 
-    found: dict[str, int] = {}
-    if asked.width is not None:
-        head = HEAD if asked.width % HEAD == 0 else SMALL_HEAD
-        if asked.width % head:
-            raise SettingsError(
-                f"--width {asked.width} cannot be cut into heads of {SMALL_HEAD}; give a multiple "
-                f"of {SMALL_HEAD}",
-                field="width",
-            )
-        found |= {"d_model": asked.width, "ffn": 4 * asked.width, "heads": asked.width // head}
     if asked.layers is not None:
-        found |= {"encoder_layers": asked.layers, "decoder_layers": asked.layers}
-    return found
+        recipe = replace(recipe, encoder_layers=asked.layers, decoder_layers=asked.layers)
+    if asked.width is None:
+        return recipe
+    head = SMALL_HEAD if asked.width % HEAD else HEAD
+    if asked.width % head:
+        raise SettingsError(
+            f"--width {asked.width} cannot be cut into heads of {head}; give a multiple of {head}",
+            field="width",
+        )
+    return replace(recipe, d_model=asked.width, ffn=4 * asked.width, heads=asked.width // head)
 
 
 def _with_cldr_languages(recipe: BaseRecipe, asked: BaseOptions) -> BaseRecipe:

@@ -195,8 +195,8 @@ def print_advice(advice: Advice) -> None:
     best = advice.best
     if best is not None:
         note(
-            f"take {best.kind} at {best.budget:.3%}: expected {best.prediction.gap:+.1f} chrF++ below "
-            f"full fine-tuning, at most {best.prediction.high:+.1f}"
+            f"take {best.kind} at {best.budget:.3%}: expected {best.prediction.gap:+.1f} chrF++ "
+            f"below full fine-tuning, at most {best.prediction.high:+.1f}"
         )
         note(f"next:   {_command(asked, best.kind, best.budget)}")
         return

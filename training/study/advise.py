@@ -1,11 +1,11 @@
 """`hub advise`: from measured cells to the smallest adapter that should do for a new pair.
 
 The gap to full fine-tuning, in chrF++, is predicted by ridge regression (Hoerl & Kennard 1970), a
-model for each method, from what is known before training: the trained share of the base, the data's
-size, the pair's distance, the base's own score on the pair, the base's size and the share of pieces
-that it cannot spell. How good that is, is measured by leaving one pair out at a time; the interval is
-the quantile of those errors (a jackknife over pairs, as in Barber et al. 2021). Where the new pair
-lies outside of what the cells have, there is no answer.
+model for each method, from what is known before training: the trained share of the base, the
+data's size, the pair's distance, the base's own score on the pair, the base's size and the share of
+pieces that it cannot spell. How good that is, is measured by leaving one pair out at a time; the
+interval is a quantile of those errors (a jackknife over pairs, as in Barber et al. 2021). Where the
+new pair lies outside of what the cells have, there is no answer.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def left_out_errors(cases: Sequence[Case]) -> list[float]:
 
 
 def half_width(errors: Sequence[float]) -> float:
-    """Return what covers the share COVERAGE of errors: the conformal quantile, at most the largest."""
+    """Return what covers the share COVERAGE of errors: the conformal quantile."""
     sizes = sorted(abs(error) for error in errors)
     rank = math.ceil((len(sizes) + 1) * COVERAGE)
     return sizes[min(rank, len(sizes)) - 1]

@@ -6,16 +6,17 @@ study was run. A claim's verdict follows from its p-value, adjusted for the numb
 1979), and from its interval:
 
 - *supported*: the adjusted p-value is below alpha;
-- *not supported*: the interval leaves no room for an effect that matters (one of the margin), or, for
-  equivalence, lies outside of the margin;
-- *undecided*: neither, or the grid has not what the claim needs; the smallest effect that could have
-  been seen says what it would take.
+- *not supported*: the interval leaves no room for an effect that matters (one of the margin), or,
+  for equivalence, lies outside of the margin;
+- *undecided*: neither, or the grid has not what the claim needs; the smallest effect that could
+  have been seen says what it would take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from training.study.axes import FULL
@@ -118,8 +119,6 @@ def judge(study: StudyFile, results: Results) -> list[Claim]:
 
 
 def _decided(study: StudyFile, draft: Claim, adjusted: float) -> Claim:
-    from dataclasses import replace
-
     verdict: Verdict = "undecided"
     if adjusted < study.claims.alpha:
         verdict = "supported"
@@ -134,7 +133,7 @@ def _drafts(study: StudyFile, results: Results) -> Iterator[Claim]:
         yield _on_par(study, results, base)
     for base in bases:
         yield _falls(study, results, base)
-    for small, large in zip(bases, bases[1:], strict=False):
+    for small, large in pairwise(bases):
         yield _larger(study, results, small, large)
     for base in bases:
         yield _little_data(study, results, base)

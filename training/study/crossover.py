@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from training.study.results import Results
@@ -67,7 +68,7 @@ def _gaps(
 def crossing(gaps: Sequence[tuple[int, float]]) -> float | None:
     """Return where gaps go through zero, once, between two sizes; None where they do not."""
     found = []
-    for (small, before), (large, after) in zip(gaps, gaps[1:], strict=False):
+    for (small, before), (large, after) in pairwise(gaps):
         if (before > 0) != (after > 0):
             share = before / (before - after)
             found.append(math.exp(math.log(small) + share * math.log(large / small)))

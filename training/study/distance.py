@@ -1,10 +1,10 @@
 """How far apart two languages are: URIEL+'s featural distance.
 
-Source: URIEL+ (Khan et al., COLING 2025; arXiv 2409.18472), the package `urielplus`, whose data is in
-the wheel; it extends URIEL (Littell et al., EACL 2017). The featural distance is the angular distance
-between the languages' vectors of syntactic, phonological and inventory features, over the features
-that are known of both: 0 the same, 1 nothing in common. It knows nothing of vocabulary or script, nor
-of how much of a language a base has read; see docs/studies/README.md.
+Source: URIEL+ (Khan et al., COLING 2025; arXiv 2409.18472), the package `urielplus`, whose data is
+in the wheel; it extends URIEL (Littell et al., EACL 2017). The featural distance is the angular
+distance between the languages' vectors of syntactic, phonological and inventory features, over the
+features that are known of both: 0 the same, 1 nothing in common. It knows nothing of vocabulary or
+script, nor of how much of a language a base has read; see docs/studies/README.md.
 """
 
 from __future__ import annotations

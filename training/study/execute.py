@@ -6,6 +6,7 @@ lie on a disk that workers do not see, and a killed worker cannot leave it half 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _connected(address: str, cpus: int) -> Any:
         environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(_import_path())}}
         ray.init(
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env=environment if address == "local" else None,
             **(local if address == "local" else {"address": address}),
         )

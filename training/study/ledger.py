@@ -239,7 +239,8 @@ class Ledger:
         """Return how many cells stand how."""
         with self._reading() as connection:
             query = select(_cells.c.state, func.count()).where(_cells.c.position >= 0)
-            found = dict(connection.execute(query.group_by(_cells.c.state)).tuples().all())
+            rows = connection.execute(query.group_by(_cells.c.state)).all()
+            found = {str(state): int(count) for state, count in rows}
             return {state: found.get(state, 0) for state in STATES}
 
     def probe(self, key: str) -> dict[str, float] | None:
@@ -273,8 +274,8 @@ class Ledger:
             connection.execute(_meta.insert().values(key="scoring", value=scoring))
         elif found != scoring:
             raise SettingsError(
-                f"the scores in {self.path} were decoded with {found}, the file now says {scoring}; "
-                "they cannot be compared, so choose another --folder",
+                f"the scores in {self.path} were decoded with {found}, the file now says "
+                f"{scoring}; they cannot be compared, so choose another --folder",
                 field="scoring",
             )
 

@@ -109,7 +109,7 @@ def _some(
 
 @lru_cache(maxsize=PAIRS_KEPT)
 def sized_corpus(spec: CorpusSpec, train: int) -> CorpusSplits:
-    """Return a corpus with its first so many training segments: a smaller one is in every larger."""
+    """Return a corpus with its first so many training segments; a larger one holds them too."""
     whole = whole_corpus(spec)
     own = replace(whole, train=whole.train[:train])
     parts = (segments_fingerprint(part) for part in (own.train, own.dev, own.test))

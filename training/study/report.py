@@ -1,4 +1,4 @@
-"""`hub study report`: one page that needs no network, the same in Markdown, and the cells as CSV."""
+"""`hub study report`: a page that needs no network, the same in Markdown, and cells as CSV."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import SettingsError
 from training.study.advise import prediction_errors
-from training.study.charts import Picture, pictures
+from training.study.charts import pictures
 from training.study.claims import Claim, judge
 from training.study.distance import MEASURE, distances
+from training.study.drawing import Picture
 from training.study.ledger import Ledger
 from training.study.results import Results
 from training.study.tables import (
@@ -181,7 +182,7 @@ def page(report: Report, shown: Sequence[Picture]) -> str:
     claims, *rest = _grids(report)
     tables = "".join(_table(grid) for grid in rest if grid.rows)
     specs = json.dumps({each.key: each.chart.to_dict() for each in shown}).replace("</", "<\\/")
-    script = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    script = vl_convert.javascript_bundle(None).replace("</script", "<\\/script")
     draw = (
         f"const specs={specs};for(const key in specs)"
         "vegaEmbed('#'+key,specs[key],{renderer:'svg',actions:false});"

@@ -1,12 +1,12 @@
 """Two sources of chance told apart: which seeds were drawn, and which test items.
 
-A hierarchical bootstrap. In every resample test items are drawn with replacement, the same draws for
-every system that was scored on these items (Koehn 2004), and of each trained system its seeds are
-drawn with replacement. The score of a system in a resample is the mean over its drawn seeds.
+A hierarchical bootstrap. In every resample test items are drawn with replacement, the same draws
+for every system that was scored on these items (Koehn 2004), and of each trained system its seeds
+are drawn with replacement. The score of a system in a resample is the mean over its drawn seeds.
 
 The plain bootstrap of S seeds has only (S − 1)/S of their variance; with three seeds a third is
-missing. So deviations that come of drawing seeds are stretched by √(S/(S − 1)) (Davison & Hinkley
-1997, §2.7.2). Of one seed the variance is not known: intervals then hold test items alone, and say so.
+missing. So deviations that come of drawing seeds are stretched by √(S/(S − 1)). Of one seed the
+variance is not known: intervals then hold test items alone, and say so.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Resampler:
 
         value = float(np.mean([chrf_of(run.sum(axis=0)) for run in runs]))
         counts = self._drawn(test, len(runs[0]))
-        scores = np.stack([chrf_of(counts @ run) for run in runs])  # (seeds, resamples)
+        scores: Numbers = np.stack([chrf_of(counts @ run) for run in runs])  # (seeds, resamples)
         return Estimate(value, self._seeds(name, scores), len(runs) if trained else 0)
 
     def item_deviation(self, test: str, runs: Sequence[Numbers]) -> float:
@@ -154,12 +154,13 @@ class Resampler:
         import numpy as np
 
         seeds, resamples = scores.shape
-        middle = scores.mean(axis=0)
+        middle: Numbers = scores.mean(axis=0)
         if seeds == 1:
             return middle
         drawn = self._generator(name).integers(seeds, size=(seeds, resamples))
         deviation = scores[drawn, np.arange(resamples)].mean(axis=0) - middle
-        return middle + deviation * math.sqrt(seeds / (seeds - 1))
+        drawn_scores: Numbers = middle + deviation * math.sqrt(seeds / (seeds - 1))
+        return drawn_scores
 
     def _generator(self, name: str) -> Any:
         import numpy as np

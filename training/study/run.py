@@ -14,7 +14,7 @@ from training.recipe import Recipe
 from training.study.cells import Cell, resolve
 from training.study.execute import Failure, in_turn, on_ray
 from training.study.forecast import seconds_left
-from training.study.ledger import Ledger
+from training.study.ledger import Ledger, State
 from training.study.measure import CHRF, Outcome
 from training.study.probe import remembered
 
@@ -39,7 +39,7 @@ class RunOptions:
     limit: int | None = None
 
 
-def run_study(study: StudyFile, options: RunOptions) -> dict[str, int]:
+def run_study(study: StudyFile, options: RunOptions) -> dict[State, int]:
     """Run every cell that is not finished, and return how many cells stand how.
 
     Raises:
@@ -57,7 +57,7 @@ def run_study(study: StudyFile, options: RunOptions) -> dict[str, int]:
                 ledger.retry_failed()
             _refuse_nothing(cells)
             _Run(study, options, ledger).go()
-        return dict(ledger.counts())
+        return ledger.counts()
     finally:
         ledger.close()
 
