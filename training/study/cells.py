@@ -149,7 +149,10 @@ def _test_of(study: StudyFile, pair: str) -> str:
 
 def _blocked(study: StudyFile, point: Point, reason: str) -> Cell:
     """Return a cell that cannot be run, with its parameters where the dimensions are known."""
-    trainable, fraction, size = _counted(study, point)
+    try:
+        trainable, fraction, size = _counted(study, point)
+    except HubError as error:  # it fits no base of these dimensions, here or elsewhere
+        trainable, fraction, size, reason = None, None, 0, error.message
     name = UNNAMED + _digest({"study": study.study, **asdict(point)})
     return Cell(name, point, "", trainable, fraction, size, reason=" ".join(reason.split()))
 
@@ -162,10 +165,7 @@ def _counted(study: StudyFile, point: Point) -> tuple[int | None, float | None, 
         return 0, 0.0, 0
     spec = METHODS[method_name(study, point.method)]
     options = spec.complete(_options(study, point.method))
-    try:
-        solved = spec.solve(_dimensions(dims), options, budget=point.budget, size=None)
-    except HubError:
-        return None, None, 0
+    solved = spec.solve(_dimensions(dims), options, budget=point.budget, size=None)
     return solved.trainable_parameters, solved.realised_fraction, solved.size
 
 

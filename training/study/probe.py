@@ -1,7 +1,8 @@
 """A short probe of what cells take: some updates and some decoded lines, before anything is run.
 
 A training update is timed once for each base, method and size; decoding once for each base. What
-was found is kept in the ledger under the recipe's facts and the number of threads.
+was found is kept in the ledger under the recipe's facts and the number of threads. On a CPU the time
+of the cores is counted, so that another process's load does not make a study seem longer.
 """
 
 from __future__ import annotations
@@ -118,13 +119,22 @@ def _time(study: StudyFile, cell: Cell) -> dict[str, float]:
     test = whole_corpus(corpus_spec(study, cell.point.pair)).test[:LINES]
     sources = [segment.source for segment in test]
     decoder.translate(pair, sources[:4], 0)
-    started = time.perf_counter()
+    started = _clock(study)
     decoder.translate(pair, sources, 0)
-    line = (time.perf_counter() - started) / len(sources)
+    line = (_clock(study) - started) / len(sources)
     if not cell.recipe:
         return {"line": line, "update": 0.0, "load": 0.0}
     update, load = _time_updates(study, cell)
     return {"line": line, "update": update, "load": load}
+
+
+def _clock(study: StudyFile) -> float:
+    """Return seconds: of the cores, shared out over the threads, or of the wall on a GPU."""
+    from training.loop.devices import training_device
+
+    if training_device() == "cpu":
+        return time.process_time() / study.execution.threads
+    return time.perf_counter()
 
 
 def _time_updates(study: StudyFile, cell: Cell) -> tuple[float, float]:
@@ -135,14 +145,14 @@ def _time_updates(study: StudyFile, cell: Cell) -> tuple[float, float]:
     recipe = Recipe.from_json(cell.recipe)
     short = replace(recipe, max_updates=UPDATES + 1, evaluate_every=UPDATES + 1, warmup=0)
     with tempfile.TemporaryDirectory() as scratch:
-        started = time.perf_counter()
+        started = _clock(study)
         work = open_work(study, replace(cell, recipe=short.to_json()), Path(scratch))
         model = adapted_model(work)
-        load = time.perf_counter() - started
+        load = _clock(study) - started
         examples = encode_corpus(
             work.corpus.train, work.pair, work.tokenizer, max_positions=work.positions
         ).examples
-        watch = _Watch()
+        watch = _Watch(study)
         run_trainer(work, model, examples, lambda folder: 0.0, watch, None)
     return watch.median(), load
 
@@ -150,7 +160,8 @@ def _time_updates(study: StudyFile, cell: Cell) -> tuple[float, float]:
 class _Watch:
     """Listens to a run and notes when each update ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, study: StudyFile) -> None:
+        self._study = study
         self._ends: list[float] = []
 
     def median(self) -> float:
@@ -159,7 +170,7 @@ class _Watch:
         return statistics.median(gaps)
 
     def updated(self, report: object) -> None:
-        self._ends.append(time.perf_counter())
+        self._ends.append(_clock(self._study))
 
     def stage(self, title: str) -> None:
         """Ignore."""

@@ -182,7 +182,7 @@ def page(report: Report, shown: Sequence[Picture]) -> str:
     claims, *rest = _grids(report)
     tables = "".join(_table(grid) for grid in rest if grid.rows)
     specs = json.dumps({each.key: each.chart.to_dict() for each in shown}).replace("</", "<\\/")
-    script = vl_convert.javascript_bundle(None).replace("</script", "<\\/script")
+    script = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;").replace("</script", "<\\/script")
     draw = (
         f"const specs={specs};for(const key in specs)"
         "vegaEmbed('#'+key,specs[key],{renderer:'svg',actions:false});"
