@@ -84,7 +84,8 @@ def study(**changes: Any) -> StudyFile:
 
 
 def rows(
-    qualities: dict[tuple[str, str, str, float | None, int], float], seeds: Sequence[int] = (1, 2, 3)
+    qualities: dict[tuple[str, str, str, float | None, int], float],
+    seeds: Sequence[int] = (1, 2, 3),
 ) -> list[Entry]:
     """Return rows of systems by (base, pair, method, budget, train); seeds differ by a little."""
     found = []
