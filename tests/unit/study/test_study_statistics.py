@@ -10,6 +10,7 @@ from sacrebleu.metrics.chrf import CHRF
 from scipy.stats import linregress, norm
 from statsmodels.stats.multitest import multipletests
 
+from tests.support.study_entries import statistics
 from training.study.crossover import crossing
 from training.study.resampling import (
     Estimate,
@@ -22,8 +23,6 @@ from training.study.resampling import (
     slope_of,
     smallest_visible,
 )
-
-from tests.support.study_entries import statistics
 
 
 def normal_estimate(mean: float, deviation: float) -> Estimate:
