@@ -1,8 +1,8 @@
 """A short probe of what cells take: some updates and some decoded lines, before anything is run.
 
 A training update is timed once for each base, method and size; decoding once for each base. What
-was found is kept in the ledger under the recipe's facts and the number of threads. On a CPU the time
-of the cores is counted, so that another process's load does not make a study seem longer.
+was found is kept in the ledger under the recipe's facts and the number of threads. On a CPU the
+time of the cores is counted, so that another process's load does not make a study seem longer.
 """
 
 from __future__ import annotations

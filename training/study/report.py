@@ -42,6 +42,8 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .supported::before{content:"✓ "}.undecided::before{content:"? "}
 .not-supported::before{content:"✗ "}details{margin:.6em 0}
 """
+_EXPOSED: Final = "window.vegaEmbed=vegaEmbed;"
+"""What the bundle of Vega's libraries leaves to the page's own script."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def page(report: Report, shown: Sequence[Picture]) -> str:
     claims, *rest = _grids(report)
     tables = "".join(_table(grid) for grid in rest if grid.rows)
     specs = json.dumps({each.key: each.chart.to_dict() for each in shown}).replace("</", "<\\/")
-    script = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;").replace("</script", "<\\/script")
+    script = vl_convert.javascript_bundle(_EXPOSED).replace("</script", "<\\/script")
     draw = (
         f"const specs={specs};for(const key in specs)"
         "vegaEmbed('#'+key,specs[key],{renderer:'svg',actions:false});"
