@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     from training.corpora.commands import corpus_app
     from training.methods.commands import methods
     from training.pretrain.commands import register_pretraining
+    from training.study.commands import register_study
 
     app.command("train", cls=GroupedCommand)(train)
     app.command("methods")(methods)
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(corpus_app, name="corpus")
     register_pretraining(app)
     register_bench(app)
+    register_study(app)
 
 
 @grouped

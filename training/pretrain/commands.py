@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,10 @@ from hub.commands.groups import command_group
 if TYPE_CHECKING:
     from training.pretrain.recipe import BaseRecipe
     from training.pretrain.texts import FileText
+
+HEAD: Final = 64
+"""Width of an attention head, where the model's width is a multiple of it; else the smaller one."""
+SMALL_HEAD: Final = 32
 
 
 def register_pretraining(app: typer.Typer) -> None:
@@ -58,6 +62,18 @@ def build(
     vocabulary: Annotated[
         int | None, typer.Option(min=400, max=64_000, help="SentencePiece pieces.")
     ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            max=4096,
+            help="d_model, a multiple of 32; the feed-forward is four times as wide, a head 64 or "
+            "32. 256 if not given.",
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, max=48, help="Of the encoder, and of the decoder; 4.")
+    ] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(min=64, help="Target tokens per update.")
@@ -65,7 +81,9 @@ def build(
     seed: Annotated[int, typer.Option(help="Same seed, same data and start.")] = 0,
 ) -> None:
     """Pre-train a many-to-many base on CLDR or files; run again after an interruption to go on."""
-    asked = BaseOptions(languages, tuple(weak or ()), vocabulary, updates, batch_tokens, seed)
+    asked = BaseOptions(
+        languages, tuple(weak or ()), vocabulary, updates, batch_tokens, seed, width, layers
+    )
     recipe = recipe_of(asked, given=bool(data))
     from training.loop.model import quiet_libraries
 
@@ -92,6 +110,8 @@ class BaseOptions:
     updates: int | None = None
     batch_tokens: int | None = None
     seed: int = 0
+    width: int | None = None
+    layers: int | None = None
 
 
 def recipe_of(asked: BaseOptions, *, given: bool = False) -> BaseRecipe:
@@ -114,11 +134,32 @@ def recipe_of(asked: BaseOptions, *, given: bool = False) -> BaseRecipe:
     else:
         recipe = _with_cldr_languages(recipe, asked)
     return replace(
-        recipe,
+        _shaped(recipe, asked),
         vocabulary=asked.vocabulary or recipe.vocabulary,
         updates=asked.updates or recipe.updates,
         batch_tokens=asked.batch_tokens or recipe.batch_tokens,
     )
+
+
+def _shaped(recipe: BaseRecipe, asked: BaseOptions) -> BaseRecipe:
+    """Give the network the sizes that were asked for.
+
+    Raises:
+        SettingsError: The width cannot be cut into heads.
+    """
+    from hub.errors import SettingsError
+
+    if asked.layers is not None:
+        recipe = replace(recipe, encoder_layers=asked.layers, decoder_layers=asked.layers)
+    if asked.width is None:
+        return recipe
+    head = SMALL_HEAD if asked.width % HEAD else HEAD
+    if asked.width % head:
+        raise SettingsError(
+            f"--width {asked.width} cannot be cut into heads of {head}; give a multiple of {head}",
+            field="width",
+        )
+    return replace(recipe, d_model=asked.width, ffn=4 * asked.width, heads=asked.width // head)
 
 
 def _with_cldr_languages(recipe: BaseRecipe, asked: BaseOptions) -> BaseRecipe:

@@ -151,3 +151,21 @@ def test_a_built_base_opens_in_the_hub_and_in_transformers(tmp_path: Path, vocab
     scores = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))["scores"]
     assert {score["pair"] for score in scores} == {"en-de"}
     assert {score["metric"] for score in scores} == {"chrf++", "bleu", "ter", "exact"}
+
+
+def test_width_and_layers_make_a_base_of_another_size() -> None:
+    from training.pretrain.commands import BaseOptions, recipe_of
+
+    small = recipe_of(BaseOptions(width=96, layers=2))
+    large = recipe_of(BaseOptions(width=384, layers=6))
+    assert (small.d_model, small.ffn, small.heads, small.encoder_layers) == (96, 384, 3, 2)
+    assert (large.d_model, large.ffn, large.heads, large.decoder_layers) == (384, 1536, 6, 6)
+    assert len({small.digest, large.digest, recipe_of(BaseOptions()).digest}) == 3
+
+
+def test_a_width_that_cannot_be_cut_into_heads_is_refused() -> None:
+    from hub.errors import SettingsError
+    from training.pretrain.commands import BaseOptions, recipe_of
+
+    with pytest.raises(SettingsError, match=r"--width 100 .* multiple of 32"):
+        recipe_of(BaseOptions(width=100))
