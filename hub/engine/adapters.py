@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from hub.engine.architecture import Architecture
 from hub.engine.banks import BankPart
@@ -60,6 +61,8 @@ class HostAdapter:
         parts: What each bank copies.
         vectors: What each vector table copies.
         prefixes: Keys and values in front of attentions.
+        tokens: `(n,)` int32, the tokens of its target language, ascending; None for an adapter
+            without such a list.
     """
 
     kind: str
@@ -68,13 +71,15 @@ class HostAdapter:
     parts: tuple[BankPart, ...]
     vectors: tuple[VectorPart, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
+    tokens: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Return the bytes held in memory, and copied by placing it."""
         own: list[BankPart | VectorPart | Prefix]
         own = [*self.parts, *self.vectors, *self.prefixes]
-        return sum(part.nbytes for part in own)
+        listed = 0 if self.tokens is None else self.tokens.nbytes
+        return sum(part.nbytes for part in own) + listed
 
 
 class AdapterReader:

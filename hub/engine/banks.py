@@ -21,6 +21,7 @@ from hub.engine.architecture import Architecture, Stack
 from hub.engine.devices import CPU, moved, upload
 from hub.engine.native import AdapterRows, AdapterWeights
 from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
+from hub.engine.shortlists import Shortlist
 from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
 RANK_MULTIPLE = 8
@@ -243,6 +244,7 @@ class Banks:
         self._bytes: dict[int, int] = {}
         self._vectors = VectorTables(slots, device)
         self._prefixes: dict[int, SlotPrefixes] = {}
+        self._shortlists: dict[int, Shortlist] = {}
 
     @property
     def placed(self) -> frozenset[int]:
@@ -258,12 +260,17 @@ class Banks:
         """Return the prefixes of a slot's adapter."""
         return self._prefixes.get(slot, NO_PREFIXES)
 
+    def shortlist(self, slot: int) -> Shortlist | None:
+        """Return the tokens that a slot's adapter lists for its language, None for no list."""
+        return self._shortlists.get(slot)
+
     def place(
         self,
         slot: int,
         parts: Iterable[BankPart],
         vectors: Sequence[VectorPart] = (),
         prefixes: Sequence[Prefix] = (),
+        shortlist: Shortlist | None = None,
     ) -> None:
         """Copy an adapter's parts into a slot, in place of what it held."""
         self.clear(slot)
@@ -275,6 +282,8 @@ class Banks:
             raise
         copied: list[BankPart | VectorPart | Prefix] = [*placed, *vectors, *prefixes]
         self._bytes[slot] = sum(part.nbytes for part in copied)
+        if shortlist is not None:
+            self._shortlists[slot] = shortlist
         self.version += 1
 
     def _copy(
@@ -295,6 +304,7 @@ class Banks:
         """Free a slot; nothing happens if it is free already."""
         self._bytes.pop(slot, None)
         self._prefixes.pop(slot, None)
+        self._shortlists.pop(slot, None)
         self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
             if key in self._banks:

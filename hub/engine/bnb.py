@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine.linear import Embedding, Linear, Operand, Quantization, RowNorm
+from hub.engine.linear import Embedding, Linear, Operand, Quantization, RowNorm, Table
 from hub.engine.precisions import FixedLinear, FloatEmbedding, fixed_blocks
 from hub.errors import SettingsError
 
@@ -93,11 +93,11 @@ class Nf4Precision:
         )
         return Nf4Linear(packed, state, _moved_bias(self, bias), library.matmul_4bit)
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Keep a token table in the hidden dtype."""
         return _tied(self, weight, scale)
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Keep an output projection in the hidden dtype."""
         return _table(self, weight)
 
@@ -160,11 +160,11 @@ class BnbInt8Precision:
         converted = None if bias is None else bias.to(self.device, torch.float16)
         return BnbInt8Linear(quantized, scale, converted, library)
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Keep a token table in the hidden dtype."""
         return _tied(self, weight, scale)
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Keep an output projection in the hidden dtype."""
         return _table(self, weight)
 
@@ -197,7 +197,7 @@ class BnbInt8Linear:
 
 def _tied(
     precision: Nf4Precision | BnbInt8Precision, weight: Tensor, scale: float
-) -> tuple[Embedding, Linear]:
+) -> tuple[Embedding, Table]:
     output = _table(precision, weight)
     return FloatEmbedding(output.weight, scale), output
 

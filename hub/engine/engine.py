@@ -25,10 +25,12 @@ from hub.engine.graphs import Capture, GraphRunner, find_capture
 from hub.engine.linear import Quantization
 from hub.engine.memory import return_freed_memory
 from hub.engine.model import DecoderStep, Model, build_model
+from hub.engine.output import TABLE_BYTES, OutputTables
 from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
+from hub.engine.shortlists import Shortlist
 from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
     AdapterBindingError,
@@ -59,6 +61,7 @@ class Engine:
         device: torch.device = CPU,
         capture: Capture | None = None,
         utf8: Utf8Rule | None = None,
+        table_bytes: int = TABLE_BYTES,
     ) -> None:
         """Assemble; `Engine.load` is the way in."""
         self._model = model
@@ -71,6 +74,8 @@ class Engine:
         self._device = device
         self._graphs = GraphRunner(model, banks, capture, device) if capture else None
         self._utf8 = utf8
+        self._tables = OutputTables(model.table, model.output, table_bytes, device)
+        self._table_bytes = table_bytes
         self._rows = Rows(model.architecture, model.precision, device, utf8)
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
@@ -86,6 +91,7 @@ class Engine:
         device: str = "cpu",
         capture: Capture | None = None,
         tokenizer: BaseTokenizer | None = None,
+        table_bytes: int = TABLE_BYTES,
     ) -> Engine:
         """Read and pack a base.
 
@@ -100,6 +106,7 @@ class Engine:
                 on a CPU. Only for precisions that keep adapters in floats.
             tokenizer: The base's, where the caller has loaded it: its byte pieces must form valid
                 UTF-8. Without it the base's own is loaded, if it has one.
+            table_bytes: Most memory for the output tables of shortlists.
 
         Raises:
             BaseNotFoundError: The family is not served.
@@ -128,7 +135,7 @@ class Engine:
         banks = Banks(architecture, slots, deltas.merge_macs, place)
         capture = capture or find_capture(precision, place)
         utf8 = Utf8Rule.of(_byte_pieces(base) if tokenizer is None else tokenizer.byte_ids)
-        return cls(model, banks, reader, base, max_rows, place, capture, utf8)
+        return cls(model, banks, reader, base, max_rows, place, capture, utf8, table_bytes)
 
     def twin(self, slots: int) -> Engine:
         """Return another engine over the same weights, with slots and rows of its own.
@@ -138,7 +145,7 @@ class Engine:
         banks = Banks(self.architecture, slots, self._deltas.merge_macs, self._device)
         return Engine(
             self._model, banks, self._reader, self._base, self._max_rows, self._device,
-            utf8=self._utf8,
+            utf8=self._utf8, table_bytes=self._table_bytes,
         )  # fmt: skip
 
     @property
@@ -181,6 +188,11 @@ class Engine:
     def adapter_bytes(self) -> int:
         """Return the bytes that the placed adapters take."""
         return self._banks.nbytes
+
+    @property
+    def table_bytes(self) -> int:
+        """Return the bytes that output tables of shortlists take, beside the whole one."""
+        return self._tables.nbytes
 
     @torch.inference_mode()
     def read_adapter(self, folder: Path, manifest: AdapterManifest | None = None) -> HostAdapter:
@@ -234,7 +246,9 @@ class Engine:
             raise WrongBaseError(
                 f"the adapter was read for base {adapter.digest}, this engine serves {own}"
             )
-        self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes)
+        shortlist = None if adapter.tokens is None else Shortlist(adapter.tokens.tolist())
+        self._leave(slot)
+        self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes, shortlist)
 
     def clear(self, slot: int) -> None:
         """Free a slot.
@@ -243,7 +257,15 @@ class Engine:
             EngineError: There is no such slot, or rows are running on it.
         """
         self._check_free(slot)
+        self._leave(slot)
         self._banks.clear(slot)
+
+    def _leave(self, slot: int) -> None:
+        """Let go of the output table of a slot's adapter, unless another one shares it."""
+        own = self._banks.shortlist(slot)
+        others = (self._banks.shortlist(other) for other in self._banks.placed - {slot})
+        if own is not None and own not in others:
+            self._tables.drop(own)
 
     def admit(self, requests: Iterable[DecodeRequest]) -> None:
         """Take requests; the next steps encode them. All are taken or none.
@@ -300,7 +322,8 @@ class Engine:
             hidden = self._decode(self._rows.step(), queries)
             if queries is not None:
                 self._rows.align(queries)
-            tokens, ended = self._rows.advance(hidden, self._model.likeliest, self._model.project)
+            self._tables.begin_step()
+            tokens, ended = self._rows.advance(hidden, self._tables.find)
             seconds = time.perf_counter() - decoding
             finished = self._rows.finish(ended, seconds)
         return StepReport(
@@ -371,6 +394,8 @@ class Engine:
         if not 0 <= min(tokens) <= max(tokens) < architecture.vocab_size:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
         check_constraints(request)
+        if request.shortlist is not None:
+            self._check_shortlist(request.shortlist)
         if request.options.beam_size > self._max_rows:
             raise DecodingError(
                 f"beam_size is {request.options.beam_size}, this engine runs {self._max_rows} rows",
@@ -378,6 +403,27 @@ class Engine:
             )
         if request.slot and request.slot not in self._banks.placed:
             raise EngineError(f"slot {request.slot} holds no adapter; place one first")
+
+    def _check_shortlist(self, shortlist: Shortlist) -> None:
+        """Check that a list is one of this base's tokens, and that targets can end by it.
+
+        Raises:
+            DecodingError: A token is none of the base's, or an end token is missing.
+        """
+        architecture = self.architecture
+        forced = architecture.decoding.forced_eos_id
+        ends = {*architecture.eos_ids, *(() if forced is None else (forced,))}
+        if shortlist.ids[-1] >= architecture.vocab_size:
+            raise DecodingError(
+                f"the shortlist has token {shortlist.ids[-1]}, the base has "
+                f"{architecture.vocab_size} tokens",
+                field="shortlist",
+            )
+        if len(shortlist.columns(sorted(ends))) < len(ends):
+            raise DecodingError(
+                f"the shortlist lacks an end token of the base; add {sorted(ends)}",
+                field="shortlist",
+            )
 
     def _check_free(self, slot: int) -> None:
         if not 1 <= slot <= self._banks.slots:

@@ -33,6 +33,7 @@ _LEVELS = 127
 _TINY = 1e-30
 _INPUTS = 4
 _PART_TOKENS = 8192
+_SCALE_BYTES = 8
 
 ZERO_POINT = 128
 """Value that stands for 0 in quantized activations. They are unsigned because oneDNN has fast
@@ -64,6 +65,22 @@ class Linear(Protocol):
 
     def add_to(self, hidden: Tensor, x: Operand) -> None:
         """Add the product to `hidden (rows, out_features)`, in place."""
+        ...
+
+
+class Table(Linear, Protocol):
+    """The output projection: a row of weights for each token."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that `select` takes for each token; 0 where it cannot pack some of them."""
+        ...
+
+    def select(self, index: Tensor) -> Linear:
+        """Return the projection onto some tokens `(n,)`, packed anew.
+
+        Products of 8 bits are the same numbers as those of the whole table.
+        """
         ...
 
 
@@ -118,11 +135,11 @@ class Precision(Protocol):
         """Pack a float32 weight `(out, in)` and bias `(out,)`."""
         ...
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Pack a float32 token table `(vocab, d_model)` that also projects the output."""
         ...
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Pack a float32 output projection `(vocab, d_model)` of its own."""
         ...
 
@@ -187,14 +204,14 @@ class FloatPrecision:
             weight.to(self.hidden_dtype), None if bias is None else bias.to(self.hidden_dtype)
         )
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Convert a table once for both of its uses."""
         table = weight.to(self.hidden_dtype)
         return _FloatEmbedding(table, scale), _FloatLinear(table, None)
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Convert an output projection."""
-        return self.linear(weight, None)
+        return _FloatLinear(weight.to(self.hidden_dtype), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +224,14 @@ class _FloatLinear:
 
     def add_to(self, hidden: Tensor, x: Operand) -> None:
         hidden += self(x)
+
+    @property
+    def row_bytes(self) -> int:
+        return self.weight.shape[1] * self.weight.itemsize
+
+    def select(self, index: Tensor) -> Linear:
+        bias = None if self.bias is None else self.bias.index_select(0, index)
+        return _FloatLinear(self.weight.index_select(0, index), bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +334,7 @@ class Int8Precision:
         """Quantize and pack a weight."""
         return self._pack(*self._quantize(weight), bias)
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Quantize a table, one scale per token."""
         quantized, scales = self._quantize(weight)
         output = self._vocabulary(quantized, scales)
@@ -318,7 +343,7 @@ class Int8Precision:
             return _Int8Embedding(quantized, scales), output
         return _PackedEmbedding(output, scales, quantized.shape[1]), output
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Quantize an output projection."""
         return self._vocabulary(*self._quantize(weight))
 
@@ -419,6 +444,43 @@ class Int8Vocabulary:
         """Add logits."""
         hidden += self(x)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that `select` takes for each token; 0 where products are oneDNN's."""
+        first = self.linears[0]
+        if not isinstance(first, _PackedLinear):
+            return 0
+        return first.weight.panels.shape[1] * _INPUTS + _SCALE_BYTES
+
+    def select(self, index: Tensor) -> Linear:
+        """Return the projection onto some tokens `(n,)`, in memory that goes when it does."""
+        assert self.row_bytes, "oneDNN does not give back what it packed"
+        arena = native.WeightArena(len(index) * self.row_bytes)
+        starts = range(0, len(index), _PART_TOKENS)
+        parts = [index[start : start + _PART_TOKENS] for start in starts]
+        return Int8Vocabulary([self._selected(part, arena) for part in parts], self.compiled)
+
+    def _selected(self, index: Tensor, arena: native.WeightArena) -> Linear:
+        quantized, scale = self.rows(index)
+        return _PackedLinear(native.PackedWeight.pack(quantized, scale, None, arena))
+
+    def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return int8 rows `(n, in rounded up)` and their scales `(n,)`, for tokens `(n,)`."""
+        part, row = index // _PART_TOKENS, index % _PART_TOKENS
+        quantized: Tensor | None = None
+        scale = torch.empty(len(index))
+        for number in sorted(set(part.tolist())):
+            linear = self.linears[number]
+            assert isinstance(linear, _PackedLinear)
+            own = (part == number).nonzero().squeeze(1)
+            found = linear.weight.rows(row[own])
+            if quantized is None:
+                quantized = torch.empty((len(index), found.shape[1]), dtype=torch.int8)
+            quantized[own] = found
+            scale[own] = linear.weight.scale[row[own]]
+        assert quantized is not None
+        return quantized, scale
+
 
 @dataclass(frozen=True, slots=True)
 class _PackedEmbedding:
@@ -429,14 +491,8 @@ class _PackedEmbedding:
     width: int
 
     def __call__(self, ids: Tensor) -> Tensor:
-        part, row = ids // _PART_TOKENS, ids % _PART_TOKENS
-        rows = torch.empty(len(ids), self.width)
-        for index in sorted(set(part.tolist())):
-            linear = self.output.linears[index]
-            assert isinstance(linear, _PackedLinear)
-            own = (part == index).nonzero().squeeze(1)
-            rows[own] = linear.weight.rows(row[own])[:, : self.width].float()
-        return rows.mul_(self.scale.index_select(0, ids))
+        rows, _ = self.output.rows(ids)
+        return rows[:, : self.width].float().mul_(self.scale.index_select(0, ids))
 
 
 @dataclass(frozen=True, slots=True)

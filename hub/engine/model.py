@@ -35,13 +35,11 @@ from hub.engine.layers import (
     SourceBucket,
     StepAttention,
 )
-from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Operand, Precision
-from hub.engine.native import Places, Ranking
+from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Precision, Table
+from hub.engine.native import Places
+from hub.engine.output import OutputTable
 from hub.engine.positions import Positions, find_positions
 from hub.engine.prefixes import Prefix, PrefixedKeys
-from hub.engine.rules import RuledRow
-from hub.engine.search import EarlyRows, likeliest
-from hub.engine.utf8 import CharacterRows
 
 Place = tuple[Lane, int, int]
 """A lane, a request's index in it, and the first entry of its source in the cross cache."""
@@ -188,7 +186,7 @@ class Model:
     architecture: Architecture
     precision: Precision
     embedding: Embedding
-    output: Linear
+    output: Table
     positions: Positions
     encoder: Sequence[Layer]
     decoder: Sequence[Layer]
@@ -276,73 +274,14 @@ class Model:
 
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits `(rows, vocab)`, float32."""
-        logits = self.output(self._output_operand(hidden)).float()
-        return logits if self.output_bias is None else logits.add_(self.output_bias)
+        return self.table.project(hidden)
 
-    def _output_operand(self, hidden: Tensor) -> Operand:
+    @property
+    def table(self) -> OutputTable:
+        """Return the output projection as rows are ranked by it."""
+        ranks = isinstance(self.output, Int8Vocabulary) and self.output.compiled
         scale = self.architecture.output_scale
-        return self.precision.operand(hidden if scale == 1.0 else hidden * scale)
-
-    def likeliest(
-        self,
-        hidden: Tensor,
-        keep: int,
-        early: EarlyRows,
-        ruled: Sequence[RuledRow],
-        characters: CharacterRows | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and tokens, `(rows, keep)` each, best first.
-
-        Greedy log-probabilities are those before `early`, `ruled` and `characters` restrict the
-        choice.
-        """
-        vocabulary = self.output
-        if not isinstance(vocabulary, Int8Vocabulary) or not vocabulary.compiled:
-            return likeliest(self.project(hidden), keep, early, ruled, characters)
-        barred = () if characters is None else characters.rule.barred_at_start
-        own = {one.row for one in ruled} | set(characters.inside if characters else ())
-        if not own:
-            return self._ranked(vocabulary, hidden, keep, early, barred)
-        # A row must be ranked the same way in any company, so rows with rules, and those inside a
-        # character, go apart.
-        apart = sorted(own)
-        place = {row: index for index, row in enumerate(apart)}
-        rest = [row for row in range(len(hidden)) if row not in place]
-        moved = [replace(one, row=place[one.row]) for one in ruled]
-        states = None if characters is None else characters.within(apart)
-        parts = [likeliest(self.project(hidden[apart]), keep, early.within(apart), moved, states)]
-        if rest:
-            parts.append(self._ranked(vocabulary, hidden[rest], keep, early.within(rest), barred))
-        back = torch.tensor([*apart, *rest]).argsort()
-        values, tokens = (torch.cat(column)[back] for column in zip(*parts, strict=True))
-        return values, tokens
-
-    def _ranked(
-        self,
-        vocabulary: Int8Vocabulary,
-        hidden: Tensor,
-        keep: int,
-        early: EarlyRows,
-        barred: Sequence[int],
-    ) -> tuple[Tensor, Tensor]:
-        """Rank the vocabulary part by part, while the logits are in the cache.
-
-        Args:
-            vocabulary: The output table.
-            hidden: `(rows, d_model)`.
-            keep: How many tokens to keep of each row.
-            early: Rows that may not end yet.
-            barred: Tokens that no row may take.
-        """
-        x = self._output_operand(hidden)
-        blocked = torch.zeros(x.rows, dtype=torch.bool)
-        blocked[list(early.rows)] = True
-        ranking = Ranking(x.rows, keep, blocked, torch.tensor(list(early.eos_ids)), barred)
-        for first, logits in vocabulary.parts(x):
-            if self.output_bias is not None:
-                logits += self.output_bias[first : first + logits.shape[1]]
-            ranking.update(logits, first)
-        return ranking.best()
+        return OutputTable(self.output, self.output_bias, self.precision, scale, ranks)
 
     def _embed(
         self, stack: Stack, ids: Tensor, positions: Tensor, adapters: StepAdapters
@@ -415,7 +354,7 @@ class _Builder:
     checkpoint: Checkpoint
     precision: Precision
 
-    def tables(self) -> tuple[Embedding, Linear]:
+    def tables(self) -> tuple[Embedding, Table]:
         architecture = self.checkpoint.architecture
         table = self.checkpoint.embedding()
         own = None if architecture.tied_output else self.checkpoint.output()

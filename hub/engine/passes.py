@@ -120,7 +120,7 @@ class EncoderPass:
         added: list[Running] = []
         try:
             for request in self.requests:
-                added.append(rows.add(request, self._banks.prefixes(request.slot)))
+                added.append(self._add(rows, request))
             places = [one.place for one in added]
             self._model.store(encoded, self._batch, places, self._adapters)
         except BaseException:
@@ -130,6 +130,13 @@ class EncoderPass:
         self._seconds += self._clock() - started
         for one in added:
             one.encode_seconds = self._seconds
+
+    def _add(self, rows: Rows, request: DecodeRequest) -> Running:
+        """Give a request its rows; the adapter's list goes before the request's own."""
+        slot, shortlist = request.slot, request.shortlist
+        if shortlist is not None:
+            shortlist = self._banks.shortlist(slot) or shortlist
+        return rows.add(request, self._banks.prefixes(slot), shortlist)
 
 
 class SourceQueue:

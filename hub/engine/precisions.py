@@ -12,7 +12,15 @@ from torch.nn import functional
 
 from hub.engine import linear
 from hub.engine.devices import CPU
-from hub.engine.linear import Embedding, Linear, Operand, Precision, Quantization, RowNorm
+from hub.engine.linear import (
+    Embedding,
+    Linear,
+    Operand,
+    Precision,
+    Quantization,
+    RowNorm,
+    Table,
+)
 from hub.errors import SettingsError
 
 BLOCK_ROWS: Final = 64
@@ -124,14 +132,14 @@ class FixedFloatPrecision:
         converted = None if bias is None else bias.to(self.hidden_dtype)
         return FixedLinear(weight.to(self.hidden_dtype), converted)
 
-    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Linear]:
+    def tied(self, weight: Tensor, scale: float) -> tuple[Embedding, Table]:
         """Convert a table once for both of its uses."""
         table = weight.to(self.hidden_dtype)
         return FloatEmbedding(table, scale), FixedLinear(table, None)
 
-    def output(self, weight: Tensor) -> Linear:
+    def output(self, weight: Tensor) -> Table:
         """Convert an output projection."""
-        return self.linear(weight, None)
+        return FixedLinear(weight.to(self.hidden_dtype), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,16 @@ class FixedLinear:
     def add_to(self, hidden: Tensor, x: Operand) -> None:
         """Add the product to `hidden (rows, out)`, in place."""
         hidden += self(x)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of each output's weights."""
+        return self.weight.shape[1] * self.weight.itemsize
+
+    def select(self, index: Tensor) -> Linear:
+        """Return the product onto some outputs `(n,)`."""
+        bias = None if self.bias is None else self.bias.index_select(0, index)
+        return FixedLinear(self.weight.index_select(0, index), bias)
 
 
 @dataclass(frozen=True, slots=True)

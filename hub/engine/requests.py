@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hub.engine.shortlists import Shortlist
 from hub.errors import DecodingError, HubError
 
 MAX_BEAM = 64
@@ -101,6 +102,9 @@ class DecodeRequest:
         constraints: Terms that the output must hold: for each, the token sequences of its forms,
             any of which will do. They want a beam of at least 2.
         joiners: Tokens that continue a word; none of them comes right behind a term.
+        shortlist: Tokens to choose from, unless the slot's adapter has a list of its own; None
+            for the whole vocabulary. A request with terms always has the whole vocabulary, and so
+            has one whose beams could run out of listed tokens.
     """
 
     key: int
@@ -112,6 +116,7 @@ class DecodeRequest:
     token_scores: bool = False
     constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
     joiners: frozenset[int] = frozenset()
+    shortlist: Shortlist | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,16 +17,16 @@ from hub.engine.constraints import ConstrainedSearch
 from hub.engine.devices import CPU, upload
 from hub.engine.linear import Precision
 from hub.engine.model import DecoderStep, Place
+from hub.engine.output import OutputTable
 from hub.engine.prefixes import NO_PREFIXES, SlotPrefixes
 from hub.engine.requests import DecodeRequest, Finished, Hypothesis
 from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import BeamSearch, Candidate, EarlyRows, GreedySearch, best_candidates
+from hub.engine.shortlists import EVERY_TOKEN, Shortlist
 from hub.engine.utf8 import START, CharacterRows, Utf8Rule
 from hub.errors import DecodingError, HubError, NonFiniteRowError
 
-Likeliest = Callable[
-    [Tensor, int, EarlyRows, Sequence[RuledRow], CharacterRows | None], tuple[Tensor, Tensor]
-]
+TableOf = Callable[[Shortlist | None], OutputTable]
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Running:
         origins: For each beam, the beam it continues, until the caches have followed.
         attended: For each beam, the source token that its next token attends to; empty where
             nobody asked.
+        shortlist: The tokens that it may choose from; None for all.
     """
 
     request: DecodeRequest
@@ -61,6 +62,7 @@ class Running:
     error: HubError | None = None
     origins: list[int] | None = None
     attended: Sequence[int] = ()
+    shortlist: Shortlist | None = None
 
     @property
     def place(self) -> Place:
@@ -163,8 +165,19 @@ class Rows:
         """Return the adapter slot of each row."""
         return [one.request.slot for one in self.running for _ in one.tokens]
 
-    def add(self, request: DecodeRequest, prefixes: SlotPrefixes = NO_PREFIXES) -> Running:
-        """Give a request its rows, and put its adapter's prefixes into its caches."""
+    def add(
+        self,
+        request: DecodeRequest,
+        prefixes: SlotPrefixes = NO_PREFIXES,
+        shortlist: Shortlist | None = None,
+    ) -> Running:
+        """Give a request its rows, and put its adapter's prefixes into its caches.
+
+        Args:
+            request: What is to be decoded.
+            prefixes: Its adapter's.
+            shortlist: What it chooses from, if its search can.
+        """
         width = request.options.beam_size
         if width not in self._lanes:
             lane = Lane(self._architecture, width, self._precision.cache_dtype, self._device)
@@ -183,6 +196,7 @@ class Rows:
             prefixes=prefixes,
             rules=Rules.of(request.options, self._architecture),
             utf8=self._utf8,
+            shortlist=shortlist if self._suffices(shortlist, request) else None,
         )
         if prefixes.decoder_self:
             first = running.index * width
@@ -192,6 +206,18 @@ class Rows:
         members.append(running)
         self.version += 1
         return running
+
+    def _suffices(self, shortlist: Shortlist | None, request: DecodeRequest) -> bool:
+        """Tell whether a request may choose from a list.
+
+        Terms may be spelled in any tokens. Beams need twice their number of candidates, of which
+        end tokens and bytes may be barred.
+        """
+        if shortlist is None or request.constraints:
+            return False
+        barred = [] if self._utf8 is None else self._utf8.barred_at_start
+        spare = len(shortlist.columns([*barred, *self._architecture.eos_ids]))
+        return len(shortlist) - spare >= 2 * request.options.beam_size
 
     def remove(self, running: Running) -> None:
         """Take a request's rows away; the lane's last request moves into their place."""
@@ -235,15 +261,12 @@ class Rows:
         for (one, _), indices in zip(places, found, strict=True):
             one.attended = indices
 
-    def advance(
-        self, hidden: Tensor, likeliest: Likeliest, project: Callable[[Tensor], Tensor]
-    ) -> tuple[int, list[Running]]:
+    def advance(self, hidden: Tensor, table_of: TableOf) -> tuple[int, list[Running]]:
         """Choose tokens from the decoder's output `(rows, d_model)`.
 
         Args:
             hidden: Every row's.
-            likeliest: Ranks the tokens of some of the rows (`Model.likeliest`).
-            project: Returns the logits of some of the rows (`Model.project`).
+            table_of: Returns the output table of a shortlist, or the whole one.
 
         Returns:
             How many tokens were chosen, and the requests that ended.
@@ -258,14 +281,13 @@ class Rows:
             for one in members:
                 if one.forced:
                     one.force()
-            for group in _by_search(free):
+            for group in _by_choice(free):
                 rows = _rows_of(own, group, len(members))
-                keep = 1 if lane.width == 1 else 2 * lane.width
-                early = _early(group, self._architecture.eos_ids)
-                found = likeliest(rows, keep, early, self._ruled(group), self._characters(group))
+                table = table_of(group[0].shortlist)
+                found = self._likeliest(rows, group, table)
                 chosen += len(rows)
                 if group[0].request.constraints:
-                    ended += _choose_constrained(found, group, project(rows))
+                    ended += _choose_constrained(found, group, table.project(rows))
                 elif lane.width == 1:
                     ended += _choose_greedy(found, group)
                 else:
@@ -273,6 +295,15 @@ class Rows:
             if free and lane.width > 1:
                 _reorder(lane, members)
         return chosen, ended
+
+    def _likeliest(
+        self, hidden: Tensor, group: Sequence[Running], table: OutputTable
+    ) -> tuple[Tensor, Tensor]:
+        """Rank the tokens of requests that choose from the same ones."""
+        width = len(group[0].tokens)
+        keep = 1 if width == 1 else 2 * width
+        early = _early(group, self._architecture.eos_ids)
+        return table.likeliest(hidden, keep, early, self._ruled(group), self._characters(group))
 
     def _ruled(self, free: Sequence[Running]) -> list[RuledRow]:
         """Return the rows with rules among those that choose a token."""
@@ -284,6 +315,7 @@ class Rows:
                 history=(*start, *one.request.prefix_ids, *one.search.chosen(beam)),
                 last=one.search.generated + 1 >= one.request.options.max_new_tokens,
                 inside=one.inside(beam),
+                listed=one.shortlist or EVERY_TOKEN,
             )
             for index, one in enumerate(free)
             if one.rules is not None
@@ -299,7 +331,7 @@ class Rows:
         states = [
             rule.state(one.search.chosen(beam)) for one in free for beam in range(len(one.tokens))
         ]
-        return CharacterRows(rule, states)
+        return CharacterRows(rule, states, free[0].shortlist or EVERY_TOKEN)
 
     def finish(self, ended: Sequence[Running], seconds: float) -> list[Finished]:
         """Charge a step's time to every request, and take away those that ended."""
@@ -343,13 +375,12 @@ def _rows_of(own: Tensor, free: Sequence[Running], members: int) -> Tensor:
     return own[upload(rows, own.device)]
 
 
-def _by_search(free: Sequence[Running]) -> list[Sequence[Running]]:
-    """Return requests without terms and those with terms, which are ranked apart."""
-    with_terms = [one for one in free if one.request.constraints]
-    if not with_terms:
-        return [free] if free else []
-    without = [one for one in free if not one.request.constraints]
-    return [without, with_terms] if without else [with_terms]
+def _by_choice(free: Sequence[Running]) -> Iterable[Sequence[Running]]:
+    """Return requests by the tokens that they choose from; those with terms are ranked apart."""
+    groups: dict[tuple[bool, Shortlist | None], list[Running]] = {}
+    for one in free:
+        groups.setdefault((bool(one.request.constraints), one.shortlist), []).append(one)
+    return groups.values()
 
 
 def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
@@ -361,7 +392,7 @@ def _early(free: Sequence[Running], eos_ids: Sequence[int]) -> EarlyRows:
         if one.search.generated < one.request.options.min_new_tokens
         for beam in range(width)
     ]
-    return EarlyRows(rows, eos_ids)
+    return EarlyRows(rows, eos_ids, free[0].shortlist or EVERY_TOKEN)
 
 
 def _choose_greedy(found: tuple[Tensor, Tensor], free: Sequence[Running]) -> list[Running]:

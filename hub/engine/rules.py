@@ -16,6 +16,7 @@ from torch import Tensor
 from hub.engine.architecture import Architecture
 from hub.engine.devices import upload
 from hub.engine.requests import DecodingOptions
+from hub.engine.shortlists import EVERY_TOKEN, Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class RuledRow:
         history: The target so far, start token and forced prefix included.
         last: The next token is the last one that fits.
         inside: The target stands inside a character, whose bytes no ban may cut off.
+        listed: Which columns the row has.
     """
 
     row: int
@@ -78,6 +80,7 @@ class RuledRow:
     history: Sequence[int]
     last: bool
     inside: bool = False
+    listed: Columns = EVERY_TOKEN
 
     @property
     def forced(self) -> bool:
@@ -96,22 +99,26 @@ class RuledRow:
         )
 
     def apply(self, values: Tensor) -> None:
-        """Change a row's logits or log-probabilities `(vocab,)`, in place."""
-        if self.forced:
+        """Change a row's logits or log-probabilities `(columns,)`, in place."""
+        if self.rules.forced_eos_id is not None and self.last:
             given = torch.full_like(values, -math.inf)
-            given[self.rules.forced_eos_id] = 0.0
+            given[self.listed.columns([self.rules.forced_eos_id])] = 0.0
             # A row that is not finite must stay so, to be noticed.
             values.copy_(torch.where(values.isnan().any(), values, given))
             return
         if self.rules.repetition_penalty != 1.0:
-            seen = upload(torch.tensor(sorted(set(self.history))), values.device)
+            seen = self._columns(set(self.history), values.device)
             found = values[seen]
             penalty = self.rules.repetition_penalty
             values[seen] = torch.where(found < 0, found * penalty, found / penalty)
         size = 0 if self.inside else self.rules.no_repeat_ngram_size
         banned = {*self.rules.bad_words, *repeating(self.history, size)}
         if banned:
-            values[upload(torch.tensor(sorted(banned)), values.device)] = -math.inf
+            values[self._columns(banned, values.device)] = -math.inf
+
+    def _columns(self, tokens: set[int], device: torch.device) -> Tensor:
+        found = self.listed.columns(sorted(tokens))
+        return upload(torch.tensor(found, dtype=torch.int64), device)
 
 
 def repeating(history: Sequence[int], size: int) -> set[int]:
@@ -132,7 +139,7 @@ def repeating(history: Sequence[int], size: int) -> set[int]:
 
 
 def apply_rules(values: Tensor, start: int, ruled: Sequence[RuledRow]) -> None:
-    """Apply the rules of rows `start` and on to `(rows, vocab)`, in place."""
+    """Apply the rules of rows `start` and on to `(rows, columns)`, in place."""
     for one in ruled:
         if start <= one.row < start + len(values):
             one.apply(values[one.row - start])

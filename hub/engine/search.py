@@ -14,6 +14,7 @@ from torch.nn import functional
 from hub.engine.devices import upload
 from hub.engine.requests import DecodeRequest, DecodingOptions, Hypothesis
 from hub.engine.rules import RuledRow, apply_rules
+from hub.engine.shortlists import EVERY_TOKEN, Columns
 from hub.engine.utf8 import CharacterRows
 
 _CHUNK_BYTES = 1 << 20
@@ -45,21 +46,31 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class EarlyRows:
-    """Rows that may not end yet, and the tokens that would end them."""
+    """Rows that may not end yet, and the tokens that would end them.
+
+    Attributes:
+        listed: Which columns the rows' logits have.
+    """
 
     rows: Sequence[int]
     eos_ids: Sequence[int]
+    listed: Columns = EVERY_TOKEN
+
+    @property
+    def columns(self) -> list[int]:
+        """Return the columns of the tokens that would end a row."""
+        return self.listed.columns(self.eos_ids)
 
     def block(self, values: Tensor, start: int) -> None:
-        """Set those tokens to -inf, in place, in rows `start` and on of `(rows, vocab)`."""
+        """Set those tokens to -inf, in place, in rows `start` and on of `(rows, columns)`."""
         inside = [row - start for row in self.rows if start <= row < start + len(values)]
-        for eos in self.eos_ids if inside else ():
+        for eos in self.columns if inside else ():
             values[upload(torch.tensor(inside), values.device), eos] = -math.inf
 
     def within(self, rows: Sequence[int]) -> EarlyRows:
         """Return the same for `rows` alone, numbered in their order."""
         early = set(self.rows)
-        return EarlyRows([new for new, row in enumerate(rows) if row in early], self.eos_ids)
+        return replace(self, rows=[new for new, row in enumerate(rows) if row in early])
 
 
 NO_EARLY_ROWS = EarlyRows((), ())
@@ -72,13 +83,14 @@ def likeliest(
     ruled: Sequence[RuledRow] = (),
     characters: CharacterRows | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probabilities and tokens of each row's likeliest tokens, best first.
+    """Return log-probabilities and columns of each row's likeliest tokens, best first.
 
     Greedy search restricts logits and keeps the log-probabilities of before; beam search
     restricts the log-probabilities themselves: so does transformers.
 
     Args:
-        logits: `(rows, vocab)` float32; may be overwritten.
+        logits: `(rows, columns)` float32; may be overwritten. A column is a token, of the whole
+            vocabulary or of the list that `early`, `ruled` and `characters` are for.
         keep: How many; 1 is greedy.
         early: Rows that may not end yet.
         ruled: Rows with rules.

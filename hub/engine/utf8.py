@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from hub.engine.devices import upload
+from hub.engine.shortlists import EVERY_TOKEN, Columns
 
 START: Final = 0
 """Outside of any character."""
@@ -113,9 +114,12 @@ class Utf8Rule:
                 return count
         return 1
 
-    def restrict(self, values: Tensor, states: Sequence[int]) -> None:
-        """Set what may not come to -inf in `(rows, vocab)`, in place; NaN stays NaN."""
-        barred = upload(torch.tensor(self.barred_at_start), values.device)
+    def restrict(
+        self, values: Tensor, states: Sequence[int], listed: Columns = EVERY_TOKEN
+    ) -> None:
+        """Set what may not come to -inf in `(rows, columns)`, in place; NaN stays NaN."""
+        at_start = torch.tensor(listed.columns(self.barred_at_start), dtype=torch.int64)
+        barred = upload(at_start, values.device)
         outside = [row for row, state in enumerate(states) if state == START]
         if len(outside) == len(states):
             values[:, barred] = -math.inf
@@ -124,11 +128,11 @@ class Utf8Rule:
             values[rows[:, None], barred] = -math.inf
         for row, state in enumerate(states):
             if state != START:
-                self._keep_only(values[row], self._allowed[state])
+                self._keep_only(values[row], listed.columns(self._allowed[state]))
 
     @staticmethod
     def _keep_only(row: Tensor, allowed: Sequence[int]) -> None:
-        kept = upload(torch.tensor(allowed), row.device)
+        kept = upload(torch.tensor(allowed, dtype=torch.int64), row.device)
         restricted = torch.full_like(row, -math.inf)
         restricted[kept] = row[kept]
         row.copy_(torch.where(row.isnan().any(), row, restricted))
@@ -136,20 +140,30 @@ class Utf8Rule:
 
 @dataclass(frozen=True, slots=True)
 class CharacterRows:
-    """Rows of a step with the state of each, where the vocabulary has byte pieces."""
+    """Rows of a step with the state of each, where the vocabulary has byte pieces.
+
+    Attributes:
+        listed: Which columns the rows' logits have.
+    """
 
     rule: Utf8Rule
     states: Sequence[int]
+    listed: Columns = EVERY_TOKEN
 
     @property
     def inside(self) -> list[int]:
         """Return the rows that are inside a character."""
         return [row for row, state in enumerate(self.states) if state != START]
 
+    @property
+    def barred(self) -> list[int]:
+        """Return the columns that no row may take which is outside of a character."""
+        return self.listed.columns(self.rule.barred_at_start)
+
     def within(self, rows: Sequence[int]) -> CharacterRows:
         """Return the same for `rows` alone, numbered in their order."""
-        return CharacterRows(self.rule, [self.states[row] for row in rows])
+        return replace(self, states=[self.states[row] for row in rows])
 
     def restrict(self, values: Tensor, start: int) -> None:
-        """Restrict rows `start` and on of `(rows, vocab)`, in place."""
-        self.rule.restrict(values, self.states[start : start + len(values)])
+        """Restrict rows `start` and on of `(rows, columns)`, in place."""
+        self.rule.restrict(values, self.states[start : start + len(values)], self.listed)
