@@ -51,6 +51,7 @@ _OPEN: Final = (
     "grpc.health.v1.Health/List",
     "http.Health/Live",
     "http.Health/Ready",
+    "http.Health/Spec",
     "http.LibreTranslate/Settings",
     "http.LibreTranslate/DownloadFile",
 )
