@@ -60,6 +60,7 @@ _OPEN: Final = (
     "http.Health/Live",
     "http.Health/Ready",
     "http.Page/File",
+    "http.Health/Spec",
     "http.LibreTranslate/Settings",
     "http.LibreTranslate/DownloadFile",
 )

@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from hub.errors import HubError
 from server.http.bodies import Fields
+from server.http.deepl.schemas import ERROR
+from server.http.schemas import Schema
 from server.http.statuses import status_of
 
 SCHEME: Final = "deepl-auth-key"
@@ -22,6 +24,11 @@ class DeepLApi:
 
     service: str = "http.DeepL"
     key_in_body: bool = False
+
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
+        return ERROR
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers, DeepL's key as a bearer key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from starlette.routing import BaseRoute
 
@@ -11,6 +12,7 @@ from server.http.documents import upload_body
 from server.http.endpoint import Operation, routes_of
 from server.http.libretranslate.api import LibreTranslateApi
 from server.http.libretranslate.files import Files
+from server.http.libretranslate.schemas import REPLIES, REQUESTS
 from server.http.libretranslate.settings import frontend_settings
 from server.http.libretranslate.translation import detect, languages, suggest, translate
 from server.http.shelf import Shelf
@@ -31,4 +33,7 @@ def routes(entrance: Entrance) -> list[BaseRoute]:
         Operation("/download_file/{filename}", ("GET",), "DownloadFile", files.download),
         Operation("/frontend/settings", ("GET",), "Settings", frontend_settings),
     )
-    return [*routes_of(entrance, LibreTranslateApi(), operations)]
+    told = tuple(
+        replace(one, takes=REQUESTS.get(one.name), reply=REPLIES[one.name]) for one in operations
+    )
+    return [*routes_of(entrance, LibreTranslateApi(), told)]

@@ -14,6 +14,8 @@ from hub.errors import HubError, InputError, LanguageError
 from server.core import Core
 from server.http.bodies import Fields
 from server.http.languages import served_tag
+from server.http.libretranslate.schemas import ERROR
+from server.http.schemas import Schema
 from server.http.statuses import status_of
 
 AUTO: Final = "auto"
@@ -27,6 +29,11 @@ class LibreTranslateApi:
 
     service: str = "http.LibreTranslate"
     key_in_body: bool = True
+
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
+        return ERROR
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers, the field `api_key` among them as a bearer key."""

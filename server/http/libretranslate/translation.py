@@ -43,8 +43,16 @@ def command_of(core: Core, fields: Fields) -> TranslateCommand:
         adapter=fields.text("adapter"),
         domain=fields.text("domain"),
         mime_type=_FORMATS[kind],
-        search=SearchChoice(num_alternatives=fields.number("alternatives")),
+        search=_search(core, fields.number("alternatives")),
     )
+
+
+def _search(core: Core, alternatives: int) -> SearchChoice:
+    """Return a search that is wide enough for alternatives, of which callers know no width."""
+    if not alternatives:
+        return SearchChoice()
+    own = core.translator.limits.search.beam_size
+    return SearchChoice(beam_size=max(own, alternatives + 1), num_alternatives=alternatives)
 
 
 async def translate(call: Call) -> Response:
