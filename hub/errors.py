@@ -46,6 +46,7 @@
     │   ├── BaseUnavailableError
     │   ├── DrainingError
     │   └── PortInUseError                               71
+    ├── UnimplementedError          UNIMPLEMENTED        69
     ├── EngineError                 INTERNAL             70
     │   ├── NonFiniteRowError
     │   └── TrainingDivergedError
@@ -408,6 +409,14 @@ class PortInUseError(UnavailableError):
 
     exit_code = 71
     reason = "PORT_IN_USE"
+
+
+class UnimplementedError(HubError):
+    """A method of a foreign API that has no counterpart here."""
+
+    code = "UNIMPLEMENTED"
+    exit_code = 69
+    reason = "UNIMPLEMENTED"
 
 
 class EngineError(HubError):

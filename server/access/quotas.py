@@ -42,15 +42,15 @@ class Quotas:
 
     _buckets: dict[tuple[str, str], _Bucket] = field(default_factory=dict)
 
-    def take(self, identity: Identity, characters: int, now: float) -> None:
-        """Count a call.
+    def take(self, identity: Identity, characters: int, now: float, *, requests: int = 1) -> None:
+        """Count a call, or more characters of one that is counted.
 
         Raises:
             QuotaError: The tenant has used up its quota; nothing is counted.
         """
         limits = identity.limits
         wanted = [
-            ("requests", limits.requests, 1.0),
+            ("requests", limits.requests, float(requests)),
             ("characters", limits.characters, float(characters)),
         ]
         buckets = []

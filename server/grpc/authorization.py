@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from hub.errors import ScopeError
+from server.access.charging import charge_with
 from server.access.credentials import Credentials
 from server.access.identity import Identity, act_for
 from server.access.quotas import Quotas
@@ -102,9 +103,10 @@ class AuthorizationInterceptor(Interceptor):
                 f"{identity.tenant!r} does not have",
                 metadata={"scope": scope},
             )
-        texts = getattr(request, "contents", ())
+        texts = getattr(request, "contents", None) or (getattr(request, "content", ""),)
         self._quotas.take(identity, sum(map(len, texts)), self._clock())
         act_for(identity)
+        charge_with(lambda further: self._quotas.take(identity, further, self._clock(), requests=0))
 
     async def _identify(self, context: Context) -> Identity | None:
         if self._credentials is None:

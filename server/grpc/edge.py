@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from hub.errors import PortInUseError
 from hub.pb.adapterhub.v1 import (
@@ -22,14 +22,21 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2,
     translation_service_pb2_grpc,
 )
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2_grpc as google_grpc
+from hub.pb.google.longrunning import operations_pb2, operations_pb2_grpc
 from hub.settings import Settings
 from server.access.certificates import open_certificates
 from server.access.credentials import open_credentials
 from server.core import Core
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
+from server.grpc.cloud_translation.glossary_methods import GlossaryMethods
+from server.grpc.cloud_translation.operations import Operations
+from server.grpc.cloud_translation.service import CloudTranslationServicer
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.interceptors import BoundaryInterceptor, Calls
+from server.grpc.reflected import pool_of
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.tracing import tracing_of
 from server.telemetry.access import AccessLog
@@ -40,7 +47,19 @@ SERVICES: Final = (
     translation_service_pb2.DESCRIPTOR.services_by_name["TranslationService"].full_name,
     adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
     glossary_service_pb2.DESCRIPTOR.services_by_name["GlossaryService"].full_name,
+    google_pb.DESCRIPTOR.services_by_name["TranslationService"].full_name,
 )
+OPERATIONS: Final = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
+_FILES: Final = (
+    translation_service_pb2.DESCRIPTOR,
+    adapter_service_pb2.DESCRIPTOR,
+    glossary_service_pb2.DESCRIPTOR,
+    google_pb.DESCRIPTOR,
+    operations_pb2.DESCRIPTOR,
+    health_pb2.DESCRIPTOR,
+    reflection_pb2.DESCRIPTOR,
+)
+"""Of all services, for reflection."""
 SETTLE_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
 """For the last answers on their way out, while callers may go on calling."""
@@ -96,8 +115,21 @@ class Edge:
             GlossaryServicer(core, pool), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        self._add_google(core, pool)
+        names = (*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, pool_of(_FILES))
+
+    def _add_google(self, core: Callable[[], Core], pool: Executor) -> None:
+        operations = Operations()
+        glossaries = GlossaryMethods(core, pool, operations)
+        google_grpc.add_TranslationServiceServicer_to_server(
+            cast(
+                google_grpc.TranslationServiceServicer,  # some of its methods by name
+                CloudTranslationServicer(core, pool, glossaries),
+            ),
+            self._server,
+        )
+        operations_pb2_grpc.add_OperationsServicer_to_server(operations, self._server)
 
     async def start(self) -> int:
         """Listen, not serving yet; return the port.
