@@ -31,6 +31,8 @@ async def translate_list(translator: Translates, command: TranslateCommand) -> T
     Raises:
         HubError: Nothing of one of the commands can be done.
     """
+    if not command.contents:
+        return await translator.translate(command)  # refuses it
     wanted = [index for index, text in enumerate(command.contents) if not is_blank(text)]
     items = [ItemResult(text=text, segments=0) for text in command.contents]
     results: list[TranslateResult] = []

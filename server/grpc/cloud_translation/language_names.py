@@ -29,7 +29,7 @@ def display_names(codes: Iterable[str], language: str) -> dict[str, str]:
             f"CLDR has no names of languages in {language[:40]!r}; name another language",
             field="display_language_code",
         ) from None
-    names: Mapping[str, str] = locale.languages  # type: ignore[assignment]
+    names: Mapping[str, str] = locale.languages
     return {code: _name(code, names) for code in codes}
 
 
