@@ -9,7 +9,7 @@ command's time includes its start; medians of the rounds are printed at the end.
 
 from __future__ import annotations
 
-import os
+import re
 import socket
 import statistics
 import subprocess
@@ -56,12 +56,25 @@ def command_rate(target: str, file: Path, count: int, calls: int) -> tuple[float
     began = time.perf_counter()
     with file.open("rb") as stdin, tempfile.TemporaryFile() as stdout:
         process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.1)
         seconds = time.perf_counter() - began
         stdout.seek(0)
-        assert status == 0, status
+        assert process.returncode == 0, process.returncode
         assert sum(1 for _ in stdout) == count
-    return count / seconds, usage.ru_maxrss / 1024
+    return count / seconds, peak
+
+
+def peak_memory(pid: int) -> float:
+    """Return the most that a process has had in memory so far, in MB; 0 for one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
