@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,3 +227,38 @@ def test_permissions_are_kept_and_links_are_followed(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert polib.pofile(str(file))[0].msgstr == "eno"
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.po", 'msgid ""\nmsgstr "Language: de_AT\\n"\n\nmsgid "one"\nmsgstr ""\n'),
+        (
+            "a.xlf",
+            '<xliff version="1.2"><file target-language="de"><body><trans-unit id="1">'
+            "<source>one</source></trans-unit></body></file></xliff>",
+        ),
+        (
+            "b.xlf",
+            '<xliff version="2.0" trgLang="de" xmlns="urn:oasis:names:tc:xliff:document:2.0">'
+            '<file id="f"><unit id="u"><segment><source>one</source></segment></unit></file>'
+            "</xliff>",
+        ),
+    ],
+)
+def test_translations_into_another_language_are_not_written_over(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    translator = Translator()
+    (work,) = run([file], translator)
+    assert isinstance(work.error, DocumentError)
+    assert "says that its translations are in 'de" in work.error.message
+    assert translator.calls == []
+    assert file.read_text() == content
+    (work,) = run([file], translator, tmp_path / "out")
+    assert work.error is None
+    written = work.target.output.read_text()
+    assert "eno" in written
+    assert not re.search(r"de(_AT|\")", written)
