@@ -52,6 +52,7 @@
     │   ├── BaseUnavailableError
     │   ├── DrainingError
     │   └── PortInUseError                               71
+    ├── UnimplementedError          UNIMPLEMENTED        69
     ├── EngineError                 INTERNAL             70
     │   ├── NonFiniteRowError
     │   └── TrainingDivergedError

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 PROTOS = Path(__file__).resolve().parent
 PACKAGE = "hub.pb"
 PACKAGE_FOLDER = PROTOS.parent / "hub" / "pb"
-_GENERATED_IMPORT = re.compile(r"^(from|import) (adapterhub\b)", re.MULTILINE)
+_GENERATED_IMPORT = re.compile(
+    r"^(from|import) (adapterhub\b|google\.cloud\b|google\.longrunning\b)", re.MULTILINE
+)
+_DEFAULT_POOL = "_descriptor_pool.Default()"
+_OTHERS_POOL = "_others_pool()"
+_OTHERS_IMPORT = "from hub.protos_of_others import pool as _others_pool\n"
+_AFTER = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
 _BARE_MAPPING = re.compile(r"\b_Mapping\]")
 
 
@@ -47,6 +53,11 @@ def generate(destination: Path) -> list[Path]:
     for path in written:
         text = path.read_text(encoding="utf-8")
         text = _GENERATED_IMPORT.sub(rf"\1 {PACKAGE}.\2", text)
+        if path.relative_to(destination).parts[0] == "google":
+            # Their owner's package puts messages of the same names into the default pool.
+            text = text.replace(_DEFAULT_POOL, _OTHERS_POOL).replace(
+                _AFTER, _AFTER + _OTHERS_IMPORT
+            )
         path.write_text(_BARE_MAPPING.sub("_Mapping[str, object]]", text), encoding="utf-8")
     return written
 
@@ -104,7 +115,7 @@ def _service_types(file: FileDescriptorProto) -> str:
         f"from {package} import {module}_pb2 as pb",
     ]
     for service in file.service:
-        lines += ["", *_stub_class(service), "", *_servicer_class(service), ""]
+        lines += ["", *_stub_class(file, service), "", *_servicer_class(file, service), ""]
         lines += [
             f"def add_{service.name}Servicer_to_server(",
             f"    servicer: {service.name}Servicer, server: grpc.Server | grpc.aio.Server",
@@ -113,22 +124,22 @@ def _service_types(file: FileDescriptorProto) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _stub_class(service: ServiceDescriptorProto) -> list[str]:
+def _stub_class(file: FileDescriptorProto, service: ServiceDescriptorProto) -> list[str]:
     lines = [
         f"class {service.name}Stub:",
         "    def __init__(self, channel: grpc.Channel) -> None: ...",
     ]
     for method in service.method:
-        request, reply = _message(method.input_type), _message(method.output_type)
+        request, reply = (_message(file, name) for name in (method.input_type, method.output_type))
         kind = "UnaryStream" if method.server_streaming else "UnaryUnary"
         lines.append(f"    {method.name}: grpc.{kind}MultiCallable[{request}, {reply}]")
     return lines
 
 
-def _servicer_class(service: ServiceDescriptorProto) -> list[str]:
+def _servicer_class(file: FileDescriptorProto, service: ServiceDescriptorProto) -> list[str]:
     lines = [f"class {service.name}Servicer:"]
     for method in service.method:
-        request, reply = _message(method.input_type), _message(method.output_type)
+        request, reply = (_message(file, name) for name in (method.input_type, method.output_type))
         result = "AsyncIterator" if method.server_streaming else "Awaitable"
         lines += [
             f"    def {method.name}(",
@@ -140,8 +151,10 @@ def _servicer_class(service: ServiceDescriptorProto) -> list[str]:
     return lines
 
 
-def _message(type_name: str) -> str:
-    return f"pb.{type_name.rsplit('.', 1)[-1]}"
+def _message(file: FileDescriptorProto, type_name: str) -> str:
+    """Return the type of a message; one of another file is an object."""
+    package, _, name = type_name.removeprefix(".").rpartition(".")
+    return f"pb.{name}" if package == file.package else "object"
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ there is never half of one. Units with the same text are translated once.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from hub.bulk.targets import Target
 from hub.bulk.window import CALLS, in_order
 from hub.documents import Document, Options, State, Unit, open_document
 from hub.documents.model import MAX_BYTES
-from hub.errors import HubError
+from hub.errors import DocumentError, HubError
 from hub.replies import ItemReply
 
 TEXTS_PER_CALL: Final = 64
@@ -177,6 +178,10 @@ def _open(target: Target, wishes: Wishes) -> FileWork:
     except HubError as error:
         work.error = error
         return work
+    work.error = _wrong_language(work.document.language, target, wishes)
+    if work.error is not None:
+        work.document = None
+        return work
     work.translations = [None] * len(work.document.units)
     work.journal = Journal(target.output, fingerprint(data, wishes.told))
     if wishes.resume:
@@ -185,6 +190,22 @@ def _open(target: Target, wishes: Wishes) -> FileWork:
                 work.translations[index] = text
                 work.resumed += 1
     return work
+
+
+def _wrong_language(stated: str, target: Target, wishes: Wishes) -> HubError | None:
+    """Return why a file cannot be written over: its translations are in another language."""
+    wanted = wishes.options.target
+    over = wishes.fill or target.output == target.source
+    if not stated or not wanted or not over or _plain(stated) == _plain(wanted):
+        return None
+    return DocumentError(
+        f"{target.source} says that its translations are in {stated!r}, not {wanted!r}; correct "
+        "that in the file, or give an --output and no --fill"
+    )
+
+
+def _plain(code: str) -> str:
+    return re.split("[-_@.]", code, maxsplit=1)[0].lower()
 
 
 def _is_current(target: Target) -> bool:

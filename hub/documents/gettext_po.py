@@ -34,7 +34,8 @@ _WRITTEN: Final = str.maketrans(
 )  # fmt: skip
 _CHARSET: Final = re.compile(rb"charset=([A-Za-z0-9_.:-]+)")
 _CHARSET_TEXT: Final = re.compile(r"charset=([A-Za-z0-9_.:-]+)")
-_LANGUAGE: Final = re.compile(r'"Language:[ \t]*\\n"')
+_STATED: Final = re.compile(r'"Language:[ \t]*([A-Za-z][\w@.-]*)')
+_LANGUAGE: Final = re.compile(r'"Language:[ \t]*([\w@.-]*)[ \t]*\\n"')
 _FUZZY: Final = re.compile(r",[ \t]*fuzzy\b")
 _PREVIOUS: Final = re.compile(r"(?m)^#\|[^\r\n]*(?:\r\n|\n|\r)")
 _WORD: Final = re.compile(r"\S*\s*")
@@ -88,6 +89,7 @@ def read_po(data: bytes, options: Options) -> Document:
     found = decode(data, _charset(data, options.encoding))
     decoded = Decoded(found.text, "utf-8", codecs.BOM_UTF8 if found.mark else b"")
     edits: list[tuple[int, int, str]] = []
+    language = ""
     spans: list[Span] = []
     for entry in _entries(found.text):
         source = entry.get("msgid")
@@ -95,9 +97,11 @@ def read_po(data: bytes, options: Options) -> Document:
             continue
         if not source.value and entry.get("msgctxt") is None:
             edits += _header(found.text, entry.forms[0], options)
+            stated = _STATED.search(found.text, entry.forms[0].start, entry.forms[0].end)
+            language = stated[1] if stated else ""
         else:
             spans += _spans(found.text, entry, source, found.line_end)
-    return SpanDocument(decoded, spans, edits=edits)
+    return SpanDocument(decoded, spans, edits=edits, language=language)
 
 
 def _charset(data: bytes, default: str) -> str:
@@ -112,8 +116,13 @@ def _header(text: str, part: _Part, options: Options) -> Iterator[tuple[int, int
     if charset is not None and charset[1].lower() != "utf-8":
         yield charset.start(1), charset.end(1), "UTF-8"
     language = _LANGUAGE.search(text, part.start, part.end)
-    if language is not None and options.target:
+    if language is not None and options.target and not _same(language[1], options.target):
         yield language.start(), language.end(), f'"Language: {options.target.replace("-", "_")}\\n"'
+
+
+def _same(stated: str, target: str) -> bool:
+    """Tell whether a header's language is the target, with or without its country."""
+    return re.split("[_@.-]", stated.lower())[0] == target.lower().split("-")[0]
 
 
 def _entries(text: str) -> Iterator[_Entry]:

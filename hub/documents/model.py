@@ -75,6 +75,10 @@ class Document(Protocol):
     """A file that was read."""
 
     @property
+    def language(self) -> str:
+        """Return the language that the file says its translations are in, "" for none."""
+
+    @property
     def units(self) -> Sequence[Unit]:
         """Return what is to be translated, in the order of the file; possibly nothing."""
 

@@ -92,6 +92,7 @@ class OfficeDocument:
     kind: _Kind
     trees: dict[str, etree._ElementTree] = field(default_factory=dict)
     texts: list[tuple[str, _Text]] = field(default_factory=list)
+    language: str = ""
 
     @property
     def units(self) -> Sequence[Unit]:

@@ -38,12 +38,14 @@ class SpanDocument:
     Attributes:
         errors: How characters that the encoding lacks are written, as in `str.encode`.
         edits: Further replacements `(start, end, text)`, which depend on no translation.
+        language: That the file says its translations are in, "" for none.
     """
 
     decoded: Decoded
     spans: Sequence[Span]
     errors: str = "strict"
     edits: Sequence[tuple[int, int, str]] = ()
+    language: str = ""
 
     @property
     def units(self) -> Sequence[Unit]:

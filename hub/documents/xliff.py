@@ -58,6 +58,14 @@ class XliffDocument:
         """Return the units of its segments."""
         return [one.inline.unit for one in self.segments if one.inline.unit is not None]
 
+    @property
+    def language(self) -> str:
+        """Return the target language of the file."""
+        root = self.tree.getroot()
+        files = root.iter("{*}file", "file")
+        stated = root.get("trgLang") or next((file.get("target-language") for file in files), "")
+        return str(stated or "")
+
     def render(self, translations: Sequence[str | None]) -> Rendered:
         """Return the file with targets."""
         left = []

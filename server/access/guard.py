@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from hub.errors import ScopeError
+from server.access.charging import charge_with
 from server.access.credentials import Credentials
 from server.access.identity import Identity, act_for, current_identity
 from server.access.quotas import Quotas
@@ -85,6 +86,7 @@ class Guard:
         if identity is not None:
             self._quotas.take(identity, characters, self._clock())
             act_for(identity)
+        charge_with(self.charge)
         self._note(characters)
 
     def charge(self, characters: int) -> None:

@@ -38,6 +38,28 @@ _FEEDBACK: Final = (
     "adapterhub.v1.FeedbackService/SubmitPostEdits",
     "http.LibreTranslate/Suggest",
 )
+_GOOGLE: Final = "google.cloud.translation.v3.TranslationService"
+_GOOGLE_TRANSLATE: Final = (
+    "TranslateText",
+    "DetectLanguage",
+    "GetSupportedLanguages",
+    "TranslateDocument",
+    "ListGlossaries",
+    "GetGlossary",
+    "ListGlossaryEntries",
+    "GetGlossaryEntry",
+    "ListModels",
+    "GetModel",
+)
+_GOOGLE_ADMIN: Final = ("CreateGlossary", "DeleteGlossary")
+_GOOGLE_REFUSED: Final = (  # to everybody who may translate, by the service itself
+    "RomanizeText BatchTranslateText BatchTranslateDocument UpdateGlossary CreateGlossaryEntry "
+    "UpdateGlossaryEntry DeleteGlossaryEntry CreateDataset GetDataset ListDatasets DeleteDataset "
+    "ImportData ExportData ListExamples CreateModel DeleteModel CreateAdaptiveMtDataset "
+    "DeleteAdaptiveMtDataset GetAdaptiveMtDataset ListAdaptiveMtDatasets AdaptiveMtTranslate "
+    "GetAdaptiveMtFile DeleteAdaptiveMtFile ImportAdaptiveMtFile ListAdaptiveMtFiles "
+    "ListAdaptiveMtSentences"
+)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -68,6 +90,10 @@ _OPEN: Final = (
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(_TRANSLATE, "translate")
     | dict.fromkeys(_FEEDBACK, "feedback")
+    | dict.fromkeys((f"{_GOOGLE}/{one}" for one in _GOOGLE_TRANSLATE), "translate")
+    | dict.fromkeys((f"{_GOOGLE}/{one}" for one in _GOOGLE_REFUSED.split()), "translate")
+    | dict.fromkeys((f"{_GOOGLE}/{one}" for one in _GOOGLE_ADMIN), "admin")
+    | {"google.longrunning.Operations/GetOperation": "translate"}
     | dict.fromkeys(_ADMIN, "admin")
     | dict.fromkeys(_OPEN, OPEN)
 )

@@ -80,7 +80,8 @@ class AuthorizationInterceptor(Interceptor):
 
 def _characters(request: Any) -> int:
     """Return how many characters of text a request brings."""
-    texts = sum(map(len, getattr(request, "contents", ())))
+    contents = getattr(request, "contents", None) or (getattr(request, "content", ""),)
+    texts = sum(map(len, contents))
     return texts + sum(
         len(one.source_text) + len(one.translated_text) + len(one.post_edited_text)
         for one in getattr(request, "post_edits", ())

@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from hub.errors import PortInUseError
 from hub.pb.adapterhub.v1 import (
@@ -24,15 +24,22 @@ from hub.pb.adapterhub.v1 import (
     translation_service_pb2,
     translation_service_pb2_grpc,
 )
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2_grpc as google_grpc
+from hub.pb.google.longrunning import operations_pb2, operations_pb2_grpc
 from server.access.certificates import open_certificates
 from server.core import Core
 from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
+from server.grpc.cloud_translation.glossary_methods import GlossaryMethods
+from server.grpc.cloud_translation.operations import Operations
+from server.grpc.cloud_translation.service import CloudTranslationServicer
 from server.grpc.feedback_service import FeedbackServicer
 from server.grpc.glossary_service import GlossaryServicer
 from server.grpc.health import Health
 from server.grpc.interceptors import BoundaryInterceptor
+from server.grpc.reflected import pool_of
 from server.grpc.service import AdapterServicer, TranslationServicer
 from server.grpc.shedding import Shedding, SheddingInterceptor
 from server.grpc.tracing import tracing_of
@@ -42,7 +49,20 @@ SERVICES: Final = (
     adapter_service_pb2.DESCRIPTOR.services_by_name["AdapterService"].full_name,
     glossary_service_pb2.DESCRIPTOR.services_by_name["GlossaryService"].full_name,
     feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name,
+    google_pb.DESCRIPTOR.services_by_name["TranslationService"].full_name,
 )
+OPERATIONS: Final = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
+_FILES: Final = (
+    translation_service_pb2.DESCRIPTOR,
+    adapter_service_pb2.DESCRIPTOR,
+    glossary_service_pb2.DESCRIPTOR,
+    feedback_service_pb2.DESCRIPTOR,
+    google_pb.DESCRIPTOR,
+    operations_pb2.DESCRIPTOR,
+    health_pb2.DESCRIPTOR,
+    reflection_pb2.DESCRIPTOR,
+)
+"""Of all services, for reflection."""
 SETTLE_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 2.0
 """For the last answers on their way out, while callers may go on calling."""
@@ -119,8 +139,10 @@ class Edge:
             FeedbackServicer(core), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)  # looks at the server's class
+        _add_google(server, core, pool)
+        names = (*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        # It looks at the server's class.
+        reflection.enable_server_reflection(names, self._server, pool_of(_FILES))
 
     async def start(self) -> int:
         """Listen, not serving yet; return the port.
@@ -183,6 +205,19 @@ class Edge:
         """Cut every call off."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(None)
+
+
+def _add_google(server: grpc.aio.Server, core: Callable[[], Core], pool: Executor) -> None:
+    operations = Operations()
+    glossaries = GlossaryMethods(core, pool, operations)
+    google_grpc.add_TranslationServiceServicer_to_server(
+        cast(
+            google_grpc.TranslationServiceServicer,  # some of its methods by name
+            CloudTranslationServicer(core, pool, glossaries),
+        ),
+        server,
+    )
+    operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
 
 
 def join_address(host: str, port: int) -> str:

@@ -126,7 +126,7 @@ class _Boundary:
 
     def _drained(self) -> Calls | None:
         """Return where to count the call; not where it is no work: a health watch stays open."""
-        return self._calls if self._service.startswith("adapterhub.") else None
+        return self._calls if self._service.startswith(("adapterhub.", "google.")) else None
 
     async def _fail(self, error: Exception, call: CallCount, context: Context) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):  # the handler chose a status itself

@@ -39,10 +39,9 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
     served = [
         *health.routes(entrance),
         *libretranslate.routes(entrance),
-        *web.routes(entrance),
         *deepl.routes(entrance),
     ]
-    return [*served, *spec.routes(entrance, served)]
+    return [*served, *spec.routes(entrance, served), *web.routes(entrance)]
 
 
 def _middleware(entrance: Entrance) -> list[Middleware]:

@@ -1,16 +1,17 @@
 """Standard input of `hub translate` against the engine alone: lines a second, and memory.
 
 The same CLDR phrases go through the engine in this process (one list, continuous batching, 64 rows)
-and through the command to a server of the embedded base, in turns. The machine is shared by the
-command, the server and nothing else; the engine alone has it for itself.
+and through the command to a server of the embedded base, in turns, each engine with one thread. The
+command's time includes its start; medians of the rounds are printed at the end.
 
     python tests/bench/bulk_rate.py [LINES] [ROUNDS] [CALLS …]
 """
 
 from __future__ import annotations
 
-import os
+import re
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -54,13 +55,26 @@ def command_rate(target: str, file: Path, count: int, calls: int) -> tuple[float
     words = [HUB, "translate", "--pair", str(PAIR), "--server", target, "--calls", str(calls)]
     began = time.perf_counter()
     with file.open("rb") as stdin, tempfile.TemporaryFile() as stdout:
-        process = subprocess.Popen(words, stdin=stdin, stdout=stdout)
-        _, status, usage = os.wait4(process.pid, 0)
+        process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.1)
         seconds = time.perf_counter() - began
         stdout.seek(0)
-        assert status == 0, status
+        assert process.returncode == 0, process.returncode
         assert sum(1 for _ in stdout) == count
-    return count / seconds, usage.ru_maxrss / 1024
+    return count / seconds, peak
+
+
+def peak_memory(pid: int) -> float:
+    """Return the most that a process has had in memory so far, in MB; 0 for one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
@@ -68,28 +82,33 @@ def main() -> None:
     count, rounds, calls = [*given[:2], *(10_000, 2)[len(given[:2]) :], given[2:] or [1, 4]]
     corpus = build_corpus(PAIR, seed=3, train=1, dev=1, test=min(count, 2000)).test
     lines = [corpus[index % len(corpus)].source for index in range(count)]
-    engine = Engine.load(open_base(), quantization="int8", slots=1, max_rows=64)
+    engine = Engine.load(open_base(), quantization="int8", slots=1, max_rows=64, threads=1)
     engine_rate(engine, lines[:64])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "lines")
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         port = free_port()
         words = [HUB, "serve", "--port", str(port), "--metrics-port", "0", "--registry", folder]
+        words += ["--threads", "1", "--log-level", "warning"]
         server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             target = f"127.0.0.1:{port}"
             with HubClient(target) as client:
                 client.wait_until_serving(120)
+            shares: dict[int, list[float]] = {number: [] for number in calls}
             for _ in range(rounds):
                 alone = engine_rate(engine, lines)
                 print(f"engine alone {alone:.0f} lines/s", flush=True)
                 for number in calls:
                     rate, memory = command_rate(target, file, count, number)
+                    shares[number].append(rate / alone)
                     print(
                         f"  {number} calls: {rate:.0f} lines/s, {rate / alone:.2f} of it, "
                         f"{memory:.0f} MB",
                         flush=True,
                     )
+            for number, found in shares.items():
+                print(f"median of {rounds}: {number} calls {statistics.median(found):.2f}")
         finally:
             server.terminate()
             server.wait()

@@ -114,8 +114,8 @@ def _cases(studies: Path) -> list[Case]:
 
 def _look(question: Question) -> Features:
     """Measure the pair, the data and the base."""
+    from hub.chrf import chrf
     from training.evidence.decode import BASE_SLOT
-    from training.evidence.scoring import chrf
     from training.loop.examples import encode_corpus, fitting
 
     pair = LanguagePair.parse(question.pair)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hub.chrf import chrf
 from hub.languages import LanguagePair
 from training.corpora.model import segments_fingerprint
 from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Decoder, DevJudge, spread
-from training.evidence.scoring import chrf
 from training.loop.examples import encode_corpus, fitting
 from training.loop.progress import Silent
 from training.recipe import Recipe

@@ -36,6 +36,8 @@ from hub.errors import (
     SettingsError,
 )
 from hub.keys import SCOPES, KeyFile
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2_grpc as google_grpc
 from hub.settings import Settings
 from server.access.scopes import OPEN, SCOPE_OF_METHOD
 from server.application import Application
@@ -65,10 +67,12 @@ def guarded(
         ("all", SCOPES),
         ("narrow", ["translate"]),
         ("small", ["translate"]),
+        ("reader", ["translate"]),
     ):
         file, _, keys[name] = file.added(name, scopes)
     file = file.with_tenant("narrow", adapters=["narrow-*"])
     file = file.with_tenant("small", requests_per_minute=2, characters_per_minute=100)
+    file = file.with_tenant("reader", adapters=["narrow-*"], characters_per_minute=100)
     file.write(folder / "keys.json")
     signer = rsa.generate_private_key(65537, 2048)
     write_jwks(folder / "jwks.json", {"one": signer.public_key()})
@@ -139,6 +143,8 @@ def test_every_method_is_closed_without_its_scope(guarded: Guarded) -> None:
     assert {name.split("/")[0] for name in methods} >= {
         "adapterhub.v1.TranslationService",
         "adapterhub.v1.AdapterService",
+        "google.cloud.translation.v3.TranslationService",
+        "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -262,6 +268,40 @@ def test_a_quota_is_told_with_the_time_to_wait(guarded: Guarded) -> None:
     assert 0 < retry.retry_delay.ToMilliseconds() <= 30_000
     assert failure.violations[0].subject == "small"
     assert info.reason == "QUOTA_EXCEEDED"
+
+
+def test_the_google_door_has_the_same_tenants_and_quotas(guarded: Guarded) -> None:
+    guarded.house.publisher.lora("somebody-elses", seed=93)
+    parent = "projects/p/locations/l"
+    header = [("authorization", f"Bearer {guarded.keys['reader']}")]
+    with grpc.insecure_channel(guarded.house.target) as channel:
+        stub = google_grpc.TranslationServiceStub(channel)
+
+        def code(method: Any, request: Any) -> grpc.StatusCode:
+            try:
+                method(request, timeout=30, metadata=header)
+            except grpc.RpcError as error:
+                return error.code()  # type: ignore[attr-defined,no-any-return]
+            return grpc.StatusCode.OK
+
+        text = {"parent": parent, "source_language_code": "en", "target_language_code": "ko"}
+        theirs = google_pb.TranslateTextRequest(
+            **text, contents=["a"], model=f"{parent}/models/somebody-elses"
+        )
+        assert code(stub.TranslateText, theirs) is grpc.StatusCode.NOT_FOUND
+        listed = stub.ListModels(
+            google_pb.ListModelsRequest(parent=parent), timeout=30, metadata=header
+        )
+        assert all("/models/narrow-" in one.name for one in listed.models)
+        name = google_pb.DeleteGlossaryRequest(name=f"{parent}/glossaries/x")
+        assert code(stub.DeleteGlossary, name) is grpc.StatusCode.PERMISSION_DENIED
+        file = google_pb.TranslateDocumentRequest(**text)
+        file.document_input_config.mime_type = "text/plain"
+        file.document_input_config.content = b"word " * 10 + b"\n" * 5000
+        assert code(stub.TranslateDocument, file) is grpc.StatusCode.OK
+        assert code(stub.TranslateDocument, file) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        long = google_pb.DetectLanguageRequest(parent=parent, content="x" * 100)
+        assert code(stub.DetectLanguage, long) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def token(signer: Any, **changes: Any) -> str:

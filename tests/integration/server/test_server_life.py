@@ -45,6 +45,8 @@ def test_reflection_lists_the_services(house: Any) -> None:
         "adapterhub.v1.AdapterService",
         "adapterhub.v1.GlossaryService",
         "adapterhub.v1.FeedbackService",
+        "google.cloud.translation.v3.TranslationService",
+        "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

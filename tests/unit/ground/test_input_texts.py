@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 
-from hub.commands.texts import InputText, one_line, read_lines, read_words
+from hub.commands.texts import InputText, one_line, read_lines, read_words, unlocked_lines
 
 
 def lines(data: bytes) -> list[InputText]:
@@ -75,3 +76,16 @@ def test_a_translation_is_one_line() -> None:
 
 def test_a_long_text_is_named_by_its_beginning() -> None:
     assert str(InputText("x" * 100)) == repr("x" * 39 + "…")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"a", b"a\n", b"a\r\nb", b"\n\nb\n", b"x" * 200_000 + b"\n" + b"y" * 3]
+)
+def test_lines_are_those_of_the_stream_without_its_lock(data: bytes, tmp_path: Path) -> None:
+    expected = data.splitlines(keepends=True) if b"\r" not in data else [b"a\r\n", b"b"]
+    assert list(unlocked_lines(io.BytesIO(data))) == expected
+    file = tmp_path / "lines"
+    file.write_bytes(data)
+    with file.open("rb") as stream:
+        assert list(unlocked_lines(stream)) == expected
+        assert stream.raw.tell() == len(data)

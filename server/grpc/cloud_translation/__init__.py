@@ -1,0 +1,1 @@
+"""Google Cloud Translation v3, for clients that are written for it."""
