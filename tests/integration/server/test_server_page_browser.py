@@ -295,9 +295,7 @@ def test_a_correction_reaches_the_store(visit: Visit, front: Any) -> None:
     store.close()
     assert (kept.edit.source, kept.edit.correction) == (TEXT, "고친 글")
     assert kept.edit.adapter == "one-lora:1"
-    page.wait_for_function(
-        "() => document.querySelector('.made').textContent === 'Correction kept'"
-    )
+    page.wait_for_selector(".made:has-text('Correction kept')")
 
 
 def test_terms_and_selections(visit: Visit) -> None:
@@ -306,12 +304,10 @@ def test_terms_and_selections(visit: Visit) -> None:
     fields = page.locator("#terms .term input")
     fields.nth(0).fill("Wednesday")
     fields.nth(1).fill("X1")
-    page.wait_for_function("() => document.querySelector('.result').textContent.includes('X1')")
+    page.wait_for_selector(".result:has-text('X1')")
     page.evaluate("document.getElementById('source').setSelectionRange(24, 37)")
     page.keyboard.press("Alt+Shift+K")
-    page.wait_for_function(
-        "document.querySelector('.result').textContent.includes('12 kilometers')"
-    )
+    page.wait_for_selector(".result:has-text('12 kilometers')")
     assert page.inner_text("#terms-count") == "2"
 
 
@@ -473,8 +469,6 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(
         assert key not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
         assert key not in page.url
         page.evaluate("location.hash = 'live'")
-        page.wait_for_function(
-            "() => document.querySelector('#live-note').textContent.includes('admin')"
-        )
+        page.wait_for_selector("#live-note:has-text('admin')")
         visit.close()
         assert visit.complaints == []
