@@ -23,19 +23,25 @@ export class Column {
     this.select = h("select", { "aria-label": t("translatedBy"), onchange: () => this.pick() });
     this.remove = h("button", { type: "button", class: "icon", "aria-label": t("removeColumn"), onclick: () => this.desk.drop(this) }, "×");
     this.facts = h("p", { class: "facts" });
-    this.result = h("div", { class: "result", role: "group", "aria-label": t("translation") });
+    this.result = h("div", { class: "result", role: "group" });
     this.result.addEventListener("keydown", (event) => this.onKey(event));
     this.made = h("p", { class: "made" });
     this.copy = this.button("copy", () => this.onCopy());
     this.edit = this.button("edit", () => this.onEdit());
     this.submit = this.button("submit", () => this.onSubmit());
     this.cancel = this.button("cancel", () => this.endEdit());
-    this.element = h("section", { class: "pane column", "aria-label": t("translation") },
+    this.element = h("section", { class: "pane column" },
       h("div", { class: "head" }, h("div", { class: "head-row" }, this.select, this.remove), this.facts),
       this.result,
       h("div", { class: "foot" }, this.made, this.copy, this.edit, this.submit, this.cancel));
     this.element.style.setProperty("--tone", tone);
     this.showButtons();
+  }
+
+  /** Name the column for screen readers. */
+  call(name) {
+    this.element.setAttribute("aria-label", name);
+    this.result.setAttribute("aria-label", name);
   }
 
   button(name, action) {

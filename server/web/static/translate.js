@@ -95,7 +95,7 @@ export class Desk {
     const text = $("source").value;
     const empty = !text.trim();
     $("samples").hidden = !empty;
-    $("clear").hidden = empty;
+    $("clear").hidden = $("length").hidden = empty;
     const most = this.page.limits.characters;
     $("length").textContent = empty ? "" : `${number(Array.from(text).length)} / ${number(most)}`;
     this.echo(null);
@@ -181,6 +181,7 @@ export class Desk {
       column.reference = index ? this.columns[0] : null;
       column.element.style.setProperty("--tone", TONES[index]);
       column.remove.hidden = this.columns.length === 1;
+      column.call(this.columns.length === 1 ? t("translation") : t("translationOf", { column: number(index + 1) }));
       if (place.children[index] !== column.element) place.insertBefore(column.element, place.children[index] ?? null);
     });
     while (place.children.length > this.columns.length) place.lastElementChild.remove();
