@@ -160,6 +160,12 @@ class Settings(BaseModel):
         False, description="serve the cheaper adapters of the routes file under overload"
     )
 
+    second_try: bool = Field(
+        True,
+        description="translate what a routed adapter has translated into a wrong language, into a "
+        "loop or into nothing once more, with its next rung or the base",
+    )
+
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
     max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")
     queue: Positive = Field(1024, description="requests that may wait")

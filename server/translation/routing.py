@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, WrongBaseError
+from hub.errors import (
+    AdapterNotFoundError,
+    HubError,
+    LanguageError,
+    PairMismatchError,
+    WrongBaseError,
+)
 from hub.languages import LanguagePair, canonical, choose
 from hub.refs import check_domain
 from hub.registry import AdapterVersion
@@ -33,12 +39,15 @@ class Route:
         version: The adapter, None for the base model alone.
         requested: The ref that the request or its route named; "" for the base.
         fallback: Why it is not what was asked for.
+        rungs: Refs of adapters of the pair that may take over from a routed one, before the base
+            does; None where the adapter was named, and where it is the base already.
     """
 
     pair: LanguagePair
     version: AdapterVersion | None
     requested: str = ""
     fallback: Fallback | None = None
+    rungs: tuple[str, ...] | None = None
 
     @property
     def digest(self) -> str:
@@ -131,9 +140,27 @@ class Router:
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
             cheaper = self._named(asked, entry.rungs[0], EVERYTHING)  # as the route says
-            return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
+            return replace(
+                cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD, rungs=entry.rungs[1:]
+            )
         version = entry.version
-        return Route(version.manifest.language_pair, version, entry.ref, fallback)
+        return Route(version.manifest.language_pair, version, entry.ref, fallback, entry.rungs)
+
+    def second(self, route: Route) -> Route | None:
+        """Return who may translate what a routed adapter translated badly, None if nobody.
+
+        That is the next of its rungs, else the base model. Blocks on the registry.
+        """
+        if route.version is None or route.rungs is None:
+            return None
+        try:
+            if route.rungs:
+                rung = self._named(route.pair, route.rungs[0], EVERYTHING)  # as the route says
+                if rung.digest != route.digest:
+                    return replace(rung, requested=route.requested)
+            return Route(self._of_base(route.pair), None, route.requested)
+        except HubError:
+            return None
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.
