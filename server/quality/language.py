@@ -25,7 +25,7 @@ FEW: Final = 0.05
 LEAST_FOR_NAMING: Final = 40
 """Characters of an output whose language is told by its words."""
 CERTAIN: Final = 0.6
-MAX_CHARACTERS: Final = 200
+MAX_CHARACTERS: Final = 120
 MODELS: Final = 64
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
