@@ -28,6 +28,7 @@ CERTAIN: Final = 0.6
 MAX_CHARACTERS: Final = 120
 MODELS: Final = 64
 
+LEAST_NAME: Final = 3
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _COMMON: Final = (
     "en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "id", "sv", "cs", "hu", "ro", "fi",
@@ -90,7 +91,10 @@ class LanguageCheck:
         marks = text.translate(table)
         if marks.count("+") < FEW * len(marks):
             return True
-        own = "".join(word for word in _WORD.findall(text) if word not in kept).translate(table)
+        for word in sorted(kept, key=len, reverse=True):
+            if len(word) >= LEAST_NAME:
+                text = text.replace(word, " ")  # with an ending of the target's own, perhaps
+        own = text.translate(table)
         return len(own) >= LEAST_LETTERS and own.count("+") < LEAST_SHARE * len(own)
 
     def _table(self, language: str, scripts: frozenset[str]) -> LetterTable:
