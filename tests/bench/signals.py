@@ -26,6 +26,7 @@ from hub.manifest import OutputRecord
 from hub.registry import Registry
 from server.messages import Candidate
 from server.quality.judging import Judge
+from server.quality.language import language_model
 from server.quality.numbers import disagreeing
 from training.corpora import load_corpus
 from training.evidence.decode import Decoder
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--registry", default="")
     given = parser.parse_args()
+    language_model().result()
     if given.what == "cost":
         cost()
     elif given.what == "cldr":

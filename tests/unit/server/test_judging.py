@@ -10,7 +10,7 @@ from hub.languages import LanguagePair
 from hub.manifest import OutputRecord
 from server.messages import Candidate, Flag
 from server.quality.judging import Judge, Judgement, is_copy
-from server.quality.language import LanguageCheck
+from server.quality.language import LanguageCheck, language_model
 from server.quality.signals import judge, measure
 
 ENGLISH = "The committee meets on Monday and discusses the budget of the coming year."
@@ -24,6 +24,11 @@ EXPECTED = OutputRecord(
     log_length_ratio_deviation=0.1,
     signature="by hand",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded() -> None:
+    language_model().result()
 
 
 def pair(text: str) -> LanguagePair:
