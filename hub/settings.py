@@ -176,6 +176,11 @@ class Settings(BaseModel):
         le=30 * 86_400,
         description="seconds after which an adapter's golden lines are translated again; 0: never",
     )
+    second_try: bool = Field(
+        True,
+        description="translate what a routed adapter has translated into a wrong language, into a "
+        "loop or into nothing once more, with its next rung or the base",
+    )
 
     max_batch_rows: Positive = Field(64, description="rows (beams counted) of one step")
     max_batch_tokens: Positive = Field(4096, description="source tokens of one encoder pass")

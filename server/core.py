@@ -45,6 +45,7 @@ from server.translation.plans import Planner
 from server.translation.resolution import ResolveCache
 from server.translation.routes import RouteBook, open_book
 from server.translation.routing import Router
+from server.translation.second_try import SecondTries
 from server.translation.translator import Translator
 from server.translation.warm_up import translate_something
 from server.translation.watching import RegistryWatcher
@@ -137,21 +138,27 @@ def open_core(
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
     watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
+    planner = Planner(
+        router=_router(base, tokenizer, resolution, routes, settings, worker, book),
+        tokenizer=tokenizer,
+        detector=Detector(tokenizer.languages),
+        limits=limits_of(settings, base, tokenizer),
+        glossaries=GlossaryShelf(glossaries),
+    )
+    assembler, window = Assembler(tokenizer, Judge(tokenizer.unk_id)), window_of(settings.queue)
     translator = Translator(
-        planner=Planner(
-            router=_router(base, tokenizer, resolution, routes, settings, worker, book),
-            tokenizer=tokenizer,
-            detector=Detector(tokenizer.languages),
-            limits=limits_of(settings, base, tokenizer),
-            glossaries=GlossaryShelf(glossaries),
-        ),
-        assembler=Assembler(tokenizer, Judge(tokenizer.unk_id)),
+        planner=planner,
+        assembler=assembler,
         worker=worker,
         metrics=metrics,
         pool=pool,
-        window=window_of(settings.queue),
+        second=SecondTries(
+            planner, assembler, worker, metrics, pool,
+            settings.second_try, worker.overloaded, window,
+        ),
+        window=window,
         canaries=watch,
-    )
+    )  # fmt: skip
     metrics.base_info.labels(base.name, base.digest, settings.quantization).set(1)
     watch_server(metrics, worker.inspect, lambda: len(routes().entries))
     worker.start()

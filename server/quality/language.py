@@ -3,13 +3,16 @@
 Its script is looked at first, which costs next to nothing and is sure. Among languages of one
 script py3langid decides (Lui & Baldwin 2012), between the target, the source, English and the
 languages that are written most in that script: an output in a wrong language is nearly always in
-one of these. It is asked about long texts only.
+one of these. It is asked about long texts only, and not before its model is loaded, which the first
+long text begins.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -25,9 +28,11 @@ FEW: Final = 0.05
 LEAST_FOR_NAMING: Final = 40
 """Characters of an output whose language is told by its words."""
 CERTAIN: Final = 0.6
-MAX_CHARACTERS: Final = 200
-MODELS: Final = 64
+MAX_CHARACTERS: Final = 120
+MODELS: Final = 8
+"""Sets of languages that are kept ready; each takes some 6 MB."""
 
+LEAST_NAME: Final = 3
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _COMMON: Final = (
     "en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "id", "sv", "cs", "hu", "ro", "fi",
@@ -90,7 +95,10 @@ class LanguageCheck:
         marks = text.translate(table)
         if marks.count("+") < FEW * len(marks):
             return True
-        own = "".join(word for word in _WORD.findall(text) if word not in kept).translate(table)
+        for word in sorted(kept, key=len, reverse=True):
+            if len(word) >= LEAST_NAME:
+                text = text.replace(word, " ")  # with an ending of the target's own, perhaps
+        own = text.translate(table)
         return len(own) >= LEAST_LETTERS and own.count("+") < LEAST_SHARE * len(own)
 
     def _table(self, language: str, scripts: frozenset[str]) -> LetterTable:
@@ -101,6 +109,8 @@ class LanguageCheck:
 
     def _named_otherwise(self, text: str, pair: LanguagePair) -> str:
         target = plain_code(pair.target)
+        if not language_model().done():  # no request waits for it
+            return ""
         with self._lock:  # an identifier keeps state while it computes
             identifier = _identifier(_candidates(pair))
             if identifier is None or target not in identifier.nb_classes:
@@ -119,22 +129,32 @@ def _candidates(pair: LanguagePair) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _model() -> tuple[Any, frozenset[str]]:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def language_model() -> Future[Any]:
+    """Return py3langid's identifier of all its languages, once it is loaded; begin to load it.
 
-    whole = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    return whole, frozenset(whole.nb_classes)
+    Loading takes a second or more and 77 MB, so it is loaded once in a process, by whoever needs it
+    first. An identifier keeps state while it computes: take a `copy.copy`, which shares the model.
+    """
+    found: Future[Any] = Future()
+
+    def load() -> None:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+        try:
+            found.set_result(LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True))
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=load, name="language-model", daemon=True).start()
+    return found
 
 
 @lru_cache(maxsize=MODELS)
 def _identifier(languages: frozenset[str]) -> Any:
     """Return an identifier of some languages; None where there is nothing to tell apart."""
-    import copy
-
-    whole, known = _model()
-    wanted = sorted(languages & known)
+    part = copy.copy(language_model().result())
+    wanted = sorted(languages & set(part.nb_classes))
     if len(wanted) < 2:
         return None
-    part = copy.copy(whole)
     part.set_languages(wanted)
     return part

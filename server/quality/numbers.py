@@ -12,7 +12,6 @@ digits or more that the translation lacks.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -28,6 +27,8 @@ _HALF_DAY: Final = 12
 _BUDDHIST: Final = 543
 _LEAST_SCALE: Final = 3
 _LONG: Final = 3
+_LAST: Final = 0x20000
+"""Beyond it, Unicode has no digits that are written in a row."""
 
 
 def disagreeing(source: str, translation: str, languages: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def disagreeing(source: str, translation: str, languages: tuple[str, ...] = ()) 
 @cache
 def _digits() -> dict[int, str]:
     """Return what turns digits of any script into 0 to 9."""
-    points = (point for point in range(128, sys.maxunicode + 1) if chr(point).isdecimal())
+    points = (point for point in range(128, _LAST) if chr(point).isdecimal())
     return {point: str(unicodedata.digit(chr(point))) for point in points}
 
 

@@ -209,8 +209,19 @@ class Metrics:
         self.length_ratio = self._histogram(
             "hub_length_ratio", "Output tokens per source token.", buckets.RATIO, ["pair"]
         )
+        self.logprob_zscore = self._histogram(
+            "hub_logprob_zscore",
+            "Deviations of a sentence's mean log-probability from the adapter's dev set.",
+            buckets.ZSCORE,
+            both,
+        )
         self.quality_flags = self._counter(
             "hub_quality_flags", "Outputs with a warning.", [*both, "flag"]
+        )
+        self.second_tries = self._counter(
+            "hub_second_tries",
+            "Sentences translated a second time because the first was bad, by outcome.",
+            [*both, "outcome"],
         )
 
     def _declare_feedback(self) -> None:

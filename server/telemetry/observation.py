@@ -59,7 +59,7 @@ def observe_item(
         outcomes: How its sentences ended.
     """
     ended = tuple(outcomes)
-    name = BASE_LABEL if route.version is None else route.version.name
+    name = item.adapter_version.partition(":")[0] or BASE_LABEL
     both = metrics.both.of(str(route.pair), name)
     metrics.input_tokens.labels(*both).inc(item.input_tokens)
     if item.fallback is not None:
@@ -98,6 +98,9 @@ def _observe_quality(metrics: Metrics, both: tuple[str, str], pair: str, item: I
     metrics.output_tokens.labels(*both).inc(item.output_tokens)
     metrics.mean_logprob.labels(*both).observe(signals.mean_log_probability)
     metrics.length_ratio.labels(pair).observe(signals.length_ratio)
+    for sentence in item.sentence_signals:
+        if sentence.log_probability_z is not None:
+            metrics.logprob_zscore.labels(*both).observe(sentence.log_probability_z)
     for flag in item.flags:
         metrics.quality_flags.labels(*both, flag.value).inc()
 

@@ -8,6 +8,7 @@ in another one is given the nearest of them, with a low confidence.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
 from collections.abc import Collection
@@ -18,6 +19,7 @@ from hub.errors import LanguageError
 from hub.languages import canonical
 from hub.scripts import script_of, scripts_of
 from server.messages import Detected
+from server.quality.language import language_model
 
 UNKNOWN: Final = Detected("und", 0.0)
 MAX_DETECTIONS: Final = 5
@@ -73,9 +75,7 @@ class Detector:
 
     def _loaded(self) -> Any:
         if self._model is None:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-            self._model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+            self._model = copy.copy(language_model().result())
         return self._model
 
 

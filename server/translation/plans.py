@@ -344,6 +344,24 @@ class Planner:
             joiners=self._encoder.joiners(plan.terms),
         )
 
+    def for_another(self, plan: SegmentPlan, route: Route, deadline: float | None) -> Job:
+        """Return a job that has a sentence translated by somebody else.
+
+        Args:
+            plan: The sentence.
+            route: Who.
+            deadline: As in Job.
+        """
+        return replace(
+            plan.job,
+            key=next(self._keys),
+            digest=route.digest,
+            adapter_bytes=route.adapter_bytes,
+            source_ids=self.encode(plan.text, route.pair),
+            prefix_ids=tuple(self.tokenizer.target_prefix(route.pair.target)),
+            deadline=deadline,
+        )
+
     def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:
         """Return the encoder's tokens of a text, with those of the base's layout."""
         return tuple(self.tokenizer.encode_source(text, pair.source, pair.target))

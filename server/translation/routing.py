@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, WrongBaseError
+from hub.errors import (
+    AdapterNotFoundError,
+    HubError,
+    LanguageError,
+    PairMismatchError,
+    WrongBaseError,
+)
 from hub.languages import LanguagePair, canonical, choose
 from hub.refs import check_domain
 from hub.registry import AdapterVersion
@@ -35,6 +41,8 @@ class Route:
         requested: The ref that the request or its route named; "" for the base.
         fallback: Why it is not what was asked for.
         arm: Of the canary behind the ref, None where none runs.
+        rungs: Refs of adapters of the pair that may take over from a routed one, before the base
+            does; None where the adapter was named, and where it is the base already.
     """
 
     pair: LanguagePair
@@ -42,6 +50,7 @@ class Route:
     requested: str = ""
     fallback: Fallback | None = None
     arm: Arm | None = None
+    rungs: tuple[str, ...] | None = None
 
     @property
     def digest(self) -> str:
@@ -159,9 +168,30 @@ class Router:
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
             cheaper = self._named(asked, entry.rungs[0], EVERYTHING, key)  # as the route says
-            return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
+            return replace(
+                cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD, rungs=entry.rungs[1:]
+            )
         version, arm = self.split(entry.ref, entry.version, key)
-        return Route(version.manifest.language_pair, version, entry.ref, fallback, arm)
+        pair = version.manifest.language_pair
+        return Route(pair, version, entry.ref, fallback, arm, entry.rungs)
+
+    def second(self, route: Route) -> Route | None:
+        """Return who may translate what a routed adapter translated badly, None if nobody.
+
+        That is the next of its rungs, else the base model. Blocks on the registry.
+        """
+        if route.version is None or route.rungs is None:
+            return None
+        try:
+            if route.rungs:
+                rung = self._named(
+                    route.pair, route.rungs[0], EVERYTHING, bytes
+                )  # as the route says
+                if rung.digest != route.digest:
+                    return replace(rung, requested=route.requested)
+            return Route(self._of_base(route.pair), None, route.requested)
+        except HubError:
+            return None
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.

@@ -44,6 +44,7 @@ from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
 from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
 from server.translation.routing import Router
+from server.translation.second_try import SecondTries
 
 SHORT_TOKENS: Final = 64
 """Of all outputs of a call: these become text in a fraction of a millisecond."""
@@ -77,6 +78,7 @@ class Translator:
     worker: JobRunner
     metrics: Metrics
     pool: Executor
+    second: SecondTries
     window: int = MAX_WINDOW
     clock: Callable[[], float] = time.monotonic
     canaries: CanaryWatch | None = None
@@ -114,6 +116,7 @@ class Translator:
             self._note_arms(items, [ItemResult(error=error)] * len(items))
             raise error
         results = await self._assembled(items)
+        await self._try_again(items, results, command)
         clocked.ended = self.clock()
         self._note_call(items, clocked)
         self._observe(items, results, clocked)
@@ -138,6 +141,8 @@ class Translator:
             item, plan = places[outcome.key]
             plan.outcome = outcome
             await self._force_terms([item], command, [plan])
+            if await self.second.look(item, plan, command):
+                await self._force_terms([item], command, [plan])
             ready = _ready(item, sent[item.index])  # none of a marked-up text, which comes whole
             for segment in await self._off_loop(self._segments, item, ready) if ready else ():
                 if not any(sent) and item.route is not None:
@@ -218,6 +223,18 @@ class Translator:
                     plan.outcome = outcome
         except HubError as error:  # no room or no time for it: what there is, is kept and flagged
             _log.info("terms were not forced: %s", error.message)
+
+    async def _try_again(
+        self, items: Sequence[ItemPlan], results: list[ItemResult], command: TranslateCommand
+    ) -> None:
+        """Replace bad translations by better ones, where there are any."""
+        kept = {id(plan) for plan in await self.second.improve(items, command)}
+        for index, item in enumerate(items):
+            own = [plan for plan in item.segments if id(plan) in kept]
+            if own:
+                await self._force_terms([item], command, own)
+            if item.second_try is not None:
+                results[index] = await self._off_loop(self.assembler.item, item)
 
     def _again(
         self, wanted: Sequence[tuple[ItemPlan, SegmentPlan]]

@@ -60,7 +60,8 @@ def latency_of(items: Sequence[ItemResult]) -> float | None:
 
 
 def _is_warned(item: ItemResult, digest: str) -> bool:
-    return item.adapter_digest != digest or not _OF_THE_SOURCE.issuperset(item.flags)
+    again = item.second_try is not None or item.adapter_digest != digest
+    return again or not _OF_THE_SOURCE.issuperset(item.flags)
 
 
 def _log_probability(item: ItemResult, digest: str) -> float:

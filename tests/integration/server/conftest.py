@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from hub.bases import Base, open_base
 from hub.client import HubClient
-from hub.manifest import AdapterManifest, BaseReference, CorpusReference
+from hub.manifest import AdapterManifest, BaseReference, CorpusReference, OutputRecord
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings, load_settings
 from server.application import Application, running
@@ -88,6 +88,7 @@ class Publisher:
     base: Base
     scratch: Path
     count: int = field(default=0)
+    output: OutputRecord | None = None
 
     def lora(self, name: str, *, pair: str = "en-ko", seed: int = 1) -> AdapterVersion:
         chance = np.random.default_rng(seed)
@@ -172,6 +173,7 @@ class Publisher:
             ),
             recipe_digest="sha256:" + hashlib.sha256(name.encode()).hexdigest(),
             seed=0,
+            output=self.output,
         )
         (folder / "hub.json").write_text(manifest.to_json(), encoding="utf-8")
         return self.registry.publish(folder, name)

@@ -64,6 +64,8 @@ EXPECTED = {
     "hub_hter",
     "hub_hter_unmeasured",
     "hub_post_edits",
+    "hub_logprob_zscore",
+    "hub_second_tries",
 }
 
 
@@ -151,6 +153,9 @@ def use_everything(metrics: Metrics, number: int) -> None:
     for counter in (metrics.input_tokens, metrics.output_tokens, metrics.post_edits):
         counter.labels(*both).inc()
     metrics.hter.labels(*both).observe(0.1)
+    metrics.logprob_zscore.labels(*both).observe(0.1)
+    for outcome in ("kept", "discarded", "failed"):
+        metrics.second_tries.labels(*both, outcome).inc()
     metrics.mean_logprob.labels(*both).observe(0.5)
     for outcome in ("ok", "failed", "rejected"):
         metrics.tenant_requests.labels(tenant, outcome).inc()
