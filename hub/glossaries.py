@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +79,14 @@ def check_terms(terms: Sequence[Term], field: str = "terms") -> None:
                 )
 
 
+Allows = Callable[[str], bool]
+
+
+def anything(name: str) -> bool:
+    """Allow every name."""
+    return True
+
+
 class Glossaries:
     """The glossaries of one registry folder; safe to share between threads and processes."""
 
@@ -100,15 +109,22 @@ class Glossaries:
         while True:
             newest = max(self._versions(name), default=0)
             if newest:
-                found = self._read(name, newest)
+                try:
+                    found = self._read(name, newest)
+                except GlossaryNotFoundError:  # removed meanwhile
+                    continue
                 if (found.pair, found.terms) == (pair, tuple(terms)):
                     return found
             made = StoredGlossary(name, newest + 1, pair, tuple(terms), datetime.now(UTC))
             if self._write(made):
                 return made
 
-    def get(self, ref: str) -> StoredGlossary:
+    def get(self, ref: str, allows: Allows = anything) -> StoredGlossary:
         """Return a glossary by "name", its newest version, or "name:version".
+
+        Args:
+            ref: As above.
+            allows: Tells which names there are for the caller; others do not exist.
 
         Raises:
             GlossaryNotFoundError: There is none such.
@@ -116,9 +132,9 @@ class Glossaries:
             CorruptError: Its file is damaged.
         """
         name, _, wanted = ref.strip().partition(":")
-        versions = self._versions(check_name(name))
+        versions = self._versions(check_name(name)) if allows(name) else []
         if not versions:
-            known = ", ".join(sorted(self.names())[:8]) or "none is stored"
+            known = ", ".join([one for one in self.names() if allows(one)][:8]) or "none is stored"
             raise GlossaryNotFoundError(
                 f"no glossary is named {name!r}; there is: {known}", field="glossary"
             )
@@ -132,14 +148,31 @@ class Glossaries:
             )
         return self._read(name, number)
 
-    def terms(self, ref: str, pair: LanguagePair) -> tuple[Term, ...]:
+    def all(self, allows: Allows = anything) -> list[StoredGlossary]:
+        """Return the newest version of each glossary, by name; one that goes meanwhile is left out.
+
+        Args:
+            allows: As for `get`.
+        """
+        found = []
+        for name in self.names():
+            with suppress(GlossaryNotFoundError):
+                found.append(self.get(name, allows))
+        return found
+
+    def terms(self, ref: str, pair: LanguagePair, allows: Allows = anything) -> tuple[Term, ...]:
         """Return the terms of a glossary for a pair.
+
+        Args:
+            ref: As for `get`.
+            pair: That is translated.
+            allows: As for `get`.
 
         Raises:
             InputError: The glossary is for another pair.
             GlossaryNotFoundError: There is none such.
         """
-        found = self.get(ref)
+        found = self.get(ref, allows)
         if not found.pair.serves(pair):
             raise InputError(
                 f"glossary {found.ref} is for {found.pair}, not {pair}; name another",
@@ -149,10 +182,7 @@ class Glossaries:
 
     def names(self) -> list[str]:
         """Return the names of all glossaries, sorted."""
-        if not self._root.is_dir():
-            return []
-        with storage_faults(str(self._root)):
-            found = [path.name for path in self._root.iterdir() if path.is_dir()]
+        found = [name for name in _entries(self._root) if not name.startswith(".")]
         return sorted(name for name in found if self._versions(name))
 
     def remove(self, name: str) -> None:
@@ -161,15 +191,22 @@ class Glossaries:
         Raises:
             GlossaryNotFoundError: There is none such.
         """
-        self.get(name)
+        if not self._versions(check_name(name)):
+            self.get(name)  # which raises; of one that is there nothing is read, it may be damaged
         with storage_faults(str(self._root), "nothing was removed"):
-            shutil.rmtree(self._root / name)
+            aside = Path(tempfile.mkdtemp(dir=self._root, prefix=".removed-"))
+            try:
+                os.rename(self._root / name, aside / name)
+            except FileNotFoundError:
+                raise GlossaryNotFoundError(
+                    f"glossary {name!r} was just removed", field="glossary"
+                ) from None
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
 
     def _versions(self, name: str) -> list[int]:
-        folder = self._root / name
-        if not folder.is_dir():
-            return []
-        stems = (path.stem for path in folder.glob("*.json"))
+        files = [Path(entry) for entry in _entries(self._root / name)]
+        stems = [file.stem for file in files if file.suffix == ".json"]
         return [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
 
     def _write(self, made: StoredGlossary) -> bool:
@@ -177,14 +214,17 @@ class Glossaries:
         folder = self._root / made.name
         with storage_faults(str(folder), "nothing was stored"):
             make_folder(folder)
-            handle, staged = tempfile.mkstemp(dir=folder, prefix=".part-")
+            try:
+                handle, staged = tempfile.mkstemp(dir=folder, prefix=".part-")
+            except FileNotFoundError:  # the glossary was removed meanwhile
+                return False
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     json.dump(_plain(made), file, ensure_ascii=False)
                     file.flush()
                     os.fsync(file.fileno())
                 os.link(staged, folder / f"{made.version}.json")
-            except FileExistsError:
+            except (FileExistsError, FileNotFoundError):  # another was first, or it was removed
                 return False
             finally:
                 Path(staged).unlink(missing_ok=True)
@@ -219,3 +259,12 @@ def _plain(made: StoredGlossary) -> dict[str, Any]:
         "created": made.created_at.isoformat(),
         "terms": [{"source": one.source, "targets": list(one.targets)} for one in made.terms],
     }
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return the names in a folder; none where there is no such folder, or no more."""
+    with storage_faults(str(folder)):
+        try:
+            return os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []

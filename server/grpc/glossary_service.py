@@ -8,11 +8,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from hub.errors import InputError
+from hub.errors import InputError, ScopeError
 from hub.glossaries import Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 from hub.pb.adapterhub.v1 import glossary_service_pb2 as pb
 from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as grpc_pb
+from server.access.identity import current_identity
 from server.core import Core
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         """Store a glossary."""
         pair = LanguagePair.of(request.source_language_code, request.target_language_code)
         terms = [Term(term.source, tuple(term.targets)) for term in request.terms]
+        _check_own(request.name)
         made = await self._off_loop(self._store.put, request.name, pair, terms)
         return pb.PutGlossaryResponse(glossary=_message(made))
 
@@ -52,7 +54,9 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         """Return a glossary with its terms."""
         if not request.glossary.strip():
             raise InputError("glossary is empty; give a name", field="glossary")
-        found = await self._off_loop(self._store.get, request.glossary)
+        found = await self._off_loop(
+            self._store.get, request.glossary, current_identity().permit.allows
+        )
         message = _message(found)
         for term in found.terms:
             message.terms.add(source=term.source, targets=term.targets)
@@ -64,8 +68,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListGlossariesRequest, pb.ListGlossariesResponse],
     ) -> pb.ListGlossariesResponse:
         """List the newest version of each glossary."""
-        store = self._store
-        found = await self._off_loop(lambda: [store.get(name) for name in store.names()])
+        found = await self._off_loop(self._store.all, current_identity().permit.allows)
         return pb.ListGlossariesResponse(glossaries=[_message(one) for one in found])
 
     async def DeleteGlossary(
@@ -74,6 +77,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.DeleteGlossaryRequest, pb.DeleteGlossaryResponse],
     ) -> pb.DeleteGlossaryResponse:
         """Remove a glossary."""
+        _check_own(request.name)
         await self._off_loop(self._store.remove, request.name)
         return pb.DeleteGlossaryResponse()
 
@@ -83,6 +87,20 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+
+
+def _check_own(name: str) -> None:
+    """Refuse to change what is not the caller's, whether it exists or not.
+
+    Raises:
+        ScopeError: Its tenant has no names of this form.
+    """
+    identity = current_identity()
+    if not identity.permit.allows(name):
+        raise ScopeError(
+            f"tenant {identity.tenant!r} may not change {name[:80]!r}; what its adapters may be "
+            f"called holds for glossaries too: {', '.join(identity.permit.patterns)}"
+        )
 
 
 def _message(found: StoredGlossary) -> pb.Glossary:

@@ -107,14 +107,15 @@ class Planner:
     """Makes plans; one per server, used on several threads.
 
     Attributes:
-        glossaries: Returns the terms of a stored glossary for a pair, by "name" or "name:version".
+        glossaries: Returns the terms of a stored glossary for a pair, by "name" or "name:version",
+            if the caller may use it.
     """
 
     router: Router
     tokenizer: BaseTokenizer
     detector: Detector
     limits: Limits
-    glossaries: Callable[[str, LanguagePair], Sequence[Term]]
+    glossaries: Callable[[str, LanguagePair, Callable[[str], bool]], Sequence[Term]]
     _encoder: TermEncoder = field(init=False)
     _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -193,7 +194,8 @@ class Planner:
 
     def _layout(self, pair: LanguagePair, command: TranslateCommand) -> _Layout:
         choice = command.glossary
-        stored = self.glossaries(choice.stored, pair) if choice.stored else ()
+        allows = Permit(command.permitted).allows
+        stored = self.glossaries(choice.stored, pair, allows) if choice.stored else ()
         return _Layout(
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),

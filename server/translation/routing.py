@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hub.errors import AdapterNotFoundError, LanguageError, PairMismatchError, WrongBaseError
+from hub.errors import (
+    AdapterNotFoundError,
+    HubError,
+    LanguageError,
+    PairMismatchError,
+    WrongBaseError,
+)
 from hub.languages import LanguagePair, canonical, choose
 from hub.refs import check_domain
 from hub.registry import AdapterVersion
@@ -130,10 +136,23 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0], EVERYTHING)  # as the route says
-            return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
+            cheaper = self._rung(asked, entry, permit)
+            if cheaper is not None:
+                return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
         version = entry.version
         return Route(version.manifest.language_pair, version, entry.ref, fallback)
+
+    def _rung(self, asked: LanguagePair, entry: RouteEntry, permit: Permit) -> Route | None:
+        """Return the first cheaper adapter of a route that can serve the caller, None if none can.
+
+        Overload must not turn what would be served into an error.
+        """
+        for ref in entry.rungs:
+            try:
+                return self._named(asked, ref, permit)
+            except HubError:
+                continue
+        return None
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,58 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
     assert run(["glossaries", "remove", "animals", *where]) == 0
     assert run(["glossaries", "remove", "animals", *where]) == 66
+
+
+def test_readers_and_writers_do_not_disturb_each_other(store: Glossaries) -> None:
+    """Whoever meets a glossary that is just being removed is told that there is none."""
+    others = [f"other-{number}" for number in range(4)]
+    for name in others:
+        store.put(name, PAIR, TERMS)
+
+    def come_and_go() -> None:
+        for number in range(60):
+            store.put("animals", PAIR, TERMS[number % 2 :])
+            with suppress(GlossaryNotFoundError):
+                store.remove("animals")
+
+    def read() -> None:
+        for _ in range(60):
+            assert {one.name for one in store.all()} >= set(others)
+            with pytest.raises(GlossaryNotFoundError):
+                store.terms("animal", PAIR)
+            with suppress(GlossaryNotFoundError):
+                store.get("animals")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for work in (come_and_go, come_and_go, read, read)]:
+            done.result()
+    assert not [path for path in (store._root).iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_glossary_can_be_removed(store: Glossaries, tmp_path: Path) -> None:
+    store.put("animals", PAIR, TERMS)
+    (tmp_path / "glossaries" / "animals" / "1.json").write_text("{")
+    with pytest.raises(CorruptError, match="remove it and store it again"):
+        store.get("animals")
+    store.remove("animals")
+    assert store.put("animals", PAIR, TERMS).version == 1
+    with pytest.raises(RefError):
+        store.remove("animals:1")  # all of it goes, or nothing
+    assert store.names() == ["animals"]
+
+
+def test_names_that_are_not_allowed_do_not_exist(store: Glossaries) -> None:
+    for name in ("mine", "theirs"):
+        store.put(name, PAIR, TERMS)
+
+    def own(name: str) -> bool:
+        return name.startswith("mine")
+
+    assert [one.name for one in store.all(own)] == ["mine"]
+    assert store.terms("mine", PAIR, own) == tuple(TERMS)
+    said = []
+    for name in ("theirs", "nobodys"):
+        with pytest.raises(GlossaryNotFoundError) as caught:
+            store.terms(name, PAIR, own)
+        said.append(caught.value.message.replace(name, "NAME"))
+    assert said[0] == said[1] == "no glossary is named 'NAME'; there is: mine"
