@@ -17,7 +17,7 @@ import tempfile
 import threading
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +102,14 @@ def check_terms(terms: Sequence[Term], field: str = "terms") -> None:
                 )
 
 
+Allows = Callable[[str], bool]
+
+
+def anything(name: str) -> bool:
+    """Allow every name."""
+    return True
+
+
 class Glossaries:
     """The glossaries of one registry folder; safe to share between threads and processes."""
 
@@ -139,8 +147,12 @@ class Glossaries:
             if self._write(made):
                 return made
 
-    def get(self, ref: str) -> StoredGlossary:
+    def get(self, ref: str, allows: Allows = anything) -> StoredGlossary:
         """Return a glossary by "name", its newest version, or "name:version".
+
+        Args:
+            ref: As above.
+            allows: Tells which names there are for the caller; others do not exist.
 
         Raises:
             GlossaryNotFoundError: There is none such.
@@ -148,9 +160,9 @@ class Glossaries:
             CorruptError: Its file is damaged.
         """
         name, _, wanted = ref.strip().partition(":")
-        versions = self._versions(check_name(name))
+        versions = self._versions(check_name(name)) if allows(name) else []
         if not versions:
-            raise self._unknown(name)
+            raise self._unknown(name, allows)
         if not wanted:
             return self._read(name, max(versions))
         number = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
@@ -161,14 +173,19 @@ class Glossaries:
             )
         return self._read(name, number)
 
-    def for_pair(self, ref: str, pair: LanguagePair) -> StoredGlossary:
+    def for_pair(self, ref: str, pair: LanguagePair, allows: Allows = anything) -> StoredGlossary:
         """Return a glossary that serves a pair.
+
+        Args:
+            ref: As for `get`.
+            pair: That is translated.
+            allows: As for `get`.
 
         Raises:
             InputError: The glossary is for another pair.
             GlossaryNotFoundError: There is none such.
         """
-        found = self.get(ref)
+        found = self.get(ref, allows)
         if not found.pair.serves(pair):
             raise InputError(
                 f"glossary {found.ref} is for {found.pair}, not {pair}; name another",
@@ -176,10 +193,14 @@ class Glossaries:
             )
         return found
 
-    def newest(self) -> list[StoredGlossary]:
-        """Return the newest version of each glossary by name; damaged ones are logged, left out."""
+    def newest(self, allows: Allows = anything) -> list[StoredGlossary]:
+        """Return the newest version of each glossary by name; damaged ones are logged, left out.
+
+        Args:
+            allows: As for `get`.
+        """
         found = []
-        for name in self.names():
+        for name in filter(allows, self.names()):
             versions = self._versions(name)
             one = self._whole(name, max(versions)) if versions else None
             if one is not None:
@@ -188,10 +209,7 @@ class Glossaries:
 
     def names(self) -> list[str]:
         """Return the names of all glossaries, sorted."""
-        if not self._root.is_dir():
-            return []
-        with storage_faults(str(self._root)):
-            found = [path.name for path in self._root.iterdir() if path.is_dir()]
+        found = [name for name in _entries(self._root) if not name.startswith(".")]
         return sorted(name for name in found if self._versions(name))
 
     def remove(self, name: str) -> None:
@@ -213,8 +231,8 @@ class Glossaries:
             for version in sorted(versions):
                 self._file(name, version).unlink(missing_ok=True)
 
-    def _unknown(self, name: str) -> GlossaryNotFoundError:
-        known = ", ".join(self.names()[:8]) or "none is stored"
+    def _unknown(self, name: str, allows: Allows = anything) -> GlossaryNotFoundError:
+        known = ", ".join([*filter(allows, self.names())][:8]) or "none is stored"
         return GlossaryNotFoundError(
             f"no glossary is named {name!r}; there is: {known}", field="glossary"
         )
@@ -223,11 +241,8 @@ class Glossaries:
         return self._root / name / f"{version}.json"
 
     def _versions(self, name: str) -> list[int]:
-        folder = self._root / name
-        if not folder.is_dir():
-            return []
-        with storage_faults(str(folder)):
-            stems = [path.stem for path in folder.glob("*.json")]
+        files = [Path(entry) for entry in _entries(self._root / name)]
+        stems = [file.stem for file in files if file.suffix == ".json"]
         return [int(stem) for stem in stems if _VERSION.fullmatch(stem)]
 
     def _removed(self, name: str) -> int:
@@ -327,3 +342,12 @@ def _plain(made: StoredGlossary) -> dict[str, Any]:
         "created": made.created_at.isoformat(),
         "terms": [{"source": one.source, "targets": list(one.targets)} for one in made.terms],
     }
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return the names in a folder; none where there is no such folder, or no more."""
+    with storage_faults(str(folder)):
+        try:
+            return os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []

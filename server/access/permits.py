@@ -31,6 +31,15 @@ class Permit:
         """Tell whether an adapter may be used."""
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
+    def check(self, name: str) -> None:
+        """Refuse the name of an adapter that may not be used.
+
+        Raises:
+            AdapterNotFoundError: It may not.
+        """
+        if not self.allows(name):
+            raise _unknown(name)
+
     def resolve(self, resolve: Callable[[str], AdapterVersion], ref: str) -> AdapterVersion:
         """Return the version that a ref means, if it may be used.
 

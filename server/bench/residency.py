@@ -160,7 +160,7 @@ class Bench:
         self._registry = Registry.open(folder / "registry")
         known = {version.name: version for version in self._registry.versions()}
         self._versions = [
-            _publish(self._registry, written[number % len(written)], base, number, known)
+            publish(self._registry, written[number % len(written)], base, number, known)
             for number in range(options.adapters)
         ]
         self._engine = Engine.load(
@@ -327,7 +327,7 @@ class _Serving:
         return tokens
 
 
-def _publish(
+def publish(
     registry: Registry,
     adapter: RandomAdapter,
     base: Base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.canary_calls import CanaryInfo, canary_info, canary_message
-from hub.errors import AdapterNotFoundError, InputError
+from hub.errors import InputError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as pb
 from hub.registry import Note
 from hub.registry.records import CanaryOutcome
@@ -15,8 +15,10 @@ def move_alias(core: Core, identity: Identity, request: pb.SetAliasRequest) -> p
     """Move an alias or start a canary behind it, and see the change here at once.
 
     Raises:
+        AdapterNotFoundError: The caller may not use the adapter.
         HubError: The registry refuses it.
     """
+    identity.permit.check(request.name)
     note = Note(identity.tenant, "SetAlias")
     expected = request.expected_version or None
     if request.canary_fraction:
@@ -72,8 +74,7 @@ def end_canary(
         CanaryEndedError: None runs behind it.
         AdapterNotFoundError: The caller may not use the adapter.
     """
-    if not identity.permit.allows(request.name):
-        raise AdapterNotFoundError(f"no adapter is named {request.name!r}", field="name")
+    identity.permit.check(request.name)
     canary = core.registry.canaries.behind(request.name, request.alias)
     outcome: CanaryOutcome = "promoted" if request.promote else "cancelled"
     note = Note(identity.tenant, request.reason or "EndCanary")

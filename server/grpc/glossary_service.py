@@ -13,6 +13,7 @@ from hub.glossaries import Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 from hub.pb.adapterhub.v1 import glossary_service_pb2 as pb
 from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as grpc_pb
+from server.access.identity import check_own, current_identity
 from server.core import Core
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         """Store a glossary."""
         pair = LanguagePair.of(request.source_language_code, request.target_language_code)
         terms = [Term(term.source, tuple(term.targets)) for term in request.terms]
+        check_own(request.name)
         made = await self._off_loop(self._store.put, request.name, pair, terms)
         return pb.PutGlossaryResponse(glossary=_message(made))
 
@@ -52,7 +54,9 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         """Return a glossary with its terms."""
         if not request.glossary.strip():
             raise InputError("glossary is empty; give a name", field="glossary")
-        found = await self._off_loop(self._store.get, request.glossary)
+        found = await self._off_loop(
+            self._store.get, request.glossary, current_identity().permit.allows
+        )
         message = _message(found)
         for term in found.terms:
             message.terms.add(source=term.source, targets=term.targets)
@@ -64,7 +68,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListGlossariesRequest, pb.ListGlossariesResponse],
     ) -> pb.ListGlossariesResponse:
         """List the newest version of each glossary."""
-        found = await self._off_loop(self._store.newest)
+        found = await self._off_loop(self._store.newest, current_identity().permit.allows)
         return pb.ListGlossariesResponse(glossaries=[_message(one) for one in found])
 
     async def DeleteGlossary(
@@ -73,6 +77,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.DeleteGlossaryRequest, pb.DeleteGlossaryResponse],
     ) -> pb.DeleteGlossaryResponse:
         """Remove a glossary."""
+        check_own(request.name)
         await self._off_loop(self._store.remove, request.name)
         return pb.DeleteGlossaryResponse()
 

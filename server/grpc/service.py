@@ -236,10 +236,11 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
     ) -> adapter_pb.UnloadAdapterResponse:
         """Unpin an adapter and drop it from memory once nothing runs with it.
 
-        A whole digest is not looked up: what is in memory may have left the registry.
+        A whole digest is not looked up, unless the caller may not use everything: what is in
+        memory may have left the registry.
         """
         digest = request.adapter.strip().lower()
-        if not is_digest(digest):
+        if not is_digest(digest) or not current_identity().permit.everything:
             digest = (await self._resolve(request)).digest
         unloaded = await asyncio.wrap_future(self.core().worker.unload(digest))
         return adapter_pb.UnloadAdapterResponse(unloaded=unloaded)
@@ -257,6 +258,10 @@ class AdapterServicer(adapter_grpc.AdapterServiceServicer):
         names = await asyncio.get_running_loop().run_in_executor(
             self.pool, _names, core.registry, loaded
         )
+        permit = current_identity().permit
+        if not permit.everything:
+            own = {digest for digest, ref in names.items() if permit.allows(ref.split(":")[0])}
+            loaded = tuple(one for one in loaded if one.digest in own)
         return adapter_pb.ListLoadedAdaptersResponse(
             adapters=loaded_of(loaded, names),
             slots=core.settings.slots,

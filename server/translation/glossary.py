@@ -17,7 +17,7 @@ from typing import Final
 import regex  # type: ignore[import-untyped]
 
 from hub.bases.tokenizer import BaseTokenizer
-from hub.glossaries import MAX_READY, Glossaries, StoredGlossary, Term, normalized
+from hub.glossaries import MAX_READY, Allows, Glossaries, StoredGlossary, Term, anything, normalized
 from hub.languages import LanguagePair
 from server.messages import Flag, FlagDetail, GlossaryChoice
 
@@ -131,7 +131,9 @@ class GlossaryShelf:
         self._ready: OrderedDict[tuple[str, bool], Glossary] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, choice: GlossaryChoice, pair: LanguagePair) -> Glossary | None:
+    def of(
+        self, choice: GlossaryChoice, pair: LanguagePair, allows: Allows = anything
+    ) -> Glossary | None:
         """Return the terms of a request, its own before those of its stored glossary.
 
         Raises:
@@ -143,7 +145,7 @@ class GlossaryShelf:
         own = Glossary(choice.terms, ignore_case=choice.ignore_case)
         if not choice.stored:
             return own
-        stored = self._stored(self._store.for_pair(choice.stored, pair), choice.ignore_case)
+        stored = self._stored(self._store.for_pair(choice.stored, pair, allows), choice.ignore_case)
         return own.before(stored) if choice.terms else stored
 
     def _stored(self, version: StoredGlossary, ignore_case: bool) -> Glossary:

@@ -225,7 +225,7 @@ class Planner:
         return _Layout(
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),
-            glossary=self.glossaries.of(command.glossary, pair),
+            glossary=self.glossaries.of(command.glossary, pair, Permit(command.permitted).allows),
         )
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:

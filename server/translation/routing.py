@@ -167,31 +167,47 @@ class Router:
             return Route(self._of_base(asked), None, fallback=fallback)
         entry = found[0]
         if entry.rungs and not required and self.overloaded():
-            cheaper = self._named(asked, entry.rungs[0], EVERYTHING, key)  # as the route says
-            return replace(
-                cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD, rungs=entry.rungs[1:]
-            )
+            cheaper = self._rung(asked, entry, permit, key)
+            if cheaper is not None:
+                return replace(cheaper, requested=entry.ref, fallback=Fallback.OVERLOAD)
         version, arm = self.split(entry.ref, entry.version, key)
         pair = version.manifest.language_pair
         return Route(pair, version, entry.ref, fallback, arm, entry.rungs)
 
-    def second(self, route: Route) -> Route | None:
+    def second(self, route: Route, permit: Permit) -> Route | None:
         """Return who may translate what a routed adapter translated badly, None if nobody.
 
         That is the next of its rungs, else the base model. Blocks on the registry.
+
+        Args:
+            route: Who translated it.
+            permit: What the caller may use.
         """
         if route.version is None or route.rungs is None:
             return None
         try:
             if route.rungs:
-                rung = self._named(
-                    route.pair, route.rungs[0], EVERYTHING, bytes
-                )  # as the route says
+                rung = self._named(route.pair, route.rungs[0], permit, bytes)
                 if rung.digest != route.digest:
                     return replace(rung, requested=route.requested)
             return Route(self._of_base(route.pair), None, route.requested)
         except HubError:
             return None
+
+    def _rung(
+        self, asked: LanguagePair, entry: RouteEntry, permit: Permit, key: Callable[[], bytes]
+    ) -> Route | None:
+        """Return the first cheaper adapter of a route that can serve the caller, None if none can.
+
+        Overload must not turn what would be served into an error.
+        """
+        for index, ref in enumerate(entry.rungs):
+            try:
+                route = self._named(asked, ref, permit, key)
+            except HubError:
+                continue
+            return replace(route, rungs=entry.rungs[index + 1 :])
+        return None
 
     def check_target(self, target: str) -> None:
         """Refuse a target language before any source is known.

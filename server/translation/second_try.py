@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hub.errors import HubError
+from server.access.permits import Permit
 from server.messages import Flag, Outcome, SecondTry, TranslateCommand
 from server.protocols import JobRunner
 from server.quality.judging import Judgement
@@ -133,7 +134,9 @@ class SecondTries:
             assert plan.judged is not None
             deadline = self._deadline(plan, command)
             if item.index not in routes:
-                routes[item.index] = self.planner.router.second(item.route)
+                routes[item.index] = self.planner.router.second(
+                    item.route, Permit(command.permitted)
+                )
             route, reason = routes[item.index], plan.judged.judgement.bad
             if route is not None and reason is not None and deadline != _NO_TIME:
                 job = self.planner.for_another(plan, route, deadline)

@@ -42,7 +42,7 @@ def page_view(core: Core, identity: Identity, loaded: Loaded | None) -> dict[str
         "languages": [{"code": code} for code in sorted(core.translator.router.languages)],
         "adapters": [brief(one, loaded) for one in served_versions(core, identity.permit)],
         "routes": [route_view(one) for one in core.routes().permitted(identity.permit).sorted()],
-        "glossaries": _glossaries(core.glossaries),
+        "glossaries": _glossaries(core.glossaries, identity.permit),
         "limits": {"characters": limits.max_content_characters, "beam": limits.max_beam},
         "samples": _SAMPLES if core.base.name == EMBEDDED else (),
         "feedback": keeps_corrections(core),
@@ -183,8 +183,7 @@ def route_view(entry: RouteEntry) -> dict[str, Any]:
     }
 
 
-def _glossaries(glossaries: Glossaries) -> Sequence[dict[str, Any]]:
-    found = (glossaries.get(name) for name in glossaries.names())
+def _glossaries(glossaries: Glossaries, permit: Permit) -> Sequence[dict[str, Any]]:
     return [
         {
             "ref": one.name,
@@ -193,5 +192,5 @@ def _glossaries(glossaries: Glossaries) -> Sequence[dict[str, Any]]:
             "target": one.pair.target,
             "terms": len(one.terms),
         }
-        for one in found
+        for one in glossaries.newest(permit.allows)
     ]

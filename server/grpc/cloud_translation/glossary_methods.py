@@ -14,6 +14,7 @@ from hub.glossaries import Glossaries, StoredGlossary
 from hub.languages import LanguagePair
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as pb
 from hub.pb.google.longrunning import operations_pb2
+from server.access.identity import check_own, current_identity
 from server.core import Core
 from server.grpc.cloud_translation.glossary_terms import read_terms
 from server.grpc.cloud_translation.messages import entry_of, stored_of
@@ -49,6 +50,7 @@ class GlossaryMethods:
         languages = request.glossary.language_pair
         pair = LanguagePair.of(languages.source_language_code, languages.target_language_code)
         terms = read_terms(request.glossary.input_config.gcs_source.input_uri)
+        check_own(name)
         made = await self._off_loop(self._store.put, name, pair, terms)
         message = stored_of(parent, made)
         metadata = pb.CreateGlossaryMetadata(
@@ -61,15 +63,14 @@ class GlossaryMethods:
     async def get(self, request: pb.GetGlossaryRequest) -> pb.Glossary:
         """Return a glossary without its terms."""
         parent, name = child(request.name, "glossaries", "name")
-        return stored_of(parent, await self._off_loop(self._store.get, name))
+        return stored_of(parent, await self._found(name))
 
     async def list(self, request: pb.ListGlossariesRequest) -> pb.ListGlossariesResponse:
         """List the newest version of each glossary."""
         parent = check_parent(request.parent)
         if request.filter:
             raise InputError("filter is not served; leave it out", field="filter")
-        store = self._store
-        found = await self._off_loop(lambda: [store.get(name) for name in store.names()])
+        found = await self._off_loop(self._store.newest, current_identity().permit.allows)
         page, token = page_of(found, request.page_size, request.page_token)
         return pb.ListGlossariesResponse(
             glossaries=[stored_of(parent, one) for one in page], next_page_token=token
@@ -78,6 +79,7 @@ class GlossaryMethods:
     async def delete(self, request: pb.DeleteGlossaryRequest) -> operations_pb2.Operation:
         """Remove a glossary, all versions."""
         parent, name = child(request.name, "glossaries", "name")
+        check_own(name)
         await self._off_loop(self._store.remove, name)
         response = pb.DeleteGlossaryResponse(name=request.name)
         response.submit_time.FromDatetime(datetime.now(UTC))
@@ -94,7 +96,7 @@ class GlossaryMethods:
     ) -> pb.ListGlossaryEntriesResponse:
         """List the terms of a glossary."""
         _, name = child(request.parent, "glossaries", "parent")
-        found = await self._off_loop(self._store.get, name)
+        found = await self._found(name)
         terms = list(enumerate(found.terms, 1))
         page, token = page_of(terms, request.page_size, request.page_token)
         return pb.ListGlossaryEntriesResponse(
@@ -106,7 +108,9 @@ class GlossaryMethods:
         """Return a term by its place."""
         glossary, _, number = request.name.rpartition("/glossaryEntries/")
         _, name = child(glossary, "glossaries", "name")
-        found: StoredGlossary = await self._off_loop(self._store.get, name)
+        found: StoredGlossary = await self._off_loop(
+            self._store.get, name, current_identity().permit.allows
+        )
         place = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
         if not 1 <= place <= len(found.terms):
             raise GlossaryNotFoundError(
@@ -119,6 +123,9 @@ class GlossaryMethods:
     @property
     def _store(self) -> Glossaries:
         return self.core().glossaries
+
+    async def _found(self, name: str) -> StoredGlossary:
+        return await self._off_loop(self._store.get, name, current_identity().permit.allows)
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)

@@ -4,6 +4,9 @@ One of DeepL's has an id, a name of any kind, and a dictionary for each of sever
 dictionary is a stored glossary of ours, "deepl-ID-PAIR", so that every door can use it; what holds
 them together is a small file, `deepl-glossaries/ID.json` in the registry's folder. Glossaries that
 were stored otherwise are shown with their name for an id.
+
+A tenant whose adapters are limited sees the glossaries that it made, and of ours those whose names
+it may use; others do not exist for it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +27,7 @@ from hub.glossaries import Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 from hub.registry.disk import make_folder
 from hub.registry.faults import storage_faults
+from server.access.identity import Identity, current_identity
 from server.core import Core
 from server.messages import GlossaryChoice
 
@@ -37,12 +42,14 @@ class DeepLGlossary:
 
     Attributes:
         dictionaries: For each pair a stored glossary of ours.
+        tenant: Who made it; "" where nobody was asked.
     """
 
     id: str
     name: str
     created_at: datetime
     dictionaries: tuple[StoredGlossary, ...]
+    tenant: str = ""
 
     def find(self, pair: LanguagePair) -> StoredGlossary:
         """Return the dictionary for a pair.
@@ -62,15 +69,16 @@ class DeepLGlossary:
 
 @dataclass(frozen=True, slots=True)
 class GlossaryStore:
-    """Keeps them; every method blocks."""
+    """Keeps them for one caller; every method blocks."""
 
     terms: Glossaries
     folder: Path
+    identity: Identity
 
     @classmethod
     def of(cls, core: Core) -> GlossaryStore:
-        """Return the store of a server."""
-        return cls(core.glossaries, Path(core.registry.root) / FOLDER)
+        """Return the store of a server, for the current caller."""
+        return cls(core.glossaries, Path(core.registry.root) / FOLDER, current_identity())
 
     def create(
         self, name: str, dictionaries: Sequence[tuple[LanguagePair, Sequence[Term]]]
@@ -85,7 +93,8 @@ class GlossaryStore:
         pairs = [pair for pair, _ in dictionaries]
         if not pairs or len(set(pairs)) < len(pairs):
             raise InputError("give one dictionary for each pair, and at least one")
-        made = DeepLGlossary(str(uuid.uuid4()), name, datetime.now(UTC), ())
+        owner = self.identity.tenant
+        made = DeepLGlossary(str(uuid.uuid4()), name, datetime.now(UTC), (), owner)
         stored = [self._put(made.id, pair, terms) for pair, terms in dictionaries]
         made = replace(made, dictionaries=tuple(stored))
         self._write(made)
@@ -98,15 +107,15 @@ class GlossaryStore:
             GlossaryNotFoundError: There is none such.
         """
         wanted = identifier.strip().lower()
-        if _is_id(wanted) and (path := self.folder / f"{wanted}.json").is_file():
-            return self._read(path)
         try:
-            found = self.terms.get(wanted)
+            if _is_id(wanted) and (path := self.folder / f"{wanted}.json").is_file():
+                return self._check_visible(self._read(path))
+            found = self.terms.get(wanted, self.identity.permit.allows)
         except (GlossaryNotFoundError, RefError):
             raise GlossaryNotFoundError(
                 f"Not found: no glossary has the id {identifier[:80]!r}", field="glossary_id"
             ) from None
-        return DeepLGlossary(found.name, found.name, found.created_at, (found,))
+        return _ours(found)
 
     def list(self) -> list[DeepLGlossary]:
         """Return all glossaries, ours included, the oldest first."""
@@ -115,10 +124,16 @@ class GlossaryStore:
     def _all(self) -> Iterator[DeepLGlossary]:
         if self.folder.is_dir():
             for path in sorted(self.folder.glob("*.json")):
-                yield self._read(path)
-        for name in self.terms.names():
-            if not name.startswith(PREFIX):
-                yield self.get(name)
+                with suppress(GlossaryNotFoundError):
+                    yield self._check_visible(self._read(path))
+        for one in self.terms.newest(self.identity.permit.allows):
+            if not one.name.startswith(PREFIX):
+                yield _ours(one)
+
+    def _check_visible(self, found: DeepLGlossary) -> DeepLGlossary:
+        if self.identity.permit.everything or found.tenant == self.identity.tenant:
+            return found
+        raise GlossaryNotFoundError("it belongs to another tenant")
 
     def rename(self, identifier: str, name: str) -> DeepLGlossary:
         """Give a glossary another name.
@@ -199,6 +214,7 @@ class GlossaryStore:
         plain = {
             "name": made.name,
             "created": made.created_at.isoformat(),
+            "tenant": made.tenant,
             "dictionaries": [one.name for one in made.dictionaries],
         }
         with storage_faults(str(self.folder), "nothing was stored"):
@@ -215,9 +231,9 @@ class GlossaryStore:
             plain = json.loads(path.read_text(encoding="utf-8"))
             created = datetime.fromisoformat(plain["created"])
             names = [str(one) for one in plain["dictionaries"]]
-            return DeepLGlossary(
-                path.stem, str(plain["name"]), created, tuple(map(self.terms.get, names))
-            )
+            dictionaries = tuple(map(self.terms.get, names))
+            owner = str(plain.get("tenant", ""))
+            return DeepLGlossary(path.stem, str(plain["name"]), created, dictionaries, owner)
         except FileNotFoundError:
             raise GlossaryNotFoundError(f"glossary {path.stem} was just removed") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -234,12 +250,16 @@ def choice_of(core: Core, names: Sequence[str], source: str, target: str) -> Glo
     """
     store, pair = GlossaryStore.of(core), LanguagePair.of(source, target)
     found = [store.get(name).find(pair) for name in names]
-    if len(found) == 1:
+    if len(found) == 1 and store.identity.permit.allows(found[0].name):
         return GlossaryChoice(stored=found[0].ref)
     terms: dict[str, Term] = {}
     for one in found:
         terms = {**{term.source: term for term in one.terms}, **terms}
     return GlossaryChoice(terms=tuple(terms.values()))
+
+
+def _ours(found: StoredGlossary) -> DeepLGlossary:
+    return DeepLGlossary(found.name, found.name, found.created_at, (found,))
 
 
 def _check_name(name: str) -> None:

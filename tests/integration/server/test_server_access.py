@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from typer.testing import CliRunner
 
+from hub.asking import Handling
 from hub.cli import build_app
 from hub.client import Decoding, HubClient, Tls
 from hub.commands import register
@@ -30,12 +31,18 @@ from hub.errors import (
     CredentialsError,
     HubError,
     KeyFileError,
+    NotFoundError,
     QuotaError,
     ScopeError,
     ServerUnreachableError,
     SettingsError,
 )
 from hub.keys import SCOPES, KeyFile
+from hub.pb.adapterhub.v1 import adapter_service_pb2 as adapter_pb
+from hub.pb.adapterhub.v1 import adapter_service_pb2_grpc as adapter_grpc
+from hub.pb.adapterhub.v1 import glossary_service_pb2 as glossary_pb
+from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as glossary_grpc
+from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2_grpc as google_grpc
 from hub.settings import Settings
@@ -68,9 +75,11 @@ def guarded(
         ("narrow", ["translate"]),
         ("small", ["translate"]),
         ("reader", ["translate"]),
+        ("narrow-admin", ["admin"]),
     ):
         file, _, keys[name] = file.added(name, scopes)
     file = file.with_tenant("narrow", adapters=["narrow-*"])
+    file = file.with_tenant("narrow-admin", adapters=["narrow-*"])
     file = file.with_tenant("small", requests_per_minute=2, characters_per_minute=100)
     file = file.with_tenant("reader", adapters=["narrow-*"], characters_per_minute=100)
     file.write(folder / "keys.json")
@@ -218,6 +227,70 @@ def test_adapters_of_others_do_not_exist(guarded: Guarded) -> None:
                 client.get_adapter(ref)
         assert {adapter.name for adapter in client.list_adapters()} == {"narrow-own"}
         assert {adapter.name for adapter in everything.list_adapters()} >= {"foreign"}
+
+
+def test_glossaries_and_aliases_of_others_do_not_exist(guarded: Guarded) -> None:
+    own, foreign = (
+        guarded.house.publisher.lora(name, seed=seed)
+        for name, seed in (("narrow-own", 64), ("other-alias", 65))
+    )
+    with grpc.insecure_channel(guarded.house.target) as channel:
+        glossaries = glossary_grpc.GlossaryServiceStub(channel)
+        adapters = adapter_grpc.AdapterServiceStub(channel)
+
+        def ask(method: Any, request: Any, key: str) -> Any:
+            metadata = [("authorization", f"Bearer {guarded.keys[key]}")]
+            return method(request, timeout=30, metadata=metadata)
+
+        def refused(method: Any, request: Any, key: str) -> tuple[grpc.StatusCode, str]:
+            with pytest.raises(grpc.RpcError) as caught:
+                ask(method, request, key)
+            return caught.value.code(), caught.value.details()  # type: ignore[attr-defined]
+
+        for name in ("narrow-terms", "secret-terms"):
+            put = glossary_pb.PutGlossaryRequest(
+                name=name, source_language_code="en", target_language_code="ko",
+                terms=[translation_pb.GlossaryTerm(source="euro", targets=["유로화"])],
+            )  # fmt: skip
+            ask(glossaries.PutGlossary, put, "all")
+        listed = glossary_pb.ListGlossariesRequest()
+        assert [g.name for g in ask(glossaries.ListGlossaries, listed, "narrow").glossaries] == [
+            "narrow-terms"
+        ]
+        for name in ("secret-terms", "nobodys-terms"):
+            code, words = refused(
+                glossaries.GetGlossary, glossary_pb.GetGlossaryRequest(glossary=name), "narrow"
+            )
+            assert code is grpc.StatusCode.NOT_FOUND
+            assert words == f"no glossary is named {name!r}; there is: narrow-terms"
+            with (
+                guarded.client("narrow") as client,
+                pytest.raises(NotFoundError, match="there is: narrow-terms"),
+            ):
+                client.translate(["euro"], "en", "ko", handling=Handling(glossary=name))
+        delete = glossary_pb.DeleteGlossaryRequest(name="secret-terms")
+        code, _ = refused(glossaries.DeleteGlossary, delete, "narrow-admin")
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+        ask(glossaries.DeleteGlossary, delete, "all")
+
+        def move(version: Any) -> Any:
+            return adapter_pb.SetAliasRequest(
+                name=version.name, alias="next", version=version.version
+            )
+
+        assert ask(adapters.SetAlias, move(own), "narrow-admin").version == own.version
+        code, _ = refused(adapters.SetAlias, move(foreign), "narrow-admin")
+        assert code is grpc.StatusCode.NOT_FOUND
+        for version in (own, foreign):
+            ask(adapters.LoadAdapter, adapter_pb.LoadAdapterRequest(adapter=version.digest), "all")
+        loaded = ask(
+            adapters.ListLoadedAdapters, adapter_pb.ListLoadedAdaptersRequest(), "narrow-admin"
+        )
+        assert {one.digest for one in loaded.adapters} >= {own.digest}
+        assert foreign.digest not in {one.digest for one in loaded.adapters}
+        unload = adapter_pb.UnloadAdapterRequest(adapter=foreign.digest)
+        code, _ = refused(adapters.UnloadAdapter, unload, "narrow-admin")
+        assert code is grpc.StatusCode.NOT_FOUND
 
 
 def refusal(client: HubClient, ref: str) -> str:

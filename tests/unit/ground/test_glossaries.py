@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,46 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["glossaries", "add", "animals", str(tsv), "--pair", "en-ko", *where]) == 64
     assert run(["glossaries", "remove", "animals", *where]) == 0
     assert run(["glossaries", "remove", "animals", *where]) == 66
+
+
+def test_readers_and_writers_do_not_disturb_each_other(store: Glossaries) -> None:
+    """Whoever meets a glossary that is just being removed is told that there is none."""
+    others = [f"other-{number}" for number in range(4)]
+    for name in others:
+        store.put(name, PAIR, TERMS)
+
+    def come_and_go() -> None:
+        for number in range(60):
+            store.put("animals", PAIR, TERMS[number % 2 :])
+            with suppress(GlossaryNotFoundError):
+                store.remove("animals")
+
+    def read() -> None:
+        for _ in range(60):
+            assert {one.name for one in store.newest()} >= set(others)
+            with pytest.raises(GlossaryNotFoundError):
+                store.for_pair("animal", PAIR)
+            with suppress(GlossaryNotFoundError):
+                store.get("animals")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for work in (come_and_go, come_and_go, read, read)]:
+            done.result()
+    assert not [path for path in (store._root).iterdir() if path.name.startswith(".")]
+
+
+def test_names_that_are_not_allowed_do_not_exist(store: Glossaries) -> None:
+    for name in ("mine", "theirs"):
+        store.put(name, PAIR, TERMS)
+
+    def own(name: str) -> bool:
+        return name.startswith("mine")
+
+    assert [one.name for one in store.newest(own)] == ["mine"]
+    assert store.for_pair("mine", PAIR, own).terms == tuple(TERMS)
+    said = []
+    for name in ("theirs", "nobodys"):
+        with pytest.raises(GlossaryNotFoundError) as caught:
+            store.for_pair(name, PAIR, own)
+        said.append(caught.value.message.replace(name, "NAME"))
+    assert said[0] == said[1] == "no glossary is named 'NAME'; there is: mine"

@@ -12,6 +12,7 @@ from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest, BaseReference, CorpusReference
 from hub.registry import AdapterVersion
 from hub.registry.records import AliasState
+from server.access.permits import EVERYTHING, Permit
 from server.messages import Fallback
 from server.translation.routes import (
     RouteEntry,
@@ -173,6 +174,19 @@ def test_a_routes_file_overrules_and_adds(tmp_path: Path) -> None:
     assert cheaper.requested == "general@prod"
     assert busy.route("en", "ko", "", require_adapter=True).adapter_version == "general:1"
     assert busy.route("en", "ko", "", "medical").adapter_version == "medical:1"  # it has no rungs
+
+
+def test_overload_makes_no_error_of_what_would_be_served(tmp_path: Path) -> None:
+    gone, small = (version("gone", "en-ko"), 9), (version("small", "en-ko"), 9)
+    text = '[[route]]\npair = "en-ko"\nadapter = "general@prod"\nrungs = {}\n'
+    for rungs, permit, served in (
+        ('["gone@prod"]', EVERYTHING, "general:1"),
+        ('["gone@prod", "small@prod"]', EVERYTHING, "small:1"),
+        ('["small@prod"]', Permit(("general",)), "general:1"),  # it belongs to others
+    ):
+        routes = table(GENERAL, small, gone, file=write(tmp_path, text.format(rungs)))
+        busy = router(routes, Shelf(GENERAL, small), busy=True)
+        assert busy.route("en", "ko", "", permit=permit).adapter_version == served
 
 
 @pytest.mark.parametrize(
