@@ -25,6 +25,7 @@ import yaml
 from hub.client import Decoding
 from hub.errors import HubError
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from server.quality.golden.results import GoldenResult
 from server.telemetry.metrics import Metrics
 
 from .conftest import House, Weights
@@ -46,8 +47,11 @@ def states_of_other_parts(metrics: Metrics) -> None:
     """Set what a server shows in special states only, which this load does not bring about.
 
     Tenants are known where there is authentication. Their queries are run on values put into the
-    server's own metrics.
+    server's own metrics. Golden lines are looked at once an hour; a look is put among the results.
     """
+    metrics.golden.watch(
+        lambda limit: [GoldenResult("first", 1, "en-ko", 54.0, 54.5, 0.1, time.time())]
+    )
     metrics.tenant_requests.labels(metrics.tenants.of("someone"), "ok").inc()
     metrics.tenant_tokens.labels(metrics.tenants.of("someone"), "input").inc(10)
 
@@ -178,6 +182,10 @@ def publish(house: House) -> None:
     house.publisher.lora("first", seed=1)
     house.publisher.bottleneck("second", seed=2)
     house.publisher.bottleneck("broken", seed=3, spoil=spoil)
+    house.publisher.bottleneck("tried", seed=4)
+    house.publisher.bottleneck("tried", seed=5)
+    house.publisher.registry.set_alias("tried", "next", 1, None)
+    house.publisher.registry.canaries.start("tried", "next", 2, 0.5)
 
 
 def drive(house: House, number: int) -> None:
@@ -185,6 +193,10 @@ def drive(house: House, number: int) -> None:
     texts = [f"Monday {number}", "Tuesday comes after Monday. Wednesday comes next."]
     for adapter in ("first", "second", "base", ""):
         house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)
+    for part in range(4):  # to both arms of the canary
+        house.client.translate(
+            [f"{number} {part}"], "en", "ko", adapter="tried@next", decoding=SHORT
+        )
     for adapter in ("nobody", "broken"):
         with suppress(HubError):
             house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)
@@ -247,7 +259,7 @@ def test_rules_are_evaluated_without_an_error(watched: tuple[House, Prometheus])
         groups = running.get("rules")["data"]["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         health = {rule["health"] for rule in rules}
-    assert len(rules) == 23
+    assert len(rules) == 26
     assert health == {"ok"}, [rule.get("lastError") for rule in rules]
 
 
