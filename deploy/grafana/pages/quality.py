@@ -34,6 +34,7 @@ def _golden() -> list[Builder[Panel]]:
             Line(f"min by ({labels}) ({now})", "now {{pair}} {{adapter}}:{{version}}"),
             Line(f"max by ({labels}) ({then})", "published {{pair}} {{adapter}}:{{version}}"),
             about="The same lines of each adapter; they should not move.",
+            width=QUARTER,
         ),
         graph(
             "Golden lines that come out differently",
@@ -50,6 +51,16 @@ def _golden() -> list[Builder[Panel]]:
             "s",
             Line(f"time() - max by ({labels}) ({at})", "{{pair}} {{adapter}}:{{version}}"),
             about="About golden_interval at most, unless there is no room for the adapter.",
+            width=QUARTER,
+        ),
+        graph(
+            "Looks at golden lines, in the last hour",
+            "short",
+            Line(
+                f"sum by (outcome) (increase({select('hub_golden_runs_total')}[1h]))",
+                "{{outcome}}",
+            ),
+            about="none: the adapter has no lines. postponed: there was no room for it.",
             width=QUARTER,
         ),
     ]

@@ -83,7 +83,7 @@ def test_the_server_translates_what_training_translated(own: House, decoder: Dec
     assert shown(own, version, "hub_golden_chrf") == golden.score
     assert shown(own, version, "hub_golden_chrf_published") == golden.score
     assert shown(own, version, "hub_golden_changed") == 0
-    assert own.metric("hub_golden_runs_total", outcome="ok") == 1
+    assert own.metric("hub_golden_runs_total", outcome="ok") >= 1
 
 
 def test_lines_that_no_longer_come_out_are_seen(own: House, decoder: Decoder) -> None:
@@ -104,12 +104,10 @@ def test_lines_that_no_longer_come_out_are_seen(own: House, decoder: Decoder) ->
 
 
 def test_an_adapter_without_lines_says_so(own: House) -> None:
+    before = own.metric("hub_golden_runs_total", outcome="none")
     own.publisher.bottleneck("bare", seed=9)
     own.client.translate(["Monday"], "en", "ko", adapter="bare")  # in memory, so it is looked at
-    before = own.metric("hub_golden_runs_total", outcome="none")
-    look_until(
-        own, "bare", lambda: own.metric("hub_golden_runs_total", outcome="none") == before + 1
-    )
+    look_until(own, "bare", lambda: own.metric("hub_golden_runs_total", outcome="none") > before)
 
 
 def test_no_adapter_in_use_has_to_go(own: House, decoder: Decoder) -> None:
@@ -117,9 +115,9 @@ def test_no_adapter_in_use_has_to_go(own: House, decoder: Decoder) -> None:
     for name, seed in (("one", 11), ("two", 12)):
         own.publisher.bottleneck(name, seed=seed)
         own.client.translate(["Monday"], "en", "ko", adapter=name)
+    before = own.metric("hub_golden_runs_total", outcome="postponed")
     version, _ = with_golden(own, decoder, "waiting")
     own.application.core.resolution.invalidate()
-    before = own.metric("hub_golden_runs_total", outcome="postponed")
     look_until(
         own, "waiting", lambda: own.metric("hub_golden_runs_total", outcome="postponed") > before
     )
