@@ -106,6 +106,7 @@ class Intake:
         self._places: dict[int, _Place] = {}
         self._lines: dict[tuple[str, Priority], _Line] = {}
         self._reserved = 0
+        self._background = 0  # places of the server's own requests, which no caller is refused for
         self._rows = 0  # that run
         self._running = 0.0  # row steps that those who run need still
 
@@ -189,7 +190,7 @@ class Intake:
 
     @property
     def _taken(self) -> int:
-        return len(self._places) + self._reserved
+        return len(self._places) - self._background + self._reserved
 
     def _check_room(self, texts: int) -> None:
         if self._taken + texts <= self._limit:
@@ -250,12 +251,14 @@ class Intake:
         work = job.rows * self.forecast.steps_of(job)
         place = _Place((job.tenant, job.priority), due, work)
         self._places[job.key] = place
+        self._background += job.priority is Priority.BACKGROUND
         self._lines.setdefault(place.line, _Line()).add(due, work)
 
     def _remove(self, key: int) -> None:
         place = self._places.pop(key, None)
         if place is None:
             return
+        self._background -= place.line[1] is Priority.BACKGROUND
         line = self._lines[place.line]
         line.remove(place.due, place.work)
         if not line.dues:
