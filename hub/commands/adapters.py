@@ -111,9 +111,12 @@ def move_alias(
     as_json: JsonFlag = False,
 ) -> None:
     """Point an alias at a version, unless somebody else has moved it meanwhile."""
+    from hub.registry import Note
+
     with existing_registry(registry) as opened:
         expected = _current(opened, name, alias) if expect is None else (expect or None)
-        state = opened.set_alias(name, alias, version, expected)
+        note = Note(user_name(), "hub adapters alias")
+        state = opened.set_alias(name, alias, version, expected, note)
     if as_json:
         print_json(
             {"name": name, "alias": alias, "from": expected, "to": state.version,
@@ -381,6 +384,16 @@ def existing_registry(flag: str | None) -> Iterator[Registry]:
         )
     with opened_registry(location) as registry:
         yield registry
+
+
+def user_name() -> str:
+    """Return who runs the command, for the log of moves; "" for a user without a name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # as in containers
+        return ""
 
 
 def print_json(value: object) -> None:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hub.commands.adapters import ABSENT, JsonFlag, RegistryFlag, existing_registry, print_json
+from hub.commands.adapters import (
+    ABSENT,
+    JsonFlag,
+    RegistryFlag,
+    existing_registry,
+    print_json,
+    user_name,
+)
 
 if TYPE_CHECKING:
     from hub.canary_calls import CanaryInfo
@@ -178,7 +185,7 @@ def _end(
         with existing_registry(registry) as opened:
             canary = opened.canaries.behind(name, alias)
             outcome: CanaryOutcome = "promoted" if promoted else "cancelled"
-            ended = opened.canaries.end(canary.id, outcome, Note(_user(), reason))
+            ended = opened.canaries.end(canary.id, outcome, Note(user_name(), reason))
             info = canary_info(ended, _evidence(opened, [ended.id])[ended.id])
     if as_json:
         return print_json(_record(info))
@@ -204,7 +211,7 @@ def _move(
             state = opened.aliases(name).get(alias)
             current = None if state is None else state.version
             expected = current if expect is None else expect or None
-            opened.set_alias(name, alias, number, expected, Note(_user(), "hub alias set"))
+            opened.set_alias(name, alias, number, expected, Note(user_name(), "hub alias set"))
     if as_json:
         return print_json({"name": name, "alias": alias, "from": expected, "to": number})
     print(f"{name}@{alias}: {expected or _NOTHING} → {number}")
@@ -227,7 +234,7 @@ def _start(
         number = _number(name, version, lambda ref: _resolved(opened, name, ref))
         started = opened.canaries.start(
             name, alias, number, share, promote_after=promote_after, expected=expect,
-            note=Note(_user()),
+            note=Note(user_name()),
         )  # fmt: skip
     return canary_info(started, {})
 
@@ -344,15 +351,6 @@ def _value(value: float | None) -> str:
 def _record(info: CanaryInfo) -> dict[str, object]:
     ended = None if info.ended_at is None else info.ended_at.isoformat()
     return asdict(info) | {"started_at": info.started_at.isoformat(), "ended_at": ended}
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in containers
-        return ""
 
 
 @contextmanager

@@ -296,9 +296,12 @@ class Registry:
         """Re-hash everything and compare it with the catalog.
 
         Args:
-            repair: Remove leftovers, rebuild folders, put damaged blobs in quarantine.
+            repair: Remove leftovers, rebuild folders, put damaged blobs in quarantine, end canaries
+                whose alias was moved without their knowledge.
         """
         with storage_faults(str(self.root), "the check was not finished"):
+            if repair:
+                self.canaries.mend()
             return self._checker().run(repair)
 
     def glance(self) -> FsckReport:

@@ -108,6 +108,7 @@ class Intake:
         self._lines: dict[tuple[str, Priority], _Line] = {}
         self._reserved = 0  # texts of calls that are being prepared
         self._preparing = 0  # such calls
+        self._background = 0  # places of the server's own requests, which no caller is refused for
         self._rows = 0  # that run
         self._running = 0.0  # row steps that those who run need still
 
@@ -225,7 +226,7 @@ class Intake:
 
     @property
     def _taken(self) -> int:
-        return len(self._places) + self._reserved
+        return len(self._places) - self._background + self._reserved
 
     def _check_room(self, texts: int) -> None:
         if self._taken + texts <= self._limit:
@@ -299,11 +300,13 @@ class Intake:
         work = job.rows * self.forecast.steps_of(job)
         place = self._place((job.tenant, job.priority), job.deadline, work, now)
         self._places[job.key] = place
+        self._background += job.priority is Priority.BACKGROUND
         self._enter(place)
 
     def _remove(self, key: int) -> None:
         place = self._places.pop(key, None)
         if place is not None:
+            self._background -= place.line[1] is Priority.BACKGROUND
             self._leave(place)
 
     def _enter(self, place: _Place) -> None:

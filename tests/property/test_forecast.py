@@ -247,3 +247,15 @@ def test_the_tally_is_empty_when_everybody_has_left(
         assert len(inside) <= 12
     intake.leave(inside)
     intake.accept([job_of(10_000 + one) for one in range(12)])
+
+
+def test_background_requests_take_nobodys_place_and_nobodys_time() -> None:
+    intake = busy(limit=10)
+    intake.accept([job_of(key, priority=Priority.BACKGROUND) for key in range(4)])
+    intake.accept([job_of(100 + key) for key in range(10)])  # the whole queue
+    with pytest.raises(QueueFullError):
+        intake.accept([job_of(200, priority=Priority.BACKGROUND)])
+    intake.leave([0, 1, 100])
+    intake.accept([job_of(201)])
+    with pytest.raises(QueueFullError):
+        intake.accept([job_of(202)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Panel
-from panels import Line, Page, graph
+from panels import QUARTER, THIRD, Line, Page, graph, rows
 from queries import BOTH, PAIR, mean, quantile, rate, select
 
 
@@ -16,8 +16,113 @@ def quality() -> Page:
         "Signals of outputs that need no reference translation.",
         ("pair", "adapter"),
     )
-    page.part("Signals", *_signals())
-    return page.part("Second tries and post-edits", *_second_tries(), *_post_edits())
+    return (
+        page.part("Signals", *_signals())
+        .part("Second tries and post-edits", *_second_tries(), *_post_edits())
+        .part("Golden lines", *_golden())
+        .part("Canaries", *_canaries())
+    )
+
+
+def _golden() -> list[Builder[Panel]]:
+    labels = "pair, adapter, version"
+    now, then = select("hub_golden_chrf", BOTH), select("hub_golden_chrf_published", BOTH)
+    at = select("hub_golden_last_success_timestamp_seconds", BOTH)
+    return [
+        graph(
+            "chrF++ of golden lines, now and at publishing",
+            "short",
+            Line(f"min by ({labels}) ({now})", "now {{pair}} {{adapter}}:{{version}}"),
+            Line(f"max by ({labels}) ({then})", "published {{pair}} {{adapter}}:{{version}}"),
+            about="The same lines of each adapter; they should not move.",
+            width=QUARTER,
+        ),
+        graph(
+            "Golden lines that come out differently",
+            "percentunit",
+            Line(
+                f"max by ({labels}) ({select('hub_golden_changed', BOTH)})",
+                "{{pair}} {{adapter}}:{{version}}",
+            ),
+            about="Few are to be expected where the numbers are others than at publishing.",
+            width=QUARTER,
+        ),
+        graph(
+            "Since the last look",
+            "s",
+            Line(f"time() - max by ({labels}) ({at})", "{{pair}} {{adapter}}:{{version}}"),
+            about="About golden_interval at most, unless there is no room for the adapter.",
+            width=QUARTER,
+        ),
+        graph(
+            "Looks at golden lines, in the last hour",
+            "short",
+            Line(
+                f"sum by (outcome) (increase({select('hub_golden_runs_total')}[1h]))",
+                "{{outcome}}",
+            ),
+            about="none: the adapter has no lines. postponed: there was no room for it.",
+            width=QUARTER,
+        ),
+    ]
+
+
+def _canaries() -> list[Builder[Panel]]:
+    labels = "adapter, alias"
+    share = f"max by ({labels}, version, stable) ({select('hub_canary_fraction')})"
+    signal = select("hub_canary_signal", 'signal!="slowness"')
+    return [
+        rows(
+            "Canaries that run",
+            Line(share),
+            about="The version that is tried, the one in use, and the share of the first.",
+            width=THIRD,
+        ),
+        graph(
+            "Evidence against canaries",
+            "short",
+            Line(f"max by ({labels}) ({select('hub_canary_evidence')})", "{{adapter}}@{{alias}}"),
+            about="Logarithm to base 10, over all servers. At 2 a canary is rolled back.",
+            width=THIRD,
+        ),
+        graph(
+            "Distinct requests by arm",
+            "short",
+            Line(
+                f"max by ({labels}, arm) ({select('hub_canary_requests')})",
+                "{{adapter}}@{{alias}} {{arm}}",
+            ),
+            about="That count for a canary, over all servers.",
+            width=THIRD,
+        ),
+        graph(
+            "Signals by arm",
+            "short",
+            Line(
+                f"max by ({labels}, signal, arm) ({signal})",
+                "{{adapter}}@{{alias}} {{signal}} {{arm}}",
+            ),
+            about="Means over these requests.",
+        ),
+        graph(
+            "Latency by arm, p50 and p95",
+            "s",
+            Line(quantile(0.5, "hub_canary_request_seconds", by="arm"), "p50 {{arm}}"),
+            Line(quantile(0.95, "hub_canary_request_seconds", by="arm"), "p95 {{arm}}"),
+            about="From acceptance to the end, the queue included.",
+            width=QUARTER,
+        ),
+        graph(
+            "Canaries that were ended",
+            "short",
+            Line(
+                f"sum by (outcome) (increase({select('hub_canaries_ended_total')}[1h]))",
+                "{{outcome}}",
+            ),
+            about="By the rules, in the last hour.",
+            width=QUARTER,
+        ),
+    ]
 
 
 def _signals() -> list[Builder[Panel]]:

@@ -28,6 +28,7 @@ from hub.feedback.records import PostEdit
 from hub.languages import LanguagePair
 from hub.manifest import OutputRecord
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from server.quality.golden.results import GoldenResult
 from server.telemetry.metrics import Metrics
 
 from .conftest import House, Weights
@@ -49,8 +50,11 @@ def states_of_other_parts(metrics: Metrics) -> None:
     """Set what a server shows in special states only, which this load does not bring about.
 
     Tenants are known where there is authentication. Their queries are run on values put into the
-    server's own metrics.
+    server's own metrics. Golden lines are looked at once an hour; a look is put among the results.
     """
+    metrics.golden.watch(
+        lambda limit: [GoldenResult("first", 1, "en-ko", 54.0, 54.5, 0.1, time.time())]
+    )
     metrics.tenant_requests.labels(metrics.tenants.of("someone"), "ok").inc()
     metrics.tenant_tokens.labels(metrics.tenants.of("someone"), "input").inc(10)
 
@@ -187,6 +191,10 @@ def publish(house: House) -> None:
     house.publisher.registry.set_alias("routed", "prod", 1, None)
     house.publisher.bottleneck("second", seed=2)
     house.publisher.bottleneck("broken", seed=3, spoil=spoil)
+    house.publisher.bottleneck("tried", seed=4)
+    house.publisher.bottleneck("tried", seed=5)
+    house.publisher.registry.set_alias("tried", "next", 1, None)
+    house.publisher.registry.canaries.start("tried", "next", 2, 0.5)
 
 
 def drive(house: House, number: int) -> None:
@@ -194,6 +202,10 @@ def drive(house: House, number: int) -> None:
     texts = [f"Monday {number}", "Tuesday comes after Monday. Wednesday comes next."]
     for adapter in ("first", "second", "base", ""):
         house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)
+    for part in range(4):  # to both arms of the canary
+        house.client.translate(
+            [f"{number} {part}"], "en", "ko", adapter="tried@next", decoding=SHORT
+        )
     for adapter in ("nobody", "broken"):
         with suppress(HubError):
             house.client.translate(texts, "en", "ko", adapter=adapter, decoding=SHORT)

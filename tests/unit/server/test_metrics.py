@@ -18,8 +18,11 @@ from hub.pb.adapterhub.v1 import (
     feedback_service_pb2,
     glossary_service_pb2,
 )
-from hub.registry import AdapterVersion
+from hub.registry import AdapterVersion, Canary
 from server.messages import Fallback, Flag, LoadedAdapter
+from server.quality.canary.betting import keys
+from server.quality.canary.rules import SIGNALS
+from server.quality.golden.results import GoldenResult
 from server.telemetry.labels import OTHER, BoundedLabel, BoundedPairs
 from server.telemetry.metrics import LABEL_VALUES, Metrics
 
@@ -66,6 +69,17 @@ EXPECTED = {
     "hub_post_edits",
     "hub_logprob_zscore",
     "hub_second_tries",
+    "hub_canary_fraction",
+    "hub_canary_requests",
+    "hub_canary_signal",
+    "hub_canary_evidence",
+    "hub_canary_request_seconds",
+    "hub_canaries_ended",
+    "hub_golden_chrf",
+    "hub_golden_chrf_published",
+    "hub_golden_changed",
+    "hub_golden_last_success_timestamp_seconds",
+    "hub_golden_runs",
 }
 
 
@@ -212,6 +226,21 @@ def fill_memory(metrics: Metrics, count: int = 1000) -> None:
     metrics.residency.watch(lambda: answer(*adapters))
 
 
+def fill_quality(metrics: Metrics, count: int = 1000) -> None:
+    """Canaries of many adapters, with both arms, and looks at golden lines of as many."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    sums = dict.fromkeys(keys(SIGNALS), 1.0)
+    canaries = [
+        (Canary(n, f"a{n}", "prod", 1, 1, 2, 0.1, 0, "", "running", "", now, None), sums)
+        for n in range(count)
+    ]
+    looks = [GoldenResult(f"a{n}", 1, "en-ko", 50.0, 50.0, 0.0, 1.0) for n in range(count)]
+    metrics.canaries.watch(lambda limit: canaries[:limit])
+    metrics.golden.watch(lambda limit: looks[:limit])
+    for arm in ("stable", "canary"):
+        metrics.canary_seconds.labels(arm).observe(0.1)
+
+
 def test_adapters_in_memory_have_a_series_each_and_the_rest_are_counted() -> None:
     metrics = Metrics(2)
     one, two, three = (version(number) for number in range(3))
@@ -259,6 +288,7 @@ def test_a_hundred_thousand_labels_make_at_most_two_thousand_series() -> None:
     metrics = Metrics()
     use_every_call(metrics)
     fill_memory(metrics)
+    fill_quality(metrics)
     for number in range(25_000):  # four labels each: pair, adapter, both together, tenant
         use_everything(metrics, number)
     families = list(text_string_to_metric_families(exposed(metrics)))

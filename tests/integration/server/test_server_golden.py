@@ -1,0 +1,134 @@
+"""Golden lines on a running server: written by the training side, looked at by the serving side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hub.bases.tokenizer import load_tokenizer
+from hub.golden import GOLDEN_FILE, GoldenLines
+from hub.languages import LanguagePair
+from hub.registry import AdapterVersion
+from training.corpora import SentencePair
+from training.evidence.decode import Decoder
+from training.evidence.golden import golden_lines
+
+from .conftest import House
+
+PAIR = LanguagePair("en", "ko")
+DEV = [
+    SentencePair(source, target, "test", source)
+    for source, target in (
+        ("Monday", "월요일"),
+        ("in 3 days", "3일 후"),
+        ("{0} of {1}. And then?", "{0}/{1}. 그리고?"),  # neither split nor masked
+        ("last year", "작년"),
+        ("Seoul", "서울"),
+        ("two hours ago", "2시간 전"),
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def decoder(house: House) -> Decoder:
+    base = house.publisher.base
+    return Decoder(base, load_tokenizer(base), "int8")
+
+
+def with_golden(house: House, decoder: Decoder, name: str) -> tuple[AdapterVersion, GoldenLines]:
+    """Publish an adapter, and then the same folder with golden lines of it."""
+    house.publisher.bottleneck(name, seed=len(name))
+    folder = house.publisher.scratch / f"adapter-{house.publisher.count}"
+    decoder.place(folder)
+    golden = golden_lines(decoder, PAIR, DEV, len(DEV))
+    assert golden is not None
+    (folder / GOLDEN_FILE).write_text(golden.to_json(), encoding="utf-8")
+    return house.publisher.registry.publish(folder, name, aliases=["prod"]), golden
+
+
+def look(house: House) -> str:
+    """Have the server look at the adapter that is due next, now."""
+    runner = house.application.core.golden
+    runner.schedule.chance = lambda: 0.0  # all are due at once
+    loop = house.application._golden.get_loop()
+    return asyncio.run_coroutine_threadsafe(runner.look(), loop).result(60)
+
+
+def look_until(house: House, name: str, done: Callable[[], bool]) -> None:
+    for _ in range(40):
+        look(house)
+        if done():
+            return
+    raise AssertionError(f"{name} was not looked at")
+
+
+def shown(house: House, version: AdapterVersion, metric: str) -> float | None:
+    labels = {"pair": "en-ko", "adapter": version.name, "version": str(version.version)}
+    return house.application.metrics.registry.get_sample_value(metric, labels)
+
+
+@pytest.fixture(scope="module")
+def own(open_house: Callable[..., Iterator[House]]) -> Iterator[House]:
+    """A server with two slots, which nobody else uses."""
+    yield from open_house(slots=2)
+
+
+def test_the_server_translates_what_training_translated(own: House, decoder: Decoder) -> None:
+    version, golden = with_golden(own, decoder, "true")
+    own.application.core.resolution.invalidate()
+    look_until(own, "true", lambda: shown(own, version, "hub_golden_chrf") is not None)
+    assert shown(own, version, "hub_golden_chrf") == golden.score
+    assert shown(own, version, "hub_golden_chrf_published") == golden.score
+    assert shown(own, version, "hub_golden_changed") == 0
+    assert own.metric("hub_golden_runs_total", outcome="ok") >= 1
+
+
+def test_lines_that_no_longer_come_out_are_seen(own: House, decoder: Decoder) -> None:
+    """The weights of another adapter under the lines of this one."""
+    other, golden = with_golden(own, decoder, "false")
+    folder = own.publisher.scratch / f"adapter-{own.publisher.count}"
+    own.publisher.bottleneck("false", seed=77)
+    wrong = own.publisher.scratch / f"adapter-{own.publisher.count}"
+    (wrong / GOLDEN_FILE).write_bytes((folder / GOLDEN_FILE).read_bytes())
+    version = own.publisher.registry.publish(wrong, "false", aliases=["prod"])
+    assert version.digest != other.digest
+    own.application.core.resolution.invalidate()
+    look_until(own, "false", lambda: shown(own, version, "hub_golden_changed") is not None)
+    changed = shown(own, version, "hub_golden_changed")
+    assert changed is not None
+    assert changed > 0
+    assert shown(own, version, "hub_golden_chrf_published") == golden.score
+
+
+def test_an_adapter_without_lines_says_so(own: House) -> None:
+    before = own.metric("hub_golden_runs_total", outcome="none")
+    own.publisher.bottleneck("bare", seed=9)
+    own.client.translate(["Monday"], "en", "ko", adapter="bare")  # in memory, so it is looked at
+    look_until(own, "bare", lambda: own.metric("hub_golden_runs_total", outcome="none") > before)
+
+
+def test_no_adapter_in_use_has_to_go(own: House, decoder: Decoder) -> None:
+    """Both slots are taken: one that is in neither waits."""
+    for name, seed in (("one", 11), ("two", 12)):
+        own.publisher.bottleneck(name, seed=seed)
+        own.client.translate(["Monday"], "en", "ko", adapter=name)
+    before = own.metric("hub_golden_runs_total", outcome="postponed")
+    version, _ = with_golden(own, decoder, "waiting")
+    own.application.core.resolution.invalidate()
+    look_until(
+        own, "waiting", lambda: own.metric("hub_golden_runs_total", outcome="postponed") > before
+    )
+    assert shown(own, version, "hub_golden_chrf") is None
+    placed = {one.digest for one in own.client.list_loaded_adapters() if one.slot}
+    names = {own.publisher.registry.resolve(digest).name for digest in placed}
+    assert names == {"one", "two"}
+
+
+def test_a_server_without_an_interval_does_not_look(
+    open_house: Callable[..., Iterator[House]], tmp_path: Path
+) -> None:
+    for house in open_house(golden_interval=0):
+        assert house.application._golden is None
