@@ -15,7 +15,7 @@ from training.study.grid import Point
 from training.study.ledger import Entry
 from training.study.measure import pack
 
-ITEMS = 200
+ITEMS = 120
 LENGTH = 60
 ORDERS = 8
 

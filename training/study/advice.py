@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -236,8 +237,14 @@ def _command(asked: Question, kind: str, budget: float | None) -> str:
     words.append(f"--base {asked.base} --method {method}")
     words += [_flag(each) for each in options]
     if budget is not None and _has_size(method):
-        words.append(f"--budget {budget:.3g}")
+        words.append(f"--budget {_enough(budget):g}")
     return " ".join(words)
+
+
+def _enough(budget: float) -> float:
+    """Return a budget in three digits that buys no less."""
+    unit = 10.0 ** (math.floor(math.log10(budget)) - 2)
+    return min(1.0, math.ceil(budget / unit - 1e-9) * unit)
 
 
 def _has_size(method: str) -> bool:

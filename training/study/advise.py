@@ -109,7 +109,9 @@ class Model:
         scaled = (table - self._middle) / self._scale
         gaps = np.array([case.gap for case in cases])
         self._mean = float(gaps.mean())
-        square = scaled.T @ scaled + RIDGE * np.eye(len(self.names))
+        # Cases of one pair are no further looks at what is the pair's alone.
+        penalty = RIDGE * len(cases) / len({case.pair for case in cases})
+        square = scaled.T @ scaled + penalty * np.eye(len(self.names))
         self._weights = np.linalg.solve(square, scaled.T @ (gaps - self._mean))
 
     def gap(self, features: Features) -> float:

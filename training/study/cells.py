@@ -65,7 +65,9 @@ def resolve(study: StudyFile) -> tuple[Cell, ...]:
     Cells whose recipes are equal are one.
     """
     found: dict[str, Cell] = {}
-    for point in points(study):
+    pairs = list(study.pairs)
+    # Pair by pair, so that each corpus is read once.
+    for point in sorted(points(study), key=lambda point: pairs.index(point.pair)):
         cell = resolve_point(study, point)
         found.setdefault(cell.name, cell)
     return tuple(sorted(found.values(), key=_together(study)))

@@ -101,7 +101,7 @@ def lines(data: Any, x: Any, y: Any, order: Sequence[str]) -> Any:
     import altair as alt
 
     colour, shape = _colour(order, "method"), _shape(order, "method")
-    dash = _told_apart("StrokeDash", order, "method", DASHES).legend(None)
+    dash = _told_apart("StrokeDash", order, "method", DASHES)
     line = alt.Chart(data).mark_line(strokeWidth=1.6)
     whisker = alt.Chart(data).mark_rule(strokeWidth=1)
     point = alt.Chart(data).mark_point(filled=True, size=55, opacity=1)
@@ -113,24 +113,19 @@ def lines(data: Any, x: Any, y: Any, order: Sequence[str]) -> Any:
 
 
 def rules(rows: Sequence[dict[str, Any]], y: Any) -> Any:
-    """Return horizontal lines, full fine-tuning named at the left end and the base at the right."""
+    """Return horizontal lines named in the right margin, the upper name above the lower one."""
     import altair as alt
 
     layers = []
-    for row in rows:
+    for rank, row in enumerate(sorted(rows, key=lambda row: -row["value"])):
         full = row["method"] == FULL
-        data = values([row | {"name": "full fine-tuning" if full else "base"}])
+        data = values([row | {"name": "full" if full else "base"}])
         dash = [1, 0] if full else [1, 3]
         rule = alt.Chart(data).mark_rule(strokeDash=dash, color="#444", strokeWidth=1.4).encode(y=y)
-        place = alt.value(0) if full else alt.value(SIZE["width"])
         text = alt.Chart(data).mark_text(
-            align="left" if full else "right",
-            dx=3 if full else -3,
-            dy=-6,
-            color="#222",
-            fontSize=10,
+            align="left", dx=5, dy=6 if rank else -5, color="#222", fontSize=10
         )
-        layers += [rule, text.encode(y=y, x=place, text="name:N")]
+        layers += [rule, text.encode(y=y, x=alt.value(SIZE["width"]), text="name:N")]
     return alt.layer(*layers)
 
 
@@ -138,7 +133,7 @@ def grid(panels: Sequence[Any]) -> Any:
     """Return panels in rows."""
     import altair as alt
 
-    return alt.concat(*panels, columns=COLUMNS)
+    return alt.concat(*panels, columns=COLUMNS, spacing=38)
 
 
 def ends(rows: Sequence[dict[str, Any]]) -> list[float]:

@@ -41,7 +41,7 @@ class LengthGain:
 def gains_by_length(study: StudyFile, results: Results) -> Iterator[LengthGain]:
     """Yield the gains of the claimed adapter and of full fine-tuning, on the largest data."""
     train, asked = max(results.sizes, default=0), study.claims
-    resampler = Resampler()
+    resampler = results.resampler
     for system in results.systems:
         claimed = system.method == asked.method and system.budget in (asked.budget, None)
         if system.train == train and (claimed or system.method == FULL):

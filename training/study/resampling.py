@@ -117,7 +117,13 @@ class Resampler:
         self._counts: dict[str, Numbers] = {}
 
     def estimate(self, name: str, test: str, runs: Sequence[Numbers], *, trained: bool) -> Estimate:
-        """Return chrF++ of a system.
+        """Return chrF++ of a system; see `measure`."""
+        return self.measure(name, test, runs, trained=trained)[0]
+
+    def measure(
+        self, name: str, test: str, runs: Sequence[Numbers], *, trained: bool
+    ) -> tuple[Estimate, float]:
+        """Return chrF++ of a system, and the standard error that comes of the items alone.
 
         Args:
             name: Names its draws of seeds.
@@ -130,14 +136,8 @@ class Resampler:
         value = float(np.mean([chrf_of(run.sum(axis=0)) for run in runs]))
         counts = self._drawn(test, len(runs[0]))
         scores: Numbers = np.stack([chrf_of(counts @ run) for run in runs])  # (seeds, resamples)
-        return Estimate(value, self._seeds(name, scores), len(runs) if trained else 0)
-
-    def item_deviation(self, test: str, runs: Sequence[Numbers]) -> float:
-        """Return the standard error that comes of the test items alone, seeds held fixed."""
-        import numpy as np
-
-        counts = self._drawn(test, len(runs[0]))
-        return float(np.mean([chrf_of(counts @ run) for run in runs], axis=0).std(ddof=1))
+        items = float(scores.mean(axis=0).std(ddof=1))
+        return Estimate(value, self._seeds(name, scores), len(runs) if trained else 0), items
 
     def _drawn(self, test: str, items: int) -> Numbers:
         """Return (resamples, items): how often each item is in each resample."""

@@ -12,7 +12,7 @@ from training.recipe import Recipe
 from training.study.axes import BASE, FULL
 from training.study.ledger import Entry
 from training.study.measure import CHRF, unpack
-from training.study.resampling import Estimate, Resampler, by, difference
+from training.study.resampling import RESAMPLES, Estimate, Resampler, by, difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,16 +81,19 @@ def _kind(recipe_text: str) -> str:
 class Results:
     """All systems of a study, found by what they are."""
 
-    def __init__(self, entries: Sequence[Entry], distances: Mapping[str, float]) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], distances: Mapping[str, float], resamples: int = RESAMPLES
+    ) -> None:
         """Put seeds together and draw resamples.
 
         Args:
             entries: Of the ledger; those that are not done are only counted.
             distances: Of the pairs, as far as they are known.
+            resamples: How many.
         """
         self.entries = tuple(entries)
         self.distances = dict(distances)
-        self._resampler = Resampler()
+        self.resampler = Resampler(resamples)
         self.systems = tuple(self._systems())
 
     def _systems(self) -> Iterable[System]:
@@ -107,6 +110,7 @@ class Results:
         scores = [float(each["scores"][CHRF]) for each in facts]
         name = f"{at.base} {at.pair} {at.method} {at.budget} {at.train}"
         trained = at.method != BASE
+        quality, items = self.resampler.measure(name, test, runs, trained=trained)
         return System(
             base=at.base,
             pair=at.pair,
@@ -116,9 +120,9 @@ class Results:
             seeds=tuple(entry.cell.point.seed for entry in group),
             runs=facts,
             statistics=tuple(runs),
-            quality=self._resampler.estimate(name, test, runs, trained=trained),
+            quality=quality,
             seed_deviation=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-            item_deviation=self._resampler.item_deviation(test, runs),
+            item_deviation=items,
             fraction=group[0].cell.fraction or 0.0,
             cells=tuple(entry.cell.name for entry in group),
             kind=_kind(group[0].cell.recipe),

@@ -9,6 +9,7 @@ from training.study.axes import BASE, FULL
 from training.study.claims import Claim, judge
 from training.study.results import Results
 
+RESAMPLES = 500
 DISTANCES = {"de-nl": 0.28, "en-de": 0.40, "en-ko": 0.53}
 Quality = dict[tuple[str, str, str, float | None, int], float]
 
@@ -39,7 +40,7 @@ def grid(
 
 
 def judged(qualities: Quality, seeds: tuple[int, ...] = (1, 2, 3)) -> dict[tuple[str, str], Claim]:
-    results = Results(rows(qualities, seeds), DISTANCES)
+    results = Results(rows(qualities, seeds), DISTANCES, RESAMPLES)
     return {(claim.letter, claim.about): claim for claim in judge(study(), results)}
 
 
