@@ -15,7 +15,9 @@ from hub.bases import Base, open_base
 from hub.bases.digest import check_digest
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.bases.vocabulary import LanguageLists
 from hub.engine.architecture import DecodingDefaults
+from hub.engine.shortlists import Shortlist
 from hub.glossaries import Glossaries
 from hub.registry import AdapterVersion, Registry
 from hub.settings import Settings
@@ -123,6 +125,7 @@ def open_core(
             detector=Detector(tokenizer.languages),
             limits=limits_of(settings, base, tokenizer),
             glossaries=glossaries.terms,
+            shortlist=_shortlists(tokenizer, settings),
         ),
         assembler=Assembler(tokenizer),
         worker=worker,
@@ -172,9 +175,20 @@ def _load_engine(
         threads=settings.threads,
         device=settings.device,
         tokenizer=tokenizer,
+        table_bytes=settings.vocabulary_bytes,
     )
     metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
+
+
+def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str], Shortlist | None]:
+    """Return what tells the tokens of a language; say how many each has."""
+    if settings.vocabulary == "full":
+        return lambda _: None
+    lists = LanguageLists(tokenizer)
+    for line in lists.report():
+        _log.info("vocabulary: %s", line)
+    return lists.of
 
 
 def _found(engine: Engine) -> dict[str, str]:

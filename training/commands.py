@@ -143,6 +143,10 @@ def evaluate(
     search: Annotated[
         SearchName, typer.Option(help="base: as the base was published; or greedy.")
     ] = "base",
+    vocabulary: Annotated[
+        VocabularyName,
+        typer.Option(help="Choose from all tokens (full), or from the target language's."),
+    ] = "full",
     registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
@@ -163,6 +167,7 @@ def evaluate(
         base_ref=base or "",
         quantization=quantization,
         search=search,
+        vocabulary=vocabulary,
         progress=Console(),
         data=tuple(data or ()),
         test=test or "",

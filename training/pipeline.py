@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.bases import open_base
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import load_tokenizer
+from hub.bases.vocabulary import adapter_tokens
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.languages import LanguagePair
 from hub.manifest import AdapterManifest
@@ -30,7 +31,7 @@ from training.evidence.decode import (
 from training.evidence.gather import gather
 from training.gates.checks import check_quality, check_served
 from training.gates.equality import EqualityEvidence, end_of, gate_lines, trained_side
-from training.loop.examples import encode_corpus, fitting
+from training.loop.examples import Example, encode_corpus, fitting
 from training.loop.model import count_trainable
 from training.loop.optimise import adapted_model, off_quantized, run_trainer, snapshot, train
 from training.loop.progress import Progress, Silent
@@ -228,7 +229,8 @@ def _make_adapter(
         decoder.place(work.run.best, manifest)
         manifest = with_evidence(manifest, gather(decoder, work.pair, test))
         progress.scored(training.steps, score_facts(manifest.scores))
-        folder = write_evidence(work.run, work.recipe, manifest, equality)
+        tokens = _tokens(work, encoded.examples)
+        folder = write_evidence(work.run, work.recipe, manifest, equality, tokens)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
     version = None
@@ -259,6 +261,14 @@ def _make_adapter(
     )
     _finish(work.run, outcome)
     return outcome
+
+
+def _tokens(work: Work, examples: Sequence[Example]) -> tuple[int, ...] | None:
+    """Return what translations of an adapter may need; None for a base of its own."""
+    if not work.spec.in_slots:
+        return None
+    targets = (example.target for example in examples)
+    return adapter_tokens(work.tokenizer, work.pair.target, targets)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hub.manifest import (
     EnvironmentRecord,
     SourceRecord,
 )
+from hub.vocabulary import VOCABULARY_FILE, vocabulary_json
 from training.corpora.model import segments_fingerprint
 from training.evidence.card import model_card
 from training.gates.checks import check_quality
@@ -107,9 +108,24 @@ def with_evidence(manifest: AdapterManifest, evidence: Evidence) -> AdapterManif
 
 
 def write_evidence(
-    run: RunFolder, recipe: Recipe, manifest: AdapterManifest, equality: EqualityEvidence
+    run: RunFolder,
+    recipe: Recipe,
+    manifest: AdapterManifest,
+    equality: EqualityEvidence,
+    tokens: Sequence[int] | None = None,
 ) -> Path:
-    """Complete the best adapter's folder with hub.json and the model card."""
+    """Complete the best adapter's folder with hub.json, the model card and its language's tokens.
+
+    Args:
+        run: Where the folder is.
+        recipe: What was trained.
+        manifest: With its evidence.
+        equality: What the gate measured.
+        tokens: Those that its translations may need; None for no such list.
+    """
+    if tokens is not None:
+        text = vocabulary_json(manifest.language_pair.target, tokens)
+        run.write(f"{run.best.name}/{VOCABULARY_FILE}", text.encode())
     run.write(f"{run.best.name}/{MANIFEST_FILE}", manifest.to_json().encode())
     card = model_card(manifest, recipe, equality)
     run.write(f"{run.best.name}/{CARD_FILE}", card.encode())

@@ -1,6 +1,6 @@
 """Content-addressed files: a blob's name is the sha256 of its bytes.
 
-An adapter folder has at most four files; its digest is the sha256 of the
+An adapter folder has at most five files; its digest is the sha256 of the
 canonical JSON {file name: file sha256}, so equal folders have equal digests
 wherever they lie.
 """
@@ -20,12 +20,13 @@ from typing import Final, Protocol
 from hub.errors import CorruptBlobError, IncompatibleAdapterError
 from hub.manifest import MANIFEST_FILE
 from hub.registry.disk import StagedFile, file_sha256, make_folder, sync_folder
+from hub.vocabulary import VOCABULARY_FILE
 
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 CARD_FILE: Final = "README.md"
 REQUIRED_FILES: Final = frozenset({CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE})
-ALLOWED_FILES: Final = REQUIRED_FILES | {CARD_FILE}
+ALLOWED_FILES: Final = REQUIRED_FILES | {CARD_FILE, VOCABULARY_FILE}
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})

@@ -13,6 +13,7 @@ from typing import Final
 
 from hub.bases.tokenizer import BaseTokenizer
 from hub.engine.constraints import LEAST_BEAM
+from hub.engine.shortlists import Shortlist
 from hub.errors import HubError
 from hub.glossaries import Term, check_terms
 from hub.languages import LanguagePair
@@ -95,11 +96,13 @@ class _Layout:
         empty: Source tokens of no text at all.
         prefix: Tokens that every output is forced to begin with.
         glossary: Prescribed translations, None for none.
+        shortlist: What outputs choose from, None for all tokens.
     """
 
     empty: tuple[int, ...]
     prefix: tuple[int, ...]
     glossary: Glossary | None
+    shortlist: Shortlist | None
 
 
 @dataclass(slots=True)
@@ -108,6 +111,7 @@ class Planner:
 
     Attributes:
         glossaries: Returns the terms of a stored glossary for a pair, by "name" or "name:version".
+        shortlist: Returns the tokens that outputs in a language choose from; None for all.
     """
 
     router: Router
@@ -115,6 +119,7 @@ class Planner:
     detector: Detector
     limits: Limits
     glossaries: Callable[[str, LanguagePair], Sequence[Term]]
+    shortlist: Callable[[str], Shortlist | None] = lambda _: None
     _encoder: TermEncoder = field(init=False)
     _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -198,6 +203,7 @@ class Planner:
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),
             glossary=None if choice.empty else glossary_of(choice, stored),
+            shortlist=self.shortlist(pair.target),
         )
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:
@@ -268,6 +274,7 @@ class Planner:
             tenant=command.tenant,
             align=align,
             token_scores=command.token_scores,
+            shortlist=layout.shortlist,
         )
 
     def with_terms(self, item: ItemPlan, plan: SegmentPlan) -> Job | None:
