@@ -17,6 +17,7 @@ from training.options import (
     Quantization,
     RunOptions,
     SearchName,
+    VocabularyName,
     TaskOptions,
     check_result_file,
     overrides,

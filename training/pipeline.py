@@ -31,7 +31,7 @@ from training.evidence.decode import (
 from training.evidence.gather import gather
 from training.gates.checks import check_quality, check_served
 from training.gates.equality import EqualityEvidence, end_of, gate_lines, trained_side
-from training.loop.examples import Example, encode_corpus, fitting
+from training.loop.examples import encode_corpus, fitting
 from training.loop.model import count_trainable
 from training.loop.optimise import adapted_model, off_quantized, run_trainer, snapshot, train
 from training.loop.progress import Progress, Silent
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits, SentencePair
     from training.corpora.report import CorpusReport
+    from training.loop.batching import Example
     from training.loop.processes import Processes
     from training.loop.trainer import TrainingResult
 
