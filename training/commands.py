@@ -17,8 +17,8 @@ from training.options import (
     Quantization,
     RunOptions,
     SearchName,
-    VocabularyName,
     TaskOptions,
+    VocabularyName,
     check_result_file,
     overrides,
 )
