@@ -68,6 +68,14 @@ def script_of(letter: str) -> str:
     return first if first in _KNOWN else ""
 
 
+def is_script(character: str, scripts: frozenset[str]) -> bool:
+    """Tell whether a letter or a mark is of given scripts, or of none that we know."""
+    first, _, rest = unicodedata.name(character, "").partition(" ")
+    if first in _WIDTHS:
+        first = rest.partition(" ")[0]
+    return first in scripts or first not in _KNOWN
+
+
 @lru_cache(maxsize=256)
 def scripts_of(language: str) -> frozenset[str]:
     """Return what a language's letters are named after; the empty set where we do not know.

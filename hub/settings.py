@@ -148,6 +148,13 @@ class Settings(BaseModel):
     quantization: Literal["auto", "float32", "bfloat16", "float16", "int8", "bnb-int8", "nf4"] = (
         Field("auto", description="numbers of the base; auto: int8 on a CPU, bfloat16 on a GPU")
     )
+    vocabulary: Literal["full", "language"] = Field(
+        "full",
+        description="tokens that outputs choose from: all, or those of the target language",
+    )
+    vocabulary_bytes: Bytes = Field(
+        ByteSize(2**28), description="memory for the output tables of languages and adapters"
+    )
     threads: Positive | None = Field(None, description="CPU threads of the engine; all if unset")
     slots: int = Field(64, ge=1, le=4096, description="adapters placed on the device at once")
     host_adapter_bytes: Bytes = Field(ByteSize(2**30), description="adapters kept in memory")

@@ -17,7 +17,9 @@ from hub.bases import Base, open_base
 from hub.bases.digest import check_digest
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
+from hub.bases.vocabulary import LanguageLists
 from hub.engine.architecture import DecodingDefaults
+from hub.engine.shortlists import Shortlist
 from hub.glossaries import Glossaries
 from hub.registry import AdapterVersion, CanaryEvidence, Registry
 from hub.settings import Settings
@@ -144,6 +146,7 @@ def open_core(
         detector=Detector(tokenizer.languages),
         limits=limits_of(settings, base, tokenizer),
         glossaries=GlossaryShelf(glossaries),
+        shortlist=_shortlists(tokenizer, settings),
     )
     assembler, window = Assembler(tokenizer, Judge(tokenizer.unk_id)), window_of(settings.queue)
     translator = Translator(
@@ -243,9 +246,20 @@ def _load_engine(
         threads=settings.threads,
         device=settings.device,
         tokenizer=tokenizer,
+        table_bytes=settings.vocabulary_bytes,
     )
     metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
     return engine
+
+
+def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str], Shortlist | None]:
+    """Return what tells the tokens of a language; say how many each has."""
+    if settings.vocabulary == "full":
+        return lambda _: None
+    lists = LanguageLists(tokenizer)
+    for line in lists.report():
+        _log.info("vocabulary: %s", line)
+    return lists.of
 
 
 def _found(engine: Engine) -> dict[str, str]:

@@ -13,6 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from hub.engine.requests import EarlyStopping
+from hub.engine.shortlists import Shortlist
 from hub.errors import HubError
 from hub.glossaries import Term
 
@@ -139,6 +140,7 @@ class Job:
         constraints: Terms that the output must hold: for each, the token sequences of its forms,
             any of which will do.
         joiners: Tokens that may not come right behind a term, because they continue the word.
+        shortlist: The tokens of the target language, where outputs choose from these; None for all.
     """
 
     key: int
@@ -154,6 +156,7 @@ class Job:
     token_scores: bool = False
     constraints: tuple[tuple[tuple[int, ...], ...], ...] = ()
     joiners: frozenset[int] = frozenset()
+    shortlist: Shortlist | None = None
 
     @property
     def rows(self) -> int:

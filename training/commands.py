@@ -18,6 +18,7 @@ from training.options import (
     RunOptions,
     SearchName,
     TaskOptions,
+    VocabularyName,
     check_result_file,
     overrides,
 )
@@ -147,6 +148,10 @@ def evaluate(
     search: Annotated[
         SearchName, typer.Option(help="base: as the base was published; or greedy.")
     ] = "base",
+    vocabulary: Annotated[
+        VocabularyName,
+        typer.Option(help="Choose from all tokens (full), or from the target language's."),
+    ] = "full",
     registry: Annotated[str | None, typer.Option(help="Registry folder.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file, - for stdout.")
@@ -168,6 +173,7 @@ def evaluate(
         base_ref=base or "",
         quantization=quantization,
         search=search,
+        vocabulary=vocabulary,
         progress=Console(),
         data=with_store(data or (), settings),
         test=with_store([test or ""], settings)[0],

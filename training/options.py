@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Quantization = Literal["float32", "bfloat16", "int8"]
 SearchName = Literal["base", "greedy"]
+VocabularyName = Literal["full", "language"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hub.bases import open_base
 from hub.bases.languages import remember_languages
 from hub.bases.tokenizer import load_tokenizer
+from hub.bases.vocabulary import adapter_tokens
 from hub.errors import InterruptedRunError, SettingsError, TrainingDivergedError
 from hub.golden import GOLDEN_LINES, MAX_GOLDEN_LINES
 from hub.languages import LanguagePair
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from hub.registry import AdapterVersion, Registry
     from training.corpora import CorpusSplits, SentencePair
     from training.corpora.report import CorpusReport
+    from training.loop.batching import Example
     from training.loop.processes import Processes
     from training.loop.trainer import TrainingResult
 
@@ -236,7 +238,8 @@ def _make_adapter(
         progress.scored(training.steps, score_facts(manifest.scores))
         count = request.golden if work.spec.in_slots else 0
         golden = golden_lines(decoder, work.pair, dev, count)
-        folder = write_evidence(work.run, work.recipe, manifest, equality, golden)
+        tokens = _tokens(work, encoded.examples)
+        folder = write_evidence(work.run, work.recipe, manifest, equality, golden, tokens)
     if request.publish and not work.spec.in_slots:
         check_quality(manifest, force=request.force)
     version = None
@@ -267,6 +270,14 @@ def _make_adapter(
     )
     _finish(work.run, outcome)
     return outcome
+
+
+def _tokens(work: Work, examples: Sequence[Example]) -> tuple[int, ...] | None:
+    """Return what translations of an adapter may need; None for a base of its own."""
+    if not work.spec.in_slots:
+        return None
+    targets = (example.target for example in examples)
+    return adapter_tokens(work.tokenizer, work.pair.target, targets)
 
 
 @dataclass(frozen=True)

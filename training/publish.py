@@ -18,6 +18,7 @@ from hub.manifest import (
     OutputRecord,
     SourceRecord,
 )
+from hub.vocabulary import VOCABULARY_FILE, vocabulary_json
 from training.corpora.model import segments_fingerprint
 from training.evidence.card import model_card
 from training.gates.checks import check_quality
@@ -118,10 +119,23 @@ def write_evidence(
     manifest: AdapterManifest,
     equality: EqualityEvidence,
     golden: GoldenLines | None = None,
+    tokens: Sequence[int] | None = None,
 ) -> Path:
-    """Complete the best adapter's folder with hub.json, golden lines and the model card."""
+    """Complete the best adapter's folder with all that goes with its weights.
+
+    Args:
+        run: Where the folder is.
+        recipe: What was trained.
+        manifest: With its evidence.
+        equality: What the gate measured.
+        golden: Lines that a server translates again; None for none.
+        tokens: Those that its translations may need; None for no such list.
+    """
     if golden is not None:
         run.write(f"{run.best.name}/{GOLDEN_FILE}", golden.to_json().encode())
+    if tokens is not None:
+        text = vocabulary_json(manifest.language_pair.target, tokens)
+        run.write(f"{run.best.name}/{VOCABULARY_FILE}", text.encode())
     run.write(f"{run.best.name}/{MANIFEST_FILE}", manifest.to_json().encode())
     card = model_card(manifest, recipe, equality)
     run.write(f"{run.best.name}/{CARD_FILE}", card.encode())

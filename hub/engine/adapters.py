@@ -30,8 +30,11 @@ from hub.engine.readers.norms import read_ln_tuning, read_norms
 from hub.engine.readers.options import refuse_unknown
 from hub.engine.readers.prefix import read_kv_prefix, read_prefix_tuning
 from hub.engine.readers.target import Contents, Target
+from hub.engine.rules import check_shortlist
+from hub.engine.shortlists import Shortlist
 from hub.engine.vectors import VectorPart
 from hub.errors import AdapterBindingError, IncompatibleAdapterError
+from hub.vocabulary import read_vocabulary
 
 __all__ = ["MAX_MAGNITUDE", "AdapterReader", "HostAdapter"]
 
@@ -110,6 +113,7 @@ class AdapterReader:
             dtype: Of the caches.
         """
         self._digest = base_digest
+        self._architecture = architecture
         self.target = Target.of(family, architecture, deltas, weights, dtype)
 
     def read(self, folder: Path) -> HostAdapter:
@@ -119,6 +123,7 @@ class AdapterReader:
             IncompatibleAdapterError: The kind or an option is not served; names it.
             AdapterBindingError: A tensor does not bind, is missing, or is not sound.
             CorruptBlobError: A file cannot be read.
+            DecodingError: Its list of tokens is not one of this base's.
         """
         files = AdapterFiles.read(folder)
         reader = _READERS.get(files.kind)
@@ -127,6 +132,7 @@ class AdapterReader:
         refuse_unknown(files.config)
         if not files.tensors:
             raise AdapterBindingError(f"{folder.name} holds no tensors: it would not act")
+        tokens = self._listed(folder)
         contents = reader(files, self.target)
         return HostAdapter(
             kind=files.kind.lower(),
@@ -135,7 +141,16 @@ class AdapterReader:
             parts=contents.parts,
             vectors=contents.vectors,
             prefixes=contents.prefixes,
+            tokens=tokens,
         )
+
+    def _listed(self, folder: Path) -> Tensor | None:
+        """Read the tokens of the adapter's target language, where it lists them."""
+        tokens = read_vocabulary(folder)
+        if tokens is None:
+            return None
+        check_shortlist(Shortlist(tokens), self._architecture)
+        return torch.tensor(tokens, dtype=torch.int32)
 
 
 def _not_served(kind: str) -> IncompatibleAdapterError:

@@ -30,6 +30,7 @@ from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
+from hub.engine.rules import check_shortlist
 from hub.engine.shortlists import Shortlist
 from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
@@ -395,7 +396,7 @@ class Engine:
             raise TextError(f"a token id is outside the base's {architecture.vocab_size} tokens")
         check_constraints(request)
         if request.shortlist is not None:
-            self._check_shortlist(request.shortlist)
+            check_shortlist(request.shortlist, architecture)
         if request.options.beam_size > self._max_rows:
             raise DecodingError(
                 f"beam_size is {request.options.beam_size}, this engine runs {self._max_rows} rows",
@@ -403,27 +404,6 @@ class Engine:
             )
         if request.slot and request.slot not in self._banks.placed:
             raise EngineError(f"slot {request.slot} holds no adapter; place one first")
-
-    def _check_shortlist(self, shortlist: Shortlist) -> None:
-        """Check that a list is one of this base's tokens, and that targets can end by it.
-
-        Raises:
-            DecodingError: A token is none of the base's, or an end token is missing.
-        """
-        architecture = self.architecture
-        forced = architecture.decoding.forced_eos_id
-        ends = {*architecture.eos_ids, *(() if forced is None else (forced,))}
-        if shortlist.ids[-1] >= architecture.vocab_size:
-            raise DecodingError(
-                f"the shortlist has token {shortlist.ids[-1]}, the base has "
-                f"{architecture.vocab_size} tokens",
-                field="shortlist",
-            )
-        if len(shortlist.columns(sorted(ends))) < len(ends):
-            raise DecodingError(
-                f"the shortlist lacks an end token of the base; add {sorted(ends)}",
-                field="shortlist",
-            )
 
     def _check_free(self, slot: int) -> None:
         if not 1 <= slot <= self._banks.slots:

@@ -16,7 +16,8 @@ from torch import Tensor
 from hub.engine.architecture import Architecture
 from hub.engine.devices import upload
 from hub.engine.requests import DecodingOptions
-from hub.engine.shortlists import EVERY_TOKEN, Columns
+from hub.engine.shortlists import EVERY_TOKEN, Columns, Shortlist
+from hub.errors import DecodingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +144,23 @@ def apply_rules(values: Tensor, start: int, ruled: Sequence[RuledRow]) -> None:
     for one in ruled:
         if start <= one.row < start + len(values):
             one.apply(values[one.row - start])
+
+
+def check_shortlist(shortlist: Shortlist, architecture: Architecture) -> None:
+    """Check that a list is one of a base's tokens, and that targets can end by it.
+
+    Raises:
+        DecodingError: A token is none of the base's, or an end token is missing.
+    """
+    forced = architecture.decoding.forced_eos_id
+    ends = {*architecture.eos_ids, *(() if forced is None else (forced,))}
+    if shortlist.ids[-1] >= architecture.vocab_size:
+        raise DecodingError(
+            f"the list has token {shortlist.ids[-1]}, the base has {architecture.vocab_size} "
+            "tokens",
+            field="shortlist",
+        )
+    if len(shortlist.columns(sorted(ends))) < len(ends):
+        raise DecodingError(
+            f"the list lacks an end token of the base; add {sorted(ends)}", field="shortlist"
+        )

@@ -21,12 +21,13 @@ from hub.errors import CorruptBlobError, IncompatibleAdapterError
 from hub.golden import GOLDEN_FILE
 from hub.manifest import MANIFEST_FILE
 from hub.registry.disk import StagedFile, file_sha256, make_folder, sync_folder
+from hub.vocabulary import VOCABULARY_FILE
 
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 CARD_FILE: Final = "README.md"
 REQUIRED_FILES: Final = frozenset({CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE})
-ALLOWED_FILES: Final = REQUIRED_FILES | {CARD_FILE, GOLDEN_FILE}
+ALLOWED_FILES: Final = REQUIRED_FILES | {CARD_FILE, GOLDEN_FILE, VOCABULARY_FILE}
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})

@@ -27,6 +27,7 @@ from hub.registry.blobs import (
     digest_of_files,
 )
 from hub.registry.disk import StagedFile, open_regular, stage
+from hub.vocabulary import VOCABULARY_FILE, parse_vocabulary
 
 MAX_TEXT_BYTES: Final = 1 << 20
 
@@ -64,6 +65,8 @@ def take_in(source: Path, into: Path, manifest: AdapterManifest | None) -> Stage
     _require_all(files, source)
     _check_config(files[CONFIG_FILE])
     _check_weights(files[WEIGHTS_FILE])
+    if VOCABULARY_FILE in files:
+        _check_vocabulary(files[VOCABULARY_FILE])
     judged = _read_manifest(files[MANIFEST_FILE], manifest)
     if GOLDEN_FILE in files:
         _check_golden(files[GOLDEN_FILE], judged)
@@ -151,6 +154,15 @@ def _check_weights(file: StagedFile) -> None:
         raise _malformed(WEIGHTS_FILE, str(error)) from None
     if not names:
         raise _malformed(WEIGHTS_FILE, "it holds no tensor")
+
+
+def _check_vocabulary(file: StagedFile) -> None:
+    try:
+        parse_vocabulary(file.path.read_bytes())
+    except CorruptBlobError as error:
+        raise IncompatibleAdapterError(
+            f"nothing published: {error.message}", field=VOCABULARY_FILE
+        ) from None
 
 
 def _read_manifest(file: StagedFile, wanted: AdapterManifest | None) -> AdapterManifest:

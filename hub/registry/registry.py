@@ -136,7 +136,7 @@ class Registry:
 
         Args:
             folder: Holds adapter_config.json, adapter_model.safetensors and hub.json,
-                and may hold README.md and golden.json.
+                and may hold README.md, golden.json and vocabulary.json.
             name: Adapter name.
             manifest: Written as hub.json where the folder has none.
             aliases: Moved to the version in the same transaction, besides `latest`.

@@ -300,5 +300,5 @@ def _decode_request(entry: Entry) -> DecodeRequest:
     return DecodeRequest(
         job.key, job.source_ids, job.prefix_ids, entry.slot, options,
         align=job.align, token_scores=job.token_scores,
-        constraints=job.constraints, joiners=job.joiners,
+        constraints=job.constraints, joiners=job.joiners, shortlist=job.shortlist,
     )  # fmt: skip

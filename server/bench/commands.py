@@ -56,6 +56,13 @@ def engine(
     ] = "cpu",
     threads: Threads = None,
     memory: Annotated[bool, typer.Option(help="Also load the base in a fresh process.")] = True,
+    vocabulary: Annotated[
+        str, typer.Option(help="language: also time base rows that choose from lists of tokens.")
+    ] = "full",
+    pieces: Annotated[int, typer.Option(help="Tokens of each such list.")] = 32_768,
+    languages: Annotated[
+        int, typer.Option(min=1, help="Different lists, which rows take in turn.")
+    ] = 1,
     json_file: Json = None,
     folder: Folder = None,
 ) -> None:
@@ -79,6 +86,8 @@ def engine(
         threads=threads_or_all(threads),
         device=device,
         memory=memory,
+        languages=languages if _lists(vocabulary) else 0,
+        pieces=pieces,
     )
     with figures(json_file, folder) as (place, write):
         found = bench_engine(options, place, _say)
@@ -229,6 +238,14 @@ def _print_serve(found: Mapping[str, Any]) -> None:
          ">refused p99 ms", ">server cpus", ">client cpus"),
         rows_of_scenarios(found),
     )  # fmt: skip
+
+
+def _lists(vocabulary: str) -> bool:
+    from hub.errors import SettingsError
+
+    if vocabulary not in ("full", "language"):
+        raise SettingsError(f"--vocabulary {vocabulary!r} is not known; choose full or language")
+    return vocabulary == "language"
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from hub.bases import Base
 from hub.bench.machine import machine, versions
-from hub.bench.models import random_base
+from hub.bench.models import model_config, random_base
 from hub.engine import native
 from hub.engine.devices import find_device
 from hub.engine.engine import Engine
+from hub.engine.shortlists import Shortlist
 from hub.errors import SettingsError
 from hub.isa import forced_isa
 from server.bench.adapters import RandomAdapter, random_adapter
@@ -25,7 +26,12 @@ from server.bench.limits import Limits, Work, held_libraries, measure_limits
 from server.bench.memory import base_memory, placing
 from server.bench.peers import Runner, find_peers
 from server.bench.timing import interleave, rows_of
-from server.bench.workload import Workload
+from server.bench.workload import END, Workload, random_shortlists
+
+PIECES: Final = 32_768
+"""Tokens of a list: all of a script that is not Latin, or the frequent ones of a Latin language."""
+
+LEAST_PIECES: Final = 256
 
 _SEEDS = 4
 """Different adapters written for each kind; every slot gets its own copy of one of them."""
@@ -44,6 +50,8 @@ class EngineOptions:
         against: Other engines.
         rounds: Counted rounds; one more warms up.
         device: Where the engines run.
+        languages: Different shortlists of the rows of a run of its own; 0 for no such run.
+        pieces: Tokens of each list.
     """
 
     dims: str
@@ -58,6 +66,8 @@ class EngineOptions:
     threads: int = 1
     device: str = "cpu"
     memory: bool = True
+    languages: int = 0
+    pieces: int = PIECES
     work: Workload = field(default_factory=Workload)
 
     def __post_init__(self) -> None:
@@ -68,6 +78,15 @@ class EngineOptions:
             raise SettingsError("--kinds is empty; give bottleneck, lora or both")
         if self.rounds < 1 or self.threads < 1 or self.adapters < 0:
             raise SettingsError("--rounds, --threads and --adapters must be at least 1")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        most = int(model_config(self.dims)["vocab_size"]) - END
+        if self.languages and not LEAST_PIECES <= self.pieces <= most:
+            raise SettingsError(
+                f"--pieces {self.pieces} is out of range; {self.dims} takes lists of "
+                f"{LEAST_PIECES} to {most} tokens"
+            )
 
 
 def bench_engine(
@@ -119,7 +138,11 @@ def _bench_engine(
     return {
         "rows": rows,
         "limits": None if limits is None else asdict(limits),
-        "memory": {"base": memory, "placed_adapters_bytes": engine.adapter_bytes},
+        "memory": {
+            "base": memory,
+            "placed_adapters_bytes": engine.adapter_bytes,
+            "shortlist_tables_bytes": engine.table_bytes,
+        },
         "placing": placed,
         "workload": _describe(engine, options, base),
         "machine": machine(options.threads)
@@ -183,11 +206,24 @@ def _runners(engine: Engine, options: EngineOptions) -> dict[str, Runner]:
         count = min(options.adapters or batch, engine.slots)
         _translate(engine, options.work, batch, beam, range(1, count + 1))
 
-    return {"base": base, "mixed": mixed}
+    lists = random_shortlists(options.languages, options.pieces, engine.architecture.vocab_size)
+
+    def listed(batch: int, beam: int) -> None:
+        _translate(engine, options.work, batch, beam, [0], lists)
+
+    runners: dict[str, Runner] = {"base": base, "mixed": mixed}
+    return runners | {"listed": listed} if lists else runners
 
 
-def _translate(engine: Engine, work: Workload, batch: int, beam: int, slots: Sequence[int]) -> None:
-    for one in engine.translate(work.requests(batch, beam, slots)):
+def _translate(
+    engine: Engine,
+    work: Workload,
+    batch: int,
+    beam: int,
+    slots: Sequence[int],
+    shortlists: Sequence[Shortlist | None] = (None,),
+) -> None:
+    for one in engine.translate(work.requests(batch, beam, slots, shortlists)):
         if one.error is not None:
             raise one.error
         length = len(one.hypotheses[0].token_ids) + one.hypotheses[0].finished
@@ -231,4 +267,6 @@ def _describe(engine: Engine, options: EngineOptions, base: Base) -> dict[str, A
         "kinds": list(options.kinds),
         "budget": options.budget,
         "rounds": options.rounds,
+        "languages": options.languages,
+        "pieces": options.pieces if options.languages else 0,
     }

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from hub.engine.requests import DecodeRequest, DecodingOptions
+from hub.engine.shortlists import Shortlist
+
+END: Final = 2
+"""The token that ends an output."""
 
 PREFIX: Final = 7
 """The token that every output is forced to begin with, as a language token is."""
@@ -40,12 +44,35 @@ class Workload:
         low, high = self.target_tokens - self.spread, self.target_tokens + self.spread
         return [draw.randint(low, high) for _ in range(count)]
 
-    def requests(self, count: int, beam: int, slots: Sequence[int]) -> list[DecodeRequest]:
-        """Return engine requests, slots taken in turn."""
+    def requests(
+        self,
+        count: int,
+        beam: int,
+        slots: Sequence[int],
+        shortlists: Sequence[Shortlist | None] = (None,),
+    ) -> list[DecodeRequest]:
+        """Return engine requests, slots and shortlists taken in turn."""
         options = DecodingOptions(
             beam_size=beam, max_new_tokens=self.target_tokens, min_new_tokens=self.target_tokens
         )
         return [
-            DecodeRequest(key, tuple(source), (PREFIX,), slots[key % len(slots)], options)
+            DecodeRequest(
+                key, tuple(source), (PREFIX,), slots[key % len(slots)], options,
+                shortlist=shortlists[key % len(shortlists)],
+            )
             for key, source in enumerate(self.sources(count))
-        ]
+        ]  # fmt: skip
+
+
+def random_shortlists(count: int, pieces: int, vocabulary: int, seed: int = 3) -> list[Shortlist]:
+    """Return different lists of random tokens, as large as those of languages.
+
+    Args:
+        count: How many; 0 for none.
+        pieces: Tokens of each, the end token included.
+        vocabulary: The base's tokens.
+        seed: Of the choice.
+    """
+    draw = random.Random(seed)
+    tokens = range(END + 1, vocabulary)
+    return [Shortlist([END, *draw.sample(tokens, pieces - 1)]) for _ in range(count)]

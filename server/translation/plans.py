@@ -7,12 +7,13 @@ thread of the pool. What one item lacks fails that item; what the command lacks 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hub.bases.tokenizer import BaseTokenizer
 from hub.engine.constraints import LEAST_BEAM
+from hub.engine.shortlists import Shortlist
 from hub.errors import HubError
 from hub.glossaries import check_terms
 from hub.languages import LanguagePair
@@ -122,11 +123,13 @@ class _Layout:
         empty: Source tokens of no text at all.
         prefix: Tokens that every output is forced to begin with.
         glossary: Prescribed translations, None for none.
+        shortlist: What outputs choose from, None for all tokens.
     """
 
     empty: tuple[int, ...]
     prefix: tuple[int, ...]
     glossary: Glossary | None
+    shortlist: Shortlist | None
 
 
 @dataclass(slots=True)
@@ -135,6 +138,7 @@ class Planner:
 
     Attributes:
         glossaries: Stored glossaries, ready to be used.
+        shortlist: Returns the tokens that outputs in a language choose from; None for all.
     """
 
     router: Router
@@ -142,6 +146,7 @@ class Planner:
     detector: Detector
     limits: Limits
     glossaries: GlossaryShelf
+    shortlist: Callable[[str], Shortlist | None] = lambda _: None
     _encoder: TermEncoder = field(init=False)
     _keys: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -226,6 +231,7 @@ class Planner:
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),
             glossary=self.glossaries.of(command.glossary, pair, Permit(command.permitted).allows),
+            shortlist=self.shortlist(pair.target),
         )
 
     def _split_item(self, item: ItemPlan, command: TranslateCommand, layout: _Layout) -> None:
@@ -296,6 +302,7 @@ class Planner:
             tenant=command.tenant,
             align=align,
             token_scores=command.token_scores,
+            shortlist=layout.shortlist,
         )
 
     def whole_jobs(

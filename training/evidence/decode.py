@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from hub.bases.vocabulary import LanguageLists
 from hub.chrf import chrf
 from hub.errors import EngineError
 from hub.languages import LanguagePair
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Quantization = Literal["float32", "bfloat16", "int8"]
 SearchName = Literal["base", "greedy"]
+VocabularyName = Literal["full", "language"]
 ADAPTER_SLOT: Final = 1
 BASE_SLOT: Final = 0
 MAX_ROWS: Final = 64
@@ -36,6 +38,7 @@ class Decoder:
         tokenizer: BaseTokenizer,
         quantization: Quantization = "int8",
         search: SearchName = "base",
+        vocabulary: VocabularyName = "full",
     ) -> None:
         """Load the engine.
 
@@ -44,13 +47,16 @@ class Decoder:
             tokenizer: The base's.
             quantization: Numbers of the engine.
             search: The one that the base was published with, or greedy.
+            vocabulary: What outputs choose from: all tokens, or those of the target language.
 
         Raises:
             CorruptBaseError: The base's weights are damaged.
         """
         self.quantization = quantization
         self.search = search
+        self.vocabulary = vocabulary
         self._tokenizer = tokenizer
+        self._lists = LanguageLists(tokenizer) if vocabulary == "language" else None
         self._parameters = base.parameters
         self._engine = self.load_engine(base)
 
@@ -88,7 +94,8 @@ class Decoder:
     @property
     def signature(self) -> str:
         """How it decodes, as signatures of scores say it."""
-        return f"decoding:{self._search_name()}|numbers:{self.quantization}"
+        listed = "|vocabulary:language" if self._lists is not None else ""
+        return f"decoding:{self._search_name()}|numbers:{self.quantization}{listed}"
 
     def _search_name(self) -> str:
         own = self._engine.architecture.decoding
@@ -174,6 +181,7 @@ class Decoder:
             prefix_ids=tuple(self._tokenizer.target_prefix(pair.target)),
             slot=slot,
             options=options,
+            shortlist=None if self._lists is None else self._lists.of(pair.target),
         )
 
     def options(self, pair: LanguagePair, *, greedy: bool = False) -> DecodingOptions:

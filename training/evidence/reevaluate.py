@@ -23,7 +23,14 @@ from training.corpora.clean import Cleaning
 from training.corpora.model import segments_fingerprint
 from training.corpora.sources import CLDR, parse_source, parse_sources
 from training.evidence.comet import Comet
-from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Decoder, Quantization, SearchName
+from training.evidence.decode import (
+    ADAPTER_SLOT,
+    BASE_SLOT,
+    Decoder,
+    Quantization,
+    SearchName,
+    VocabularyName,
+)
 from training.evidence.gather import Evidence, weigh
 from training.evidence.scoring import Measure, Scorer
 from training.evidence.significance import compare
@@ -83,6 +90,7 @@ def evaluate_ref(
     base_ref: str,
     quantization: Quantization,
     search: SearchName = "base",
+    vocabulary: VocabularyName = "full",
     progress: Progress,
     data: Sequence[str] = (),
     test: str = "",
@@ -97,6 +105,7 @@ def evaluate_ref(
         base_ref: Where the base is; the name in the manifest when empty.
         quantization: Numbers of the serving engine.
         search: The base's own search, or greedy.
+        vocabulary: What outputs choose from: all tokens, or those of the target language.
         progress: Hears of the stages.
         data: The files that the adapter was made from, to split the test set off once more.
         test: A test set of its own, instead.
@@ -121,7 +130,7 @@ def evaluate_ref(
     progress.stage(f"decoding {len(segments)} unseen items with {names} and the base")
     base = open_base(base_ref or manifest.base.name)
     tokenizer = load_tokenizer(base)
-    decoder = Decoder(base, tokenizer, quantization, search)
+    decoder = Decoder(base, tokenizer, quantization, search, vocabulary)
     fit = fitting(segments, pair, tokenizer, max_positions=base.dimensions.max_positions)
     outputs = _translate(decoder, pair, fit, adapters)
     if comet is not None:

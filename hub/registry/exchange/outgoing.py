@@ -22,6 +22,7 @@ from hub.errors import IncompatibleAdapterError, InputError, StorageFullError, W
 from hub.golden import GOLDEN_FILE
 from hub.manifest import MANIFEST_FILE, AdapterManifest
 from hub.registry.exchange.card import PLUGINS, adapter_card, merged_card
+from hub.vocabulary import VOCABULARY_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,6 +155,9 @@ def _write_adapter(adapter: Outgoing, stage: Path, *, for_hub: bool) -> str:
     shutil.copyfile(adapter.folder / _WEIGHTS, stage / _WEIGHTS)
     card = adapter_card(adapter.manifest, adapter.kind, _base_id(adapter), adapter.ref)
     (stage / _CARD).write_text(card, encoding="utf-8")
+    listed = (adapter.folder / VOCABULARY_FILE).is_file()
+    if listed and not for_hub:
+        shutil.copyfile(adapter.folder / VOCABULARY_FILE, stage / VOCABULARY_FILE)
     if not for_hub:
         shutil.copyfile(adapter.folder / MANIFEST_FILE, stage / MANIFEST_FILE)
         if (adapter.folder / GOLDEN_FILE).exists():

@@ -87,7 +87,10 @@ def test_trains_scores_and_publishes(
         assert version.digest == outcome.version.digest
         assert version.manifest == manifest
         names = {file.name for file in registry.folder(version).iterdir()}
-    assert names == {"adapter_config.json", "adapter_model.safetensors", "hub.json", "README.md"}
+    assert names == {
+        "adapter_config.json", "adapter_model.safetensors", "hub.json", "README.md",
+        "vocabulary.json",
+    }  # fmt: skip
     for file in names:
         assert str(tiny_base.folder).encode() not in (outcome.folder / file).read_bytes()
     assert json.loads((outcome.run_folder / "summary.json").read_text())["updates"] == 6
