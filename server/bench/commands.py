@@ -220,7 +220,7 @@ def doors(
             "door", ">p50 ms", ">adds", ">CPU ms", ">adds", ">calls/s", ">of gRPC", ">least",
             ">most", ">CPU ms a call",
         ),
-        [[str(value) for value in row.values()] for row in found["rows"]],
+        [[*map(str, row.values())] + [""] * (10 - len(row)) for row in found["rows"]],
     )  # fmt: skip
 
 

@@ -23,6 +23,9 @@ from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 from server.bench.load import CALLERS_PER_CHANNEL, TRANSLATE
 
 DOORS: Final = ("grpc", "deepl", "libretranslate")
+DETECT: Final = ("grpc detect", "libretranslate detect")
+"""Calls that cost little behind the doors, so that what is told is the doors' own."""
+_DETECT_METHOD: Final = "/adapterhub.v1.TranslationService/DetectLanguage"
 _LENGTH: Final = b"content-length:"
 _WARM: Final = 30
 """Calls by each door that do not count."""
@@ -89,6 +92,9 @@ def _http_requests(load: DoorLoad, door: str) -> list[bytes]:
         path = "/v2/translate"
         same = {"source_lang": load.source.upper(), "target_lang": load.target.upper()}
         bodies = [{"text": [text], **same} for text in load.texts]
+    elif door == "libretranslate detect":
+        path = "/detect"
+        bodies = [{"q": text} for text in load.texts]
     else:
         path = "/translate"
         bodies = [{"q": one, "source": load.source, "target": load.target} for one in load.texts]
@@ -105,19 +111,15 @@ def _request(path: str, host: str, body: bytes) -> bytes:
 
 def _calls(load: DoorLoad, door: str, callers: int) -> tuple[list[Call], list[Any]]:
     """Return one call for each caller, and what is to be closed afterwards."""
-    if door != "grpc":
+    if not door.startswith("grpc"):
         requests = _http_requests(load, door)
         return [_HttpCaller(load.http, requests).call for _ in range(callers)], []
-    messages = [
-        pb.TranslateTextRequest(
-            contents=[text], source_language_code=load.source, target_language_code=load.target
-        ).SerializeToString()
-        for text in load.texts
-    ]
+    method = TRANSLATE if door == "grpc" else _DETECT_METHOD
+    messages = [_message(load, door, text) for text in load.texts]
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     count = -(-callers // CALLERS_PER_CHANNEL)
     channels = [grpc.aio.insecure_channel(load.grpc, options) for _ in range(count)]
-    methods = [channel.unary_unary(TRANSLATE, None, None) for channel in channels]
+    methods = [channel.unary_unary(method, None, None) for channel in channels]
 
     def caller(method: Any) -> Call:
         async def call(index: int) -> None:
@@ -134,13 +136,21 @@ def processor_ms(pid: int) -> float:
     return sum(int(one.read_text(encoding="ascii").split()[0]) for one in tasks) / 1e6
 
 
+def _message(load: DoorLoad, door: str, text: str) -> bytes:
+    if door != "grpc":
+        return pb.DetectLanguageRequest(contents=[text]).SerializeToString()
+    return pb.TranslateTextRequest(
+        contents=[text], source_language_code=load.source, target_language_code=load.target
+    ).SerializeToString()
+
+
 async def _alone(load: DoorLoad) -> list[dict[str, tuple[float, float]]]:
     """Call by each door in turn, one call at a time.
 
     Returns:
         For each text and each door milliseconds on the clock, and of the server's processors.
     """
-    made = {door: _calls(load, door, 1) for door in DOORS}
+    made = {door: _calls(load, door, 1) for door in (*DOORS, *DETECT)}
     found = []
     for index in range(-min(_WARM, len(load.texts)), load.pairs):
         turn = {}

@@ -19,7 +19,7 @@ from typing import Any, Final
 from hub.bench.machine import machine, versions
 from hub.bench.options import threads_or_all
 from hub.errors import EngineError
-from server.bench.door_callers import DOORS, DoorLoad
+from server.bench.door_callers import DETECT, DOORS, DoorLoad
 from server.bench.serve import ServeOptions, server, texts_of
 
 _PACKAGES: Final = ("starlette", "uvicorn", "httptools", "grpcio")
@@ -52,7 +52,13 @@ def bench_doors(options: ServeOptions, *, pairs: int, callers: int, rounds: int)
         "texts": len(texts),
         "pairs": pairs,
         "callers": callers,
-        "rows": [_row(door, found["alone"], found["saturated"]) for door in DOORS],
+        "rows": [
+            *(
+                _alone(door, "grpc", found["alone"]) | _saturated(door, found["saturated"])
+                for door in DOORS
+            ),
+            *(_alone(door, DETECT[0], found["alone"]) for door in DETECT),
+        ],
     }
 
 
@@ -70,28 +76,33 @@ def _run(load: DoorLoad) -> dict[str, Any]:
     return found
 
 
-def _row(
-    door: str,
-    alone: Sequence[Mapping[str, tuple[float, float]]],
-    saturated: Sequence[Mapping[str, tuple[float, float]]],
-) -> dict[str, Any]:
-    """Return the figures of a door; differences and ratios are of calls and parts side by side."""
-    clock, processor = zip(*(turn[door] for turn in alone), strict=True)
-    rates, cost = zip(*(part[door] for part in saturated), strict=True)
-    ratios = [part[door][0] / part["grpc"][0] for part in saturated]
+_Pairs = Sequence[Mapping[str, tuple[float, float]]]
+
+
+def _alone(door: str, beside: str, turns: _Pairs) -> dict[str, Any]:
+    """Return the figures of one caller; what is added is the median over calls side by side."""
+    clock, processor = zip(*(turn[door] for turn in turns), strict=True)
+    added = [
+        statistics.median(turn[door][which] - turn[beside][which] for turn in turns)
+        for which in (0, 1)
+    ]
     return {
         "door": door,
         "p50_ms": round(statistics.median(clock), 2),
-        "adds_ms": round(_added(door, alone, 0), 2),
+        "adds_ms": round(added[0], 2),
         "processor_ms": round(statistics.median(processor), 2),
-        "adds_processor_ms": round(_added(door, alone, 1), 2),
+        "adds_processor_ms": round(added[1], 2),
+    }
+
+
+def _saturated(door: str, parts: _Pairs) -> dict[str, Any]:
+    """Return the figures of many callers; ratios are of parts side by side."""
+    rates, cost = zip(*(part[door] for part in parts), strict=True)
+    ratios = [part[door][0] / part["grpc"][0] for part in parts]
+    return {
         "per_second": round(statistics.median(rates), 1),
         "of_grpc": round(statistics.median(ratios), 3),
         "of_grpc_least": round(min(ratios), 3),
         "of_grpc_most": round(max(ratios), 3),
         "saturated_processor_ms": round(statistics.median(cost), 2),
     }
-
-
-def _added(door: str, alone: Sequence[Mapping[str, tuple[float, float]]], which: int) -> float:
-    return statistics.median(turn[door][which] - turn["grpc"][which] for turn in alone)
