@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -142,7 +143,10 @@ def translate(
         timeout=timeout if texts else timeout * calls,  # calls in flight wait for each other
     )
     trust = _tls(tls, tls_roots, tls_client)
-    with HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client:
+    with (
+        closing(asking),
+        HubClient(server or default_server(), timeout=timeout, key=key, tls=trust) as client,
+    ):
         if files:
             choice = FileChoice(tuple(files), output, fill, resume, encoding, calls, as_json)
             failure = run_files(client, asking, choice)

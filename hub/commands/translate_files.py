@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Asking:
     Attributes:
         pair: Source, "" to have it detected, and target.
         timeout: Seconds that a call may take.
+        leaving: Set when the command ends, so that no thread goes on waiting.
     """
 
     pair: tuple[str, str]
@@ -34,6 +36,7 @@ class Asking:
     handling: Handling
     routing: Routing
     timeout: float
+    leaving: Event = field(default_factory=Event, repr=False, compare=False)
 
     def ask(
         self, client: HubClient, contents: Sequence[str], mime_type: str = ""
@@ -50,7 +53,17 @@ class Asking:
                 handling=handling, routing=self.routing, timeout=self.timeout,
             )  # fmt: skip
 
-        return Patience().call(call) if self.routing.batch else call()
+        return Patience(sleep=self._wait).call(call) if self.routing.batch else call()
+
+    def close(self) -> None:
+        """Let threads that wait for a busy server give up."""
+        self.leaving.set()
+
+    def _wait(self, seconds: float) -> None:
+        from hub.errors import RequestCancelledError
+
+        if self.leaving.wait(seconds):
+            raise RequestCancelledError("the command was stopped while it waited for the server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,12 +243,18 @@ class _Reader:
             yield _Words(child.text or "", b"", None)
         elif child.tag == self.kind.run:
             yield from self._run(child)
-        elif child.tag in self.kind.around:
-            yield Code(child, Role.OPEN, child)
-            yield from self._elements(child)
-            yield Code(child, Role.CLOSE, child)
+        elif (inner := self._inside(child)) is not None:
+            yield Code(_Around(child, inner), Role.OPEN, child)
+            yield from self._elements(inner)
+            yield Code(_Around(child, inner), Role.CLOSE, child)
         else:
             yield Code((child,), Role.POINT)
+
+    def _inside(self, child: Element) -> Element | None:
+        """Return what holds the runs of an element that stands around some."""
+        if child.tag in self.kind.around:
+            return child
+        return child.find(f"{_W}sdtContent") if child.tag == f"{_W}sdt" else None
 
     def _run(self, run: Element) -> Iterator[_Words | Code]:
         properties = run.find(self.kind.properties)
@@ -282,6 +288,14 @@ class _Format:
     """The format of a stretch of text."""
 
     properties: Element | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """An element around runs, and the one in it that holds them, which may be itself."""
+
+    outer: Element
+    inner: Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,11 +345,11 @@ class _Writer:
         elif isinstance(raw, tuple):
             parents[-1].extend(raw)
         elif piece.role is Role.OPEN:
-            assert isinstance(raw, etree._Element)
-            for child in list(raw):
-                raw.remove(child)
-            parents[-1].append(raw)
-            parents.append(raw)
+            assert isinstance(raw, _Around)
+            for child in list(raw.inner):
+                raw.inner.remove(child)
+            parents[-1].append(raw.outer)
+            parents.append(raw.inner)
         else:
             parents.pop()
 

@@ -188,15 +188,17 @@ def test_links_fields_and_text_boxes_of_word() -> None:
         '<w:r><w:t xml:space="preserve"> on </w:t></w:r>'
         '<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText>PAGE</w:instrText></w:r>'
         '<w:r><w:fldChar w:fldCharType="end"/></w:r>'
+        "<w:sdt><w:sdtPr/><w:sdtContent><w:r><w:t>a choice</w:t></w:r></w:sdtContent></w:sdt>"
         "<w:r><w:pict><w:p><w:r><w:t>inside a box</w:t></w:r></w:p></w:pict></w:r></w:p>"
         "<w:p><w:r><w:t>12 %</w:t></w:r></w:p></w:body></w:document>"
     )
     document = open_document("a.docx", office("word/document.xml", {"word/header1.xml": source}))
     assert [unit.text for unit in document.units] == [
-        'See <g id="0">this page</g> on <code id="1"></code>', "inside a box",
+        'See <g id="0">this page</g> on <code id="1"></code><g id="2">a choice</g>',
+        "inside a box",
     ]  # fmt: skip
     expected = source
-    for words in ("See ", "this page", " on ", "inside a box"):
+    for words in ("See ", "this page", " on ", "a choice", "inside a box"):
         expected = expected.replace(f">{words}<", f">{words.upper()}<")
     made = part(translated(document), "word/header1.xml")
     assert canonical(made.encode()) == canonical(expected.encode())
