@@ -11,6 +11,7 @@
     │   ├── KeyFileError
     │   ├── BodyTooLargeError
     │   ├── MediaTypeError
+    │   ├── DocumentError                                65
     │   └── CorpusError                                  65
     ├── UnimplementedError          UNIMPLEMENTED        69
     ├── NotFoundError               NOT_FOUND            66
@@ -181,6 +182,13 @@ class UnimplementedError(HubError):
     code = "UNIMPLEMENTED"
     exit_code = 69
     reason = "UNIMPLEMENTED"
+
+
+class DocumentError(InputError):
+    """A file that is to be translated cannot be read, or is too large."""
+
+    exit_code = 65
+    reason = "INVALID_DOCUMENT"
 
 
 class NotFoundError(HubError):

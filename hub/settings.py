@@ -117,6 +117,7 @@ class Settings(BaseModel):
         "", description="yes-really: serve other machines without asking who calls"
     )
     max_message_bytes: Bytes = Field(ByteSize(16 * 2**20), description="largest message or body")
+    max_upload_bytes: Bytes = Field(ByteSize(20 * 2**20), description="largest document")
     base_digest: str = Field(
         "",
         pattern=r"^(sha256:[0-9a-f]{64})?$",

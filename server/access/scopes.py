@@ -27,12 +27,17 @@ _TRANSLATE: Final = (
     "http.Page/Translate",
     "http.Page/Alternatives",
     "http.Page/Feedback",
+    "http.LibreTranslate/TranslateFile",
     "http.DeepL/Translate",
+    "http.DeepL/Document",
     "http.DeepL/Languages",
     "http.DeepL/Usage",
     "http.DeepL/GetGlossary",
 )
-_FEEDBACK: Final = ("adapterhub.v1.FeedbackService/SubmitPostEdits",)
+_FEEDBACK: Final = (
+    "adapterhub.v1.FeedbackService/SubmitPostEdits",
+    "http.LibreTranslate/Suggest",
+)
 _ADMIN: Final = (
     "adapterhub.v1.AdapterService/ListLoadedAdapters",
     "adapterhub.v1.AdapterService/LoadAdapter",
@@ -53,6 +58,9 @@ _OPEN: Final = (
     "http.Health/Live",
     "http.Health/Ready",
     "http.Page/File",
+    "http.Health/Spec",
+    "http.LibreTranslate/Settings",
+    "http.LibreTranslate/DownloadFile",
 )
 
 SCOPE_OF_METHOD: Final[Mapping[str, str]] = MappingProxyType(

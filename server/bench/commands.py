@@ -1,4 +1,4 @@
-"""`hub bench engine`, `residency` and `serve`; what is heavy is imported when they run."""
+"""`hub bench engine`, `residency`, `serve` and `doors`; what is heavy is imported when they run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ Folder = Annotated[
 
 
 def register_bench(app: typer.Typer) -> None:
-    """Mount `hub bench engine`, `hub bench residency` and `hub bench serve`."""
+    """Mount `hub bench engine`, `residency`, `serve` and `doors`."""
     bench = command_group(app, "bench", BENCH_HELP)
     bench.command("engine")(engine)
     bench.command("residency")(residency)
     bench.command("serve")(serve)
+    bench.command("doors")(doors)
 
 
 def engine(
@@ -180,6 +181,38 @@ def serve(
         found = bench_serve(options, _say)
         write(found)
     _print_serve(found)
+
+
+def doors(
+    base: Annotated[str, typer.Option(help="Base model, as the setting.")] = "embedded",
+    pair: Annotated[str, typer.Option(help="Languages of all texts, as en-ko.")] = "en-ko",
+    calls: Annotated[int, typer.Option(help="Calls of one caller by each door.")] = 200,
+    callers: Annotated[int, typer.Option(help="Callers at saturation.")] = 64,
+    seconds: Annotated[float, typer.Option(help="Of each part of the saturation.")] = 5.0,
+    rounds: Rounds = 3,
+    threads: Threads = None,
+    json_file: Json = None,
+) -> None:
+    """Time the HTTP doors beside gRPC's: what they add to a call, and what they let through."""
+    from hub.console import print_table
+    from hub.languages import LanguagePair
+    from server.bench.doors import bench_doors
+    from server.bench.serve import ServeOptions
+
+    wanted = LanguagePair.parse(pair)
+    options = ServeOptions(
+        base=base, pair=(wanted.source, wanted.target), seconds=seconds, threads=threads
+    )
+    with figures(json_file, None) as (_, write):
+        found = bench_doors(options, pairs=calls, callers=callers, rounds=rounds)
+        write(found)
+    print_table(
+        (
+            "door", ">p50 ms", ">adds", ">CPU ms", ">adds", ">calls/s", ">of gRPC", ">least",
+            ">most", ">CPU ms a call",
+        ),
+        [[*map(str, row.values())] + [""] * (10 - len(row)) for row in found["rows"]],
+    )  # fmt: skip
 
 
 def _print_serve(found: Mapping[str, Any]) -> None:

@@ -76,6 +76,7 @@ class Serving:
     pid: int
     options: ServeOptions
     texts: Sequence[str]
+    http: str = ""
 
     def under(self, groups: Sequence[Group]) -> dict[str, Any]:
         """Run groups of callers against it, in another process, and return what they say.
@@ -130,7 +131,9 @@ def server(
             line = process.stdout.readline()
             if not line:
                 raise EngineError("the server did not start; try `hub serve` with the same options")
-            yield Serving(json.loads(line)["grpc"], process.pid, options, texts)
+            ready = json.loads(line)
+            http = ready.get("http", "")
+            yield Serving(ready["grpc"], process.pid, options, texts, http)
         finally:
             process.terminate()
             process.wait(WAIT)

@@ -26,6 +26,7 @@ from server.faults import as_hub_error
 from server.http.bodies import Fields, Inbox, read_fields
 from server.http.leaving import Leaving
 from server.http.protection import BrowserPolicy
+from server.http.schemas import Schema
 from server.http.statuses import retry_after
 from server.telemetry.calls import CallRecord, note_error
 from server.telemetry.counting import CallCount
@@ -44,6 +45,10 @@ class Api(Protocol):
     @property
     def key_in_body(self) -> bool:
         """Tell whether callers may send their key as a field."""
+
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers by lower-case name, with the caller's key where ours would be."""
@@ -92,6 +97,9 @@ class Operation:
         texts: Name of the field whose characters count towards the caller's quota.
         awaited: Whether a server that stops waits for it; not for a stream that stays open at will.
         max_body: Bytes; None for those of the settings.
+        takes: Schema of the fields of a request, None where there are none.
+        reply: Schema of a reply, None where it is empty.
+        status: Of a reply.
     """
 
     path: str
@@ -101,6 +109,9 @@ class Operation:
     texts: str = ""
     awaited: bool = True
     max_body: int | None = None
+    takes: Schema | None = None
+    reply: Schema | None = None
+    status: int = 200
 
 
 def routes_of(entrance: Entrance, api: Api, operations: tuple[Operation, ...]) -> list[Route]:
@@ -111,12 +122,17 @@ def routes_of(entrance: Entrance, api: Api, operations: tuple[Operation, ...]) -
 
 
 class Endpoint:
-    """An ASGI application that answers one operation."""
+    """An ASGI application that answers one operation.
+
+    Attributes:
+        api: Whose it is.
+        operation: Which.
+    """
 
     def __init__(self, entrance: Entrance, api: Api, operation: Operation) -> None:
         self._entrance = entrance
-        self._api = api
-        self._operation = operation
+        self.api = api
+        self.operation = operation
         self._method = f"{api.service}/{operation.name}"
         self._open = SCOPE_OF_METHOD.get(self._method) == OPEN
         self._limit = operation.max_body or int(entrance.settings.max_message_bytes)
@@ -141,13 +157,14 @@ class Endpoint:
                 count.code = record.code = found.code
             finally:
                 leaving.close()
+                await request.close()
 
     @contextmanager
     def _watched(self, headers: Mapping[str, str]) -> Iterator[tuple[CallRecord, CallCount]]:
         """Trace, log and count a request within the block."""
         entrance = self._entrance
-        calls = entrance.calls if self._operation.awaited and not self._open else None
-        labels = ("unary", self._api.service, self._operation.name)
+        calls = entrance.calls if self.operation.awaited and not self._open else None
+        labels = ("unary", self.api.service, self.operation.name)
         with ExitStack() as around:
             if entrance.tracer is not None and not self._open:
                 trace = around.enter_context(entrance.tracer.call(self._method, headers.items()))
@@ -157,13 +174,13 @@ class Endpoint:
 
     async def _answer(self, request: Request, leaving: Leaving, count: CallCount) -> Response:
         try:
-            return await self._operation.handle(await self._admit(request, leaving))
+            return await self.operation.handle(await self._admit(request, leaving))
         except Exception as error:
             found = as_hub_error(error, f"serving {self._method}")
             count.code = found.code
             self._entrance.metrics.rejected.labels(found.reason).inc()
             note_error(found)
-            response = self._api.refusal(found)
+            response = self.api.refusal(found)
             if (seconds := retry_after(found)) is not None:
                 response.headers.setdefault("retry-after", str(seconds))
             return response
@@ -180,13 +197,13 @@ class Endpoint:
             leaving.watch()
             return Call(entrance, request, fields)
         entrance.calls.check()
-        headers = self._api.headers(request, Fields())
-        early = "authorization" in headers or not self._api.key_in_body
+        headers = self.api.headers(request, Fields())
+        early = "authorization" in headers or not self.api.key_in_body
         identity = await guard.identify(self._method, headers) if early else None
         fields = await read_fields(request, self._limit)
         leaving.watch()
         if not early:
-            headers = self._api.headers(request, fields)
+            headers = self.api.headers(request, fields)
             identity = await guard.identify(self._method, headers)
-        guard.enter(identity, fields.characters(self._operation.texts))
+        guard.enter(identity, fields.characters(self.operation.texts))
         return Call(entrance, request, fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,7 +14,10 @@ from hub.errors import HubError
 from server.entrance import Entrance
 from server.http.bodies import Fields
 from server.http.endpoint import Call, Operation, routes_of
+from server.http.schemas import TEXT, Schema, record
 from server.http.statuses import status_of
+
+_STATUS: Final = record("status", status=TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,11 @@ class HealthApi:
 
     service: str = "http.Health"
     key_in_body: bool = False
+
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
+        return record("status", "error", status=TEXT, error=TEXT)
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers as they are."""
@@ -47,8 +56,8 @@ async def ready(call: Call) -> Response:
 def routes(entrance: Entrance) -> list[BaseRoute]:
     """Return the routes of probes; /health is LibreTranslate's name for the second."""
     operations = (
-        Operation("/livez", ("GET",), "Live", live),
-        Operation("/readyz", ("GET",), "Ready", ready),
-        Operation("/health", ("GET",), "Ready", ready),
+        Operation("/livez", ("GET",), "Live", live, reply=_STATUS),
+        Operation("/readyz", ("GET",), "Ready", ready, reply=_STATUS),
+        Operation("/health", ("GET",), "Ready", ready, reply=_STATUS),
     )
     return [*routes_of(entrance, HealthApi(), operations)]

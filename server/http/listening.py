@@ -41,7 +41,7 @@ class HttpServer:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=0,
+            timeout_graceful_shutdown=1,
             ssl_context_factory=(
                 None if certificates is None else lambda *_: certificates.context()
             ),

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from server.entrance import Entrance
-from server.http import deepl, health, libretranslate
+from server.http import deepl, health, libretranslate, spec
 from server.http.protection import SafetyHeaders
 from server.web import site as web
 
@@ -36,12 +36,13 @@ def open_site(entrance: Entrance) -> ASGIApp:
 
 def _routes(entrance: Entrance) -> list[BaseRoute]:
     """Return every route; a door that serves something new adds its line here."""
-    return [
+    served = [
         *health.routes(entrance),
         *libretranslate.routes(entrance),
         *web.routes(entrance),
         *deepl.routes(entrance),
     ]
+    return [*served, *spec.routes(entrance, served)]
 
 
 def _middleware(entrance: Entrance) -> list[Middleware]:

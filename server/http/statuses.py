@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from hub.errors import RETRY_DELAY, BodyTooLargeError, HubError, MediaTypeError, StorageFullError
+from hub.errors import (
+    RETRY_DELAY,
+    BodyTooLargeError,
+    FeedbackOffError,
+    HubError,
+    MediaTypeError,
+    StorageFullError,
+)
 
 _OF_CODE: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -32,6 +39,7 @@ _OF_KIND: Final[tuple[tuple[type[HubError], int], ...]] = (
     (BodyTooLargeError, 413),
     (MediaTypeError, 415),
     (StorageFullError, 507),
+    (FeedbackOffError, 501),
 )
 _RETRY_SECONDS: Final[Mapping[int, int]] = MappingProxyType({429: 1, 503: 1})
 

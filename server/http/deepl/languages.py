@@ -9,12 +9,9 @@ from typing import Final
 from starlette.responses import JSONResponse, Response
 
 from hub.errors import InputError, LanguageError
-from hub.languages import canonical, choose
-from server.access.identity import current_identity
 from server.core import Core
 from server.http.endpoint import Call
-from server.http.names import language_name
-from server.translation.routes import ServedPair, list_pairs
+from server.http.languages import language_name, served_pairs, served_tag
 
 _VARIETIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"en": ("en-GB", "en-US"), "pt": ("pt-BR", "pt-PT")}
@@ -50,14 +47,11 @@ def tag_of(core: Core, name: str, code: str) -> str:
         InputError: The language is unknown, or is not served.
     """
     try:
-        tag = canonical(code)
-        if tag not in _in_routes(core):
-            choose(tag, core.translator.router.languages, "the base")
+        return served_tag(core, code)
     except LanguageError as error:
         raise InputError(
             f"{name} {code[:20]!r} is not supported: {error.message}", field=name
         ) from None
-    return tag
 
 
 def code_of(tag: str) -> str:
@@ -65,26 +59,15 @@ def code_of(tag: str) -> str:
     return tag.upper()
 
 
-def _in_routes(core: Core) -> set[str]:
-    """Return the languages that the caller's adapters have."""
-    table = core.routes().permitted(current_identity().permit)
-    return {tag for pair, _ in table.entries for tag in (pair.source, pair.target)}
-
-
 def sources(core: Core) -> list[str]:
     """Return the tags of the source languages, sorted."""
-    return sorted({served.pair.source for served in _pairs(core)})
+    return sorted({served.pair.source for served in served_pairs(core)})
 
 
 def targets(core: Core) -> list[str]:
     """Return the tags of the target languages, sorted, by variety where DeepL has them so."""
-    found = {served.pair.target for served in _pairs(core)}
+    found = {served.pair.target for served in served_pairs(core)}
     return sorted({one for tag in found for one in _VARIETIES.get(tag, (tag,))})
-
-
-def _pairs(core: Core) -> list[ServedPair]:
-    table = core.routes().permitted(current_identity().permit)
-    return list_pairs(table, core.translator.router.languages)
 
 
 async def languages(call: Call) -> Response:

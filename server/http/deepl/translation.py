@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,6 +14,8 @@ from server.core import Core
 from server.http.bodies import Fields
 from server.http.deepl.glossary_store import choice_of
 from server.http.deepl.languages import code_of, tag_of
+from server.http.deepl.tagged import translate_xml
+from server.http.deepl.xml_text import TagRules
 from server.http.endpoint import Call
 from server.http.translating import translate_all
 from server.messages import GlossaryChoice, SearchChoice, Split, TranslateCommand
@@ -36,26 +37,13 @@ _SPLITS: Final[Mapping[str, Split]] = MappingProxyType(
 )
 QUALITY: Final = "quality_optimized"
 LATENCY: Final = "latency_optimized"
-_MODELS: Final[Mapping[str, str]] = MappingProxyType(
+MODELS: Final[Mapping[str, str]] = MappingProxyType(
     {QUALITY: QUALITY, "prefer_quality_optimized": QUALITY, LATENCY: LATENCY}
 )
+_MIME_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {"": PLAIN_TEXT, "html": HTML, "xml": HTML}
+)
 _MAX_GLOSSARIES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one request asks for.
-
-    Attributes:
-        model: DeepL's name of the search that is used, "" where none was asked for.
-        tags: The version of the handling of tags, "" where there are none.
-        billed: Whether characters are told.
-    """
-
-    command: TranslateCommand
-    model: str = ""
-    tags: str = ""
-    billed: bool = False
 
 
 def refuse(fields: Fields) -> None:
@@ -133,57 +121,78 @@ def glossary_of(core: Core, fields: Fields, source: str, target: str) -> Glossar
     return choice_of(core, names, source, target)
 
 
-async def _asked(call: Call) -> Asked:
+async def command_of(call: Call, markup: str) -> TranslateCommand:
+    """Read how texts are to be translated.
+
+    Args:
+        call: Its fields say.
+        markup: What `tag_handling` is.
+
+    Raises:
+        InputError: A parameter is missing, is refused, or has a value that is not known.
+        GlossaryNotFoundError: A glossary does not exist.
+    """
     fields, core = call.fields, call.core
     if not fields.texts("text"):
         raise InputError("Parameter 'text' not specified.", field="text")
     refuse(fields)
     source, target = languages_of(core, fields)
-    markup = choose(fields, "tag_handling", {"": PLAIN_TEXT, "html": HTML}, "")
-    _check_tags(fields)
-    version = choose(fields, "tag_handling_version", {"v1": "v1", "v2": "v2"}, "v2")
-    split = choose(
-        fields, "split_sentences", _SPLITS, "1" if markup == PLAIN_TEXT else "nonewlines"
-    )
-    model = choose(fields, "model_type", {"": "", **_MODELS}, "")
+    lines = "nonewlines" if markup else "1"  # in markup a line break is a blank
+    model = choose(fields, "model_type", {"": "", **MODELS}, "")
     fields.flag("preserve_formatting")  # nothing is corrected that it would preserve
-    command = TranslateCommand(
+    return TranslateCommand(
         contents=fields.texts("text"),
         source=source,
         target=target,
         adapter=fields.text("adapter"),
         domain=fields.text("domain"),
-        mime_type=markup,
-        split=split,
+        mime_type=_MIME_TYPES[markup],
+        split=choose(fields, "split_sentences", _SPLITS, lines),
         search=SearchChoice(beam_size=1) if model == LATENCY else SearchChoice(),
         glossary=await call.off_loop(glossary_of, core, fields, source, target),
     )
-    tags = version if markup != PLAIN_TEXT else ""
-    return Asked(command, model, tags, fields.flag("show_billed_characters"))
 
 
-def _check_tags(fields: Fields) -> None:
-    """Refuse what is about XML alone."""
-    for name in ("non_splitting_tags", "splitting_tags", "ignore_tags"):
-        if any(one.strip() for one in fields.texts(name)):
+def tag_rules(fields: Fields, markup: str) -> TagRules:
+    """Return which tags split a text of XML.
+
+    Raises:
+        InputError: Some are named where there is no XML.
+    """
+    names = ("splitting_tags", "non_splitting_tags", "ignore_tags")
+    named = [frozenset(_listed(fields, name)) for name in names]
+    for name, tags in zip(names, named, strict=True):
+        if tags and markup != "xml":
             raise InputError(f"Parameter {name!r} requires tag_handling=xml.", field=name)
+    return TagRules(fields.flag("outline_detection", True), *named)
+
+
+def _listed(fields: Fields, name: str) -> list[str]:
+    parts = [one.strip() for text in fields.texts(name) for one in text.split(",")]
+    return [one for one in parts if one]
 
 
 async def translate(call: Call) -> Response:
     """Translate texts."""
-    asked = await _asked(call)
-    result = await translate_all(call, asked.command)
-    translations = []
-    for text, item in zip(asked.command.contents, result.items, strict=True):
-        one: dict[str, object] = {
-            "detected_source_language": code_of(asked.command.source or item.source),
-            "text": item.text,
-        }
-        if asked.billed:
-            one["billed_characters"] = len(text)
-        if asked.model:
-            one["model_type_used"] = asked.model
-        if asked.tags:
-            one["tag_handling_version"] = asked.tags
-        translations.append(one)
+    fields = call.fields
+    markup = choose(fields, "tag_handling", {"": "", "html": "html", "xml": "xml"}, "")
+    version = choose(fields, "tag_handling_version", {"v1": "v1", "v2": "v2"}, "v2")
+    rules, command = tag_rules(fields, markup), await command_of(call, markup)
+    if markup == "xml":
+        found = await translate_xml(call, command, rules)
+    else:
+        items = (await translate_all(call.core, command)).items
+        found = [(item.source, item.text) for item in items]
+    same: dict[str, object] = {}
+    if model := fields.text("model_type"):
+        same["model_type_used"] = MODELS[model]
+    if markup:
+        same["tag_handling_version"] = version
+    billed = fields.flag("show_billed_characters")
+    translations = [
+        {"detected_source_language": code_of(command.source or source), "text": text}
+        | ({"billed_characters": len(content)} if billed else {})
+        | same
+        for content, (source, text) in zip(command.contents, found, strict=True)
+    ]
     return JSONResponse({"translations": translations})

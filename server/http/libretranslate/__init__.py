@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from starlette.routing import BaseRoute
 
 from server.entrance import Entrance
+from server.http.documents import upload_body
 from server.http.endpoint import Operation, routes_of
 from server.http.libretranslate.api import LibreTranslateApi
-from server.http.libretranslate.translation import detect, languages, translate
+from server.http.libretranslate.files import Files
+from server.http.libretranslate.schemas import REPLIES, REQUESTS
+from server.http.libretranslate.settings import frontend_settings
+from server.http.libretranslate.translation import detect, languages, suggest, translate
+from server.http.shelf import Shelf
 
 __all__ = ["routes"]
 
 
 def routes(entrance: Entrance) -> list[BaseRoute]:
     """Return the routes of LibreTranslate's API."""
+    files = Files(Shelf(time.monotonic))
+    whole = upload_body(entrance.settings)
     operations = (
         Operation("/translate", ("POST",), "Translate", translate, texts="q"),
         Operation("/detect", ("POST",), "Detect", detect, texts="q"),
         Operation("/languages", ("GET",), "Languages", languages),
+        Operation("/suggest", ("POST",), "Suggest", suggest, texts="s"),
+        Operation("/translate_file", ("POST",), "TranslateFile", files.translate, max_body=whole),
+        Operation("/download_file/{filename}", ("GET",), "DownloadFile", files.download),
+        Operation("/frontend/settings", ("GET",), "Settings", frontend_settings),
     )
-    return [*routes_of(entrance, LibreTranslateApi(), operations)]
+    told = tuple(
+        replace(one, takes=REQUESTS.get(one.name), reply=REPLIES[one.name]) for one in operations
+    )
+    return [*routes_of(entrance, LibreTranslateApi(), told)]

@@ -1,4 +1,4 @@
-"""What is the same for all of LibreTranslate's operations: keys, errors, languages' codes."""
+"""What is the same for all of LibreTranslate's operations: keys, errors, codes of languages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hub.errors import HubError
+from hub.errors import HubError, InputError, LanguageError
+from server.core import Core
 from server.http.bodies import Fields
+from server.http.languages import served_tag
+from server.http.libretranslate.schemas import ERROR
+from server.http.schemas import Schema
 from server.http.statuses import status_of
 
 AUTO: Final = "auto"
@@ -26,6 +30,11 @@ class LibreTranslateApi:
     service: str = "http.LibreTranslate"
     key_in_body: bool = True
 
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
+        return ERROR
+
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers, the field `api_key` among them as a bearer key."""
         headers = dict(request.headers)
@@ -38,7 +47,27 @@ class LibreTranslateApi:
         return JSONResponse({"error": error.message}, 403 if status == 401 else status)
 
 
-def tag_of(code: str) -> str:
-    """Return the language tag of a code, "" for the one that leaves it to be detected."""
+def require(fields: Fields, *names: str) -> None:
+    """Refuse a request that lacks a field.
+
+    Raises:
+        InputError: Names the field.
+    """
+    for name in names:
+        if not fields.values.get(name):
+            raise InputError(f"Invalid request: missing {name} parameter", field=name)
+
+
+def tag_of(core: Core, code: str) -> str:
+    """Return the language tag of a code, "" for the one that leaves it to be detected.
+
+    Raises:
+        InputError: The language is not served.
+    """
     text = code.strip()
-    return "" if text.lower() == AUTO else _CODES.get(text.lower(), text)
+    if text.lower() == AUTO:
+        return ""
+    try:
+        return served_tag(core, _CODES.get(text.lower(), text))
+    except LanguageError:
+        raise InputError(f"{text[:20]} is not supported", field="source") from None

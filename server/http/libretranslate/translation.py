@@ -1,8 +1,9 @@
-"""/translate, /detect and /languages."""
+"""/translate, /detect, /languages and /suggest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
@@ -10,19 +11,20 @@ from starlette.responses import JSONResponse, Response
 from hub.errors import InputError
 from server.access.admission import HTML, PLAIN_TEXT
 from server.access.identity import current_identity
+from server.core import Core
 from server.http.bodies import Fields
 from server.http.endpoint import Call
-from server.http.libretranslate.api import tag_of
-from server.http.names import language_name
+from server.http.languages import language_name, served_pairs
+from server.http.libretranslate.api import require, tag_of
 from server.http.translating import translate_all
 from server.messages import Detected, ItemResult, SearchChoice, TranslateCommand
-from server.translation.routes import list_pairs
+from server.quality.feedback import Correction
 
-_FORMATS: Final[Mapping[str, str]] = {"text": PLAIN_TEXT, "html": HTML}
+_FORMATS: Final[Mapping[str, str]] = MappingProxyType({"text": PLAIN_TEXT, "html": HTML})
 
 
-def command_of(fields: Fields) -> TranslateCommand:
-    """Read what is to be translated.
+def command_of(core: Core, fields: Fields) -> TranslateCommand:
+    """Read how something is to be translated.
 
     `adapter` and `domain` are ours: which adapter translates, where the route of the pair is not
     to decide.
@@ -30,28 +32,34 @@ def command_of(fields: Fields) -> TranslateCommand:
     Raises:
         InputError: A field is missing, or has a value that is not served.
     """
-    for name in ("q", "source", "target"):
-        if name not in fields:
-            raise InputError(f"Invalid request: missing {name} parameter", field=name)
+    require(fields, "source", "target")
     kind = fields.text("format", "text") or "text"
     if kind not in _FORMATS:
         raise InputError(f"{kind[:40]} format is not supported; use text or html", field="format")
     return TranslateCommand(
         contents=fields.texts("q"),
-        source=tag_of(fields.text("source")),
-        target=tag_of(fields.text("target")),
+        source=tag_of(core, fields.text("source")),
+        target=tag_of(core, fields.text("target")),
         adapter=fields.text("adapter"),
         domain=fields.text("domain"),
         mime_type=_FORMATS[kind],
-        search=SearchChoice(num_alternatives=fields.number("alternatives")),
+        search=_search(core, fields.number("alternatives")),
     )
+
+
+def _search(core: Core, alternatives: int) -> SearchChoice:
+    """Return a search that is wide enough for alternatives, of which callers know no width."""
+    if not alternatives:
+        return SearchChoice()
+    own = core.translator.limits.search.beam_size
+    return SearchChoice(beam_size=max(own, alternatives + 1), num_alternatives=alternatives)
 
 
 async def translate(call: Call) -> Response:
     """Translate a text, or a list of them."""
-    command = command_of(call.fields)
-    result = await translate_all(call, command)
-    items = result.items
+    require(call.fields, "q")
+    command = command_of(call.core, call.fields)
+    items = (await translate_all(call.core, command)).items
     reply: dict[str, Any] = {"translatedText": [item.text for item in items]}
     if not command.source:
         reply["detectedLanguage"] = [_detected(item) for item in items]
@@ -72,22 +80,33 @@ def _confidence(found: Detected) -> dict[str, object]:
 
 async def detect(call: Call) -> Response:
     """Tell the language of a text, the most probable first."""
+    require(call.fields, "q")
     text = call.fields.text("q")
-    if not text:
-        raise InputError("Invalid request: missing q parameter", field="q")
     found = await call.off_loop(call.core.translator.detect, (text,))
     return JSONResponse([_confidence(one) for one in found[0]])
 
 
 async def languages(call: Call) -> Response:
     """List source languages, each with those that it is translated into."""
-    core = call.core
-    table = core.routes().permitted(current_identity().permit)
     targets: dict[str, list[str]] = {}
-    for served in list_pairs(table, core.translator.router.languages):
+    for served in served_pairs(call.core):
         targets.setdefault(served.pair.source, []).append(served.pair.target)
     return JSONResponse([_language(code, targets[code]) for code in sorted(targets)])
 
 
 def _language(code: str, targets: Sequence[str]) -> dict[str, object]:
     return {"code": code, "name": language_name(code), "targets": sorted(targets)}
+
+
+async def suggest(call: Call) -> Response:
+    """Store a better translation: a post-edit, from which adapters can be trained."""
+    require(call.fields, "q", "s", "source", "target")
+    fields, core = call.fields, call.core
+    correction = Correction(
+        source_language=tag_of(core, fields.text("source")),
+        target_language=tag_of(core, fields.text("target")),
+        source=fields.text("q"),
+        correction=fields.text("s"),
+    )
+    await core.feedback.submit([correction], "", current_identity())
+    return JSONResponse({"success": True})

@@ -1,0 +1,359 @@
+"""Office Open XML: Word (.docx), PowerPoint (.pptx) and Excel (.xlsx).
+
+A paragraph is a unit, and its runs are codes: words in another format than most of the paragraph
+are a pair, links and tracked insertions too; pictures, breaks and notes are points; fields, such as
+page numbers and references, stay as they are. Elements are moved, not copied, so that what hangs on
+one (a text box with paragraphs of its own) stays in one piece. Parts without text are not touched.
+
+python-docx reads Word files and writes them anew, but its paragraphs leave out links, text boxes,
+notes and tracked changes; lxml on the parts themselves serves all three formats alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lxml import etree
+
+from hub.documents.archives import Archive, open_archive
+from hub.documents.inline import Code, Inline, Piece, Role, make_inline
+from hub.documents.model import Document, Options, Rendered, Unit
+from hub.documents.xml_reading import Element, read_xml, suited, text_of, write_xml
+from hub.errors import DocumentError
+
+_W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_A: Final = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_S: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """The elements of one format.
+
+    Attributes:
+        parts: Names of the parts that hold text.
+        paragraphs: Elements whose runs are one unit.
+        properties: Of a run; first in it.
+        first: Children of a paragraph that stay in front.
+        last: Children that stay behind.
+        around: Elements that hold runs, and are written as a pair.
+    """
+
+    parts: re.Pattern[str]
+    main: str
+    paragraphs: frozenset[str]
+    run: str
+    text: str
+    properties: str
+    first: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
+    around: frozenset[str] = frozenset()
+
+
+_WORD: Final = _Kind(
+    re.compile(r"word/(document|header\d*|footer\d*|footnotes|endnotes|comments)\.xml"),
+    "word/document.xml", frozenset((f"{_W}p",)), f"{_W}r", f"{_W}t", f"{_W}rPr",
+    first=frozenset((f"{_W}pPr",)),
+    around=frozenset((f"{_W}hyperlink", f"{_W}ins", f"{_W}smartTag")),
+)  # fmt: skip
+_SLIDES: Final = _Kind(
+    re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml|ppt/diagrams/data\d*\.xml"),
+    "ppt/presentation.xml", frozenset((f"{_A}p",)), f"{_A}r", f"{_A}t", f"{_A}rPr",
+    first=frozenset((f"{_A}pPr",)), last=frozenset((f"{_A}endParaRPr",)),
+)  # fmt: skip
+_SHEETS: Final = _Kind(
+    re.compile(r"xl/sharedStrings\.xml|xl/worksheets/[^/]+\.xml"),
+    "xl/workbook.xml", frozenset((f"{_S}si", f"{_S}is")), f"{_S}r", f"{_S}t", f"{_S}rPr",
+    last=frozenset((f"{_S}rPh", f"{_S}phoneticPr")),
+)  # fmt: skip
+_TABLES: Final = re.compile(r"xl/tables/[^/]+\.xml")
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A paragraph with its unit."""
+
+    paragraph: Element
+    inline: Inline
+    format: Element | None
+
+
+@dataclass
+class OfficeDocument:
+    """A file of one of the three formats."""
+
+    archive: Archive
+    kind: _Kind
+    trees: dict[str, etree._ElementTree] = field(default_factory=dict)
+    texts: list[tuple[str, _Text]] = field(default_factory=list)
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """Return the units of all parts, in their order in the file."""
+        return [one.inline.unit for _, one in self.texts if one.inline.unit is not None]
+
+    def render(self, translations: Sequence[str | None]) -> Rendered:
+        """Return the file; parts without a translation are those that were read."""
+        left, changed = [], set()
+        for index, ((name, text), wanted) in enumerate(zip(self.texts, translations, strict=True)):
+            pieces = None if wanted is None else text.inline.read(wanted)
+            if pieces is not None:
+                _Writer(self.kind, text).write(pieces)
+                changed.add(name)
+            elif wanted is not None:
+                left.append(index)
+        parts = {
+            name: write_xml(self.trees[name], self.archive.read(name)) for name in sorted(changed)
+        }
+        return Rendered(self.archive.with_parts(parts), tuple(left))
+
+
+def read_docx(data: bytes, options: Options) -> Document:
+    """Read a Word file.
+
+    Raises:
+        DocumentError: It is none, or is larger than allowed when unpacked.
+    """
+    return _read(data, _WORD)
+
+
+def read_pptx(data: bytes, options: Options) -> Document:
+    """Read a PowerPoint file.
+
+    Raises:
+        DocumentError: As in `read_docx`.
+    """
+    return _read(data, _SLIDES)
+
+
+def read_xlsx(data: bytes, options: Options) -> Document:
+    """Read an Excel file: the strings of its cells, but not those that name a table's columns.
+
+    Raises:
+        DocumentError: As in `read_docx`.
+    """
+    return _read(data, _SHEETS)
+
+
+def _read(data: bytes, kind: _Kind) -> Document:
+    archive = open_archive(data)
+    if kind.main not in archive.names:
+        raise DocumentError(
+            f"the archive has no part {kind.main!r}; is the name's ending that of its format?"
+        )
+    document = OfficeDocument(archive, kind)
+    fixed = _column_names(archive) if kind is _SHEETS else frozenset()
+    for name in archive.names:
+        if kind.parts.fullmatch(name):
+            document.trees[name] = tree = read_xml(archive.read(name), f"part {name!r:.80}")
+            document.texts += [(name, one) for one in _texts(tree, kind, name, fixed)]
+    return document
+
+
+def _column_names(archive: Archive) -> frozenset[str]:
+    """Return the names of tables' columns: Excel repairs a file whose header cells differ."""
+    found: set[str] = set()
+    for name in archive.names:
+        if _TABLES.fullmatch(name):
+            tree = read_xml(archive.read(name), f"part {name!r:.80}")
+            found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{_S}tableColumn")}
+    return frozenset(found)
+
+
+def _texts(
+    tree: etree._ElementTree, kind: _Kind, name: str, fixed: frozenset[str]
+) -> Iterator[_Text]:
+    number = 0
+    for paragraph in tree.getroot().iter(*kind.paragraphs):
+        number += 1
+        if fixed and text_of(paragraph) in fixed:
+            continue
+        pieces, usual = _Reader(kind, paragraph).read()
+        inline = make_inline(pieces, f"{name.rpartition('/')[2]} paragraph {number}")
+        if inline.unit is not None:
+            yield _Text(paragraph, inline, usual)
+
+
+def _key(properties: Element | None) -> bytes:
+    return b"" if properties is None else etree.tostring(properties, with_tail=False)
+
+
+@dataclass
+class _Reader:
+    """Reads the runs of a paragraph."""
+
+    kind: _Kind
+    paragraph: Element
+    _formats: dict[bytes, Element | None] = field(default_factory=dict)
+    _lengths: Counter[bytes] = field(default_factory=Counter)
+
+    def read(self) -> tuple[list[Piece], Element | None]:
+        """Return the pieces, and the format of most of the text."""
+        found = list(self._elements(self.paragraph))
+        for element in found:
+            if isinstance(element, _Words):
+                self._formats.setdefault(element.key, element.properties)
+                self._lengths[element.key] += len(element.text)
+        usual = self._lengths.most_common(1)[0][0] if self._lengths else b""
+        return list(self._pieces(found, usual)), self._formats.get(usual)
+
+    def _pieces(self, found: Sequence[_Words | Code], usual: bytes) -> Iterator[Piece]:
+        current: Code | None = None
+        for element in found:
+            key = element.key if isinstance(element, _Words) else usual
+            if current is not None and current.key != key:
+                yield Code(None, Role.CLOSE, current.key)
+                current = None
+            if isinstance(element, Code):
+                yield element
+                continue
+            if key != usual and current is None:
+                current = Code(_Format(element.properties), Role.OPEN, key)
+                yield current
+            yield element.text
+        if current is not None:
+            yield Code(None, Role.CLOSE, current.key)
+
+    def _elements(self, parent: Element) -> Iterator[_Words | Code]:
+        field_: list[Element] = []
+        depth = 0
+        for child in parent:
+            if child.tag in self.kind.first or child.tag in self.kind.last:
+                continue
+            depth += _field_steps(child)
+            if depth > 0 or field_:
+                field_.append(child)
+                if depth <= 0:
+                    yield Code(tuple(field_), Role.HOLD)
+                    field_ = []
+            else:
+                yield from self._element(child)
+        if field_:  # ends in another paragraph
+            yield Code(tuple(field_), Role.HOLD)
+
+    def _element(self, child: Element) -> Iterator[_Words | Code]:
+        if child.tag == self.kind.text:  # a string of a sheet without runs
+            yield _Words(child.text or "", b"", None)
+        elif child.tag == self.kind.run:
+            yield from self._run(child)
+        elif child.tag in self.kind.around:
+            yield Code(child, Role.OPEN, child)
+            yield from self._elements(child)
+            yield Code(child, Role.CLOSE, child)
+        else:
+            yield Code((child,), Role.POINT)
+
+    def _run(self, run: Element) -> Iterator[_Words | Code]:
+        properties = run.find(self.kind.properties)
+        for child in run:
+            if child.tag == self.kind.properties:
+                continue
+            if child.tag == self.kind.text:
+                yield _Words(child.text or "", _key(properties), properties)
+            else:
+                yield Code(_Inside(child, properties), Role.POINT)
+
+
+def _field_steps(element: Element) -> int:
+    """Return how many fields begin in an element, less those that end."""
+    steps = 0
+    for one in element.iter(f"{_W}fldChar"):
+        kind = one.get(f"{_W}fldCharType")
+        steps += (kind == "begin") - (kind == "end")
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    text: str
+    key: bytes
+    properties: Element | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """The format of a stretch of text."""
+
+    properties: Element | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Something in a run that is not text, and the run's format."""
+
+    element: Element
+    properties: Element | None
+
+
+@dataclass
+class _Writer:
+    """Writes a paragraph anew."""
+
+    kind: _Kind
+    text: _Text
+    _is_bare: bool = False
+
+    def write(self, pieces: Sequence[Piece]) -> None:
+        paragraph = self.text.paragraph
+        behind = [child for child in paragraph if child.tag in self.kind.last]
+        self._is_bare = paragraph.find(self.kind.text) is not None
+        for child in list(paragraph):
+            if child.tag not in self.kind.first:
+                paragraph.remove(child)
+        paragraph.text = None
+        parents = [paragraph]
+        formats: list[Element | None] = [self.text.format]
+        for piece in pieces:
+            if isinstance(piece, str):
+                parents[-1].append(self._words(piece, formats[-1]))
+            else:
+                self._code(piece, parents, formats)
+        paragraph.extend(behind)
+
+    def _code(self, piece: Code, parents: list[Element], formats: list[Element | None]) -> None:
+        raw = piece.raw
+        if isinstance(raw, _Format):
+            formats.append(raw.properties)
+        elif raw is None:
+            formats.pop()
+        elif isinstance(raw, _Inside):
+            run = self._run(raw.properties)
+            raw.element.tail = None
+            run.append(raw.element)
+            parents[-1].append(run)
+        elif isinstance(raw, tuple):
+            parents[-1].extend(raw)
+        elif piece.role is Role.OPEN:
+            assert isinstance(raw, etree._Element)
+            for child in list(raw):
+                raw.remove(child)
+            parents[-1].append(raw)
+            parents.append(raw)
+        else:
+            parents.pop()
+
+    def _words(self, text: str, properties: Element | None) -> Element:
+        if self._is_bare:  # a string of a sheet without runs
+            return self._text(text)
+        run = self._run(properties)
+        run.append(self._text(text))
+        return run
+
+    def _text(self, text: str) -> Element:
+        made = self.text.paragraph.makeelement(self.kind.text)
+        made.text = suited(text)
+        if text != text.strip() and self.kind is not _SLIDES:
+            made.set(_SPACE, "preserve")
+        return made
+
+    def _run(self, properties: Element | None) -> Element:
+        run = self.text.paragraph.makeelement(self.kind.run)
+        if properties is not None:
+            run.append(copy.deepcopy(properties))
+        return run

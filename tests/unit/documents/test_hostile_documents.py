@@ -1,0 +1,166 @@
+"""Files of strangers: refused with a reason, in little time and memory, never with a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.documents import Options, format_of, formats, open_document
+from hub.errors import DocumentError
+
+NAMES = [one.name for one in formats()]
+LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+    '<xliff version="1.2">&b;</xliff>'
+)
+FILE = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><xliff version="1.2">&e;</xliff>'
+
+
+def zipped(parts: dict[str, bytes], *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("source", [LAUGHS, FILE])
+def test_document_types_are_refused(source: str) -> None:
+    with pytest.raises(DocumentError, match="declares a document type"):
+        open_document("a.xlf", source.encode())
+    with pytest.raises(DocumentError, match="declares a document type"):
+        open_document("a.xlf", source.replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16"))
+    with pytest.raises(DocumentError, match=r"part 'word/document.xml' declares"):
+        open_document("a.docx", zipped({"word/document.xml": source.encode()}))
+
+
+def test_archives_that_grow_are_refused_before_they_are_unpacked() -> None:
+    bomb = zipped({"word/document.xml": b"<x>" + b"0" * (400 * 2**20 // 20) + b"</x>"})
+    assert len(bomb) < 100_000
+    with pytest.raises(DocumentError, match="at most 200 times"):
+        open_document("a.docx", bomb)
+    many = zipped({f"word/{index}": b"" for index in range(10_001)})
+    with pytest.raises(DocumentError, match="10001 parts"):
+        open_document("a.docx", many)
+
+
+def test_archives_that_lie_about_a_size_are_refused() -> None:
+    content = b"<x>" + b"a" * 5000 + b"</x>"
+    lying = zipped({"word/document.xml": content})
+    size = len(content).to_bytes(4, "little")
+    lying = lying.replace(size, (10).to_bytes(4, "little"))
+    with pytest.raises(DocumentError):
+        open_document("a.docx", lying)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.docx", zipped({"xl/workbook.xml": b"<x/>"}), "has no part 'word/document.xml'"),
+        ("a.docx", b"PK\x03\x04", "not a zip archive"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.json", b'{"a": }', "not JSON"),
+        ("a.xlf", b"<a>" * 100_000, "deeper than 200"),
+        ("a.xlf", b"<xliff version='3'/>", "'3' is not known"),
+        ("a.xlf", b"<tmx/>", "XLIFF has 'xliff'"),
+        ("a.xlf", b"<?xml version='1.0' encoding='klingon'?><a/>", "encoding"),
+        ("a.po", b'msgid "a\nmsgstr ""\n', "line 1: not a string that ends"),
+        ("a.po", b'msgstr ""\n', "without a msgid"),
+        ("a.po", b'msgid ""\nmsgstr "charset=klingon\\n"\n', "'klingon' is not known"),
+        ("a.srt", b"Hello\n", "times of a cue"),
+        ("a.vtt", b"00:00.000 --> 00:01.000\nHi\n", "begins with the word WEBVTT"),
+        ("a.txt", b"caf\xe9", "0xe9 at position 3 is not utf-8"),
+        ("a.txt", b"\xff\xfea", "utf-16-le"),
+    ],
+)
+def test_what_cannot_be_read_is_told(name: str, data: bytes, told: str) -> None:
+    with pytest.raises(DocumentError, match=told):
+        open_document(name, data)
+
+
+def test_encodings_that_make_no_text_are_refused() -> None:
+    for name in ("base64", "rot13", "klingon", "undefined", "utf-8\0"):
+        with pytest.raises(DocumentError):
+            open_document("a.txt", b"a", Options(encoding=name))
+
+
+def test_a_file_is_not_larger_than_the_limit() -> None:
+    with pytest.raises(DocumentError, match="67,108,864"):
+        open_document("a.txt", bytes(64 * 2**20 + 1))
+
+
+def test_an_encoding_that_lacks_a_character_is_told() -> None:
+    document = open_document("a.txt", b"caf\xe9", Options(encoding="latin-1"))
+    with pytest.raises(DocumentError, match=r"U\+CEE4.*convert"):
+        document.render(["\ucee4"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<a " * 30_000,
+        '<a "' * 30_000,
+        "<!--" * 30_000,
+        "[" * 20_000,
+        "*a " * 10_000,
+        "`" * 20_000,
+        "> " * 5_000,
+        "{\\" * 20_000,
+        'msgid "' * 20_000,
+        "\n" * 60_000,
+        " " * 60_000,
+        "a\u2028\x0b\x00" * 5_000,
+    ],
+)
+@pytest.mark.parametrize("name", ["txt", "md", "html", "po", "srt", "json"])
+def test_time_is_bounded(name: str, text: str) -> None:
+    """A file of 60,000 characters is read and written; the suite's own limit ends what hangs."""
+    framed = {
+        "srt": f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n",
+        "json": json.dumps(f"word {text}"),
+        "po": f'msgid "{json.dumps(text)[1:-1]}"\nmsgstr ""\n',
+    }.get(name, f"word {text}")
+    try:
+        document = open_document(name, framed.encode(), Options(unit_characters=1000))
+    except DocumentError:
+        return
+    document.render([unit.text for unit in document.units])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(NAMES), st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(name: str, data: bytes) -> None:
+    try:
+        document = open_document(name, data)
+    except DocumentError:
+        return
+    document.render([None] * len(document.units))
+
+
+PIECES = st.sampled_from(
+    ["word", " ", "\n", "\r\n", "*", "**", "_", "`", "[", "](", ")", "<b>", "</b>", "<", "&amp;",
+     "&", "\\", "#", "> ", "- ", "1. ", "|", "\n\n", "~~", "!", "  \n", "\t",
+     "<!-- ", "-->", "<p>", "```"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["txt", "md", "html"]), st.lists(PIECES, max_size=30).map("".join))
+def test_a_text_translated_by_itself_has_the_same_units(name: str, text: str) -> None:
+    document = open_document(name, text.encode())
+    units = [unit.text for unit in document.units]
+    rendered = document.render(units)
+    again = [unit.text for unit in open_document(name, rendered.data).units]
+    assert again == units or rendered.left
+
+
+def test_every_format_has_a_reader_and_a_type() -> None:
+    for one in formats():
+        assert format_of(f"x{one.suffixes[0]}") is format_of(one.mime_type) is one
+        with pytest.raises(DocumentError):
+            open_document(one, b"\xff\xfe\x00\xd8")
