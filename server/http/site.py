@@ -39,10 +39,10 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
     served = [
         *health.routes(entrance),
         *libretranslate.routes(entrance),
-        *web.routes(entrance),
         *deepl.routes(entrance),
     ]
-    return [*served, *spec.routes(entrance, served)]
+    # What the page asks is its own business, which the document leaves out.
+    return [*served, *spec.routes(entrance, served), *web.routes(entrance)]
 
 
 def _middleware(entrance: Entrance) -> list[Middleware]:

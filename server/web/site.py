@@ -16,6 +16,7 @@ from server.access.identity import Identity, current_identity
 from server.entrance import Entrance
 from server.http.bodies import Fields
 from server.http.endpoint import Call, Operation, routes_of
+from server.http.schemas import Schema
 from server.http.statuses import status_of
 from server.http.translating import on_behalf, translate
 from server.messages import LoadedAdapter
@@ -30,6 +31,7 @@ from server.web.views import adapters_view, page_view
 
 _MAX_BODY: Final = 2**20
 _ADMIN: Final = "admin"
+_TEXT: Final[Schema] = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class PageApi:
 
     service: str = "http.Page"
     key_in_body: bool = False
+
+    @property
+    def error_schema(self) -> Schema:
+        """Return the schema of an error."""
+        told = {"type": "object", "properties": dict.fromkeys(("reason", "message"), _TEXT)}
+        return {"type": "object", "properties": {"error": told}}
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers as they are."""
