@@ -447,7 +447,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("page-keys") / "keys.json"
-    file, _, key = KeyFile().added("team", ["translate"])
+    file, _, key = KeyFile().added("team", ["translate", "feedback"])
     file.write(path)
     for house in open_house(http_port=0, keys=str(path), feedback_url="off"):
         visit = Visit(chromium, house)
