@@ -26,7 +26,6 @@ _TRANSLATE: Final = (
     "http.Page/Adapters",
     "http.Page/Translate",
     "http.Page/Alternatives",
-    "http.Page/Feedback",
     "http.LibreTranslate/TranslateFile",
     "http.DeepL/Translate",
     "http.DeepL/Document",
@@ -37,6 +36,7 @@ _TRANSLATE: Final = (
 _FEEDBACK: Final = (
     "adapterhub.v1.FeedbackService/SubmitPostEdits",
     "http.LibreTranslate/Suggest",
+    "http.Page/Feedback",
 )
 _GOOGLE: Final = "google.cloud.translation.v3.TranslationService"
 _GOOGLE_TRANSLATE: Final = (

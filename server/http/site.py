@@ -41,6 +41,7 @@ def _routes(entrance: Entrance) -> list[BaseRoute]:
         *libretranslate.routes(entrance),
         *deepl.routes(entrance),
     ]
+    # What the page asks is its own business, which the document leaves out.
     return [*served, *spec.routes(entrance, served), *web.routes(entrance)]
 
 

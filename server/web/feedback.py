@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hub.feedback.location import OFF
+from server.access.identity import Identity
 from server.core import Core
 from server.quality.feedback import Correction
 from server.web.requests import AskedCorrection
 
+SCOPE: Final = "feedback"
 
-def keeps_corrections(core: Core) -> bool:
-    """Tell whether this server keeps corrections; the page offers none where it does not."""
-    return core.settings.feedback_url != OFF
+
+def may_correct(core: Core, identity: Identity) -> bool:
+    """Tell whether corrections of a caller are kept; the page offers none where they are not."""
+    return core.settings.feedback_url != OFF and SCOPE in identity.scopes
 
 
 def correction_of(asked: AskedCorrection) -> Correction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
@@ -18,8 +18,8 @@ from server.http.bodies import Fields
 from server.http.endpoint import Call, Operation, routes_of
 from server.http.schemas import Schema
 from server.http.statuses import status_of
-from server.http.translating import on_behalf, translate
-from server.messages import LoadedAdapter
+from server.http.translating import translate
+from server.messages import LoadedAdapter, TranslateCommand
 from server.telemetry.calls import note_command
 from server.web.columns import confidence_of, translate_columns
 from server.web.events import stream_of
@@ -31,6 +31,7 @@ from server.web.views import adapters_view, page_view
 
 _MAX_BODY: Final = 2**20
 _ADMIN: Final = "admin"
+_TEXT: Final[Schema] = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class PageApi:
     @property
     def error_schema(self) -> Schema:
         """Return the schema of an error."""
-        return {"type": "object", "properties": {"error": {"type": "object"}}}
+        told = {"type": "object", "properties": dict.fromkeys(("reason", "message"), _TEXT)}
+        return {"type": "object", "properties": {"error": told}}
 
     def headers(self, request: Request, fields: Fields) -> Mapping[str, str]:
         """Return the headers as they are."""
@@ -86,7 +88,7 @@ class Page:
     async def translate(self, call: Call) -> Response:
         """Stream the sentences of every column."""
         asked = read(AskedColumns, call.fields)
-        commands = [on_behalf(command) for command in asked.commands]
+        commands = [_for_caller(command) for command in asked.commands]
         call.entrance.guard.charge((len(commands) - 1) * len(asked.text))
         note_command(commands[0])
         return stream_of(translate_columns(call.core.translator, commands))
@@ -123,6 +125,12 @@ class Page:
 
         names = Names(current_identity().permit, resolve)
         return stream_of(self.board.watch(core, names))
+
+
+def _for_caller(command: TranslateCommand) -> TranslateCommand:
+    """Return a command in the name of the current caller, with what it may use."""
+    identity = current_identity()
+    return replace(command, tenant=identity.tenant, permitted=identity.permit.patterns)
 
 
 async def _loaded(call: Call, identity: Identity) -> dict[str, LoadedAdapter] | None:

@@ -16,7 +16,7 @@ from server.core import Core
 from server.messages import LoadedAdapter
 from server.translation.routes import RouteEntry
 from server.web.canaries import arms_of, running_canaries
-from server.web.feedback import keeps_corrections
+from server.web.feedback import may_correct
 
 MOST: Final = 300
 """Adapters that a page lists; of more the newest version of each name comes first."""
@@ -45,7 +45,7 @@ def page_view(core: Core, identity: Identity, loaded: Loaded | None) -> dict[str
         "glossaries": _glossaries(core.glossaries, identity.permit),
         "limits": {"characters": limits.max_content_characters, "beam": limits.max_beam},
         "samples": _SAMPLES if core.base.name == EMBEDDED else (),
-        "feedback": keeps_corrections(core),
+        "feedback": may_correct(core, identity),
         "caller": {"tenant": identity.tenant, "admin": loaded is not None},
     }
 

@@ -13,7 +13,7 @@ export class Column {
     this.desk = desk;
     this.value = value;
     this.sentences = [];
-    this.reference = null;
+    this.references = [];
     this.item = null;
     this.edited = false;
     this.build(tone);
@@ -122,12 +122,12 @@ export class Column {
     return element;
   }
 
-  /** Write a sentence, with what differs from the first column marked. */
+  /** Write a sentence, with what other columns have otherwise marked. */
   compare(sentence) {
-    const reference = this.reference?.sentences[sentence.index]?.text;
     const text = sentence.text.trim();
-    if (!reference || this.reference === this) return sentence.element.replaceChildren(text);
-    const pieces = differences(text, reference.trim(), byCharacter(this.target));
+    const others = this.references.map((one) => one.sentences[sentence.index]?.text.trim()).filter(Boolean);
+    if (!others.length) return sentence.element.replaceChildren(text);
+    const pieces = differences(text, others, byCharacter(this.target));
     return sentence.element.replaceChildren(...pieces.map(([piece, differs]) => (differs ? h("mark", {}, piece) : piece)));
   }
 

@@ -2,17 +2,19 @@
 
 const LIMIT = 400 * 400;
 
-/** Split a text into what is compared: words, or characters where none are written. */
+/** Split a text into what is compared: words, or characters where no blanks part the words. */
 export function split(text, characters) {
-  if (characters) return Array.from(text);
-  return text.match(/[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}\s]|\s+/gu) ?? [];
+  const pieces = characters
+    ? text.match(/[\p{sc=Latn}\p{sc=Cyrl}\p{sc=Grek}]+|\p{N}+|\s+|.\p{M}*/gsu)
+    : text.match(/[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}\s]|\s+/gu);
+  return pieces ?? [];
 }
 
-/** Return [[piece, differs]] for `text`, neighbours of one kind joined. */
-export function differences(text, reference, characters) {
+/** Return [[piece, differs]] for a text, neighbours of one kind joined: what some other lacks. */
+export function differences(text, others, characters) {
   const mine = split(text, characters);
-  const theirs = split(reference, characters).filter((piece) => piece.trim());
-  const common = inCommon(mine, theirs);
+  const shared = others.map((other) => inCommon(mine, split(other, characters).filter((piece) => piece.trim())));
+  const common = new Set([...mine.keys()].filter((index) => shared.every((one) => one.has(index))));
   const pieces = [];
   mine.forEach((piece, index) => {
     const blank = !piece.trim();

@@ -178,7 +178,7 @@ export class Desk {
     const place = $("columns");
     $("stage").dataset.columns = String(this.columns.length);
     this.columns.forEach((column, index) => {
-      column.reference = index ? this.columns[0] : null;
+      column.references = index ? [this.columns[0]] : this.columns.slice(1);
       column.element.style.setProperty("--tone", TONES[index]);
       column.remove.hidden = this.columns.length === 1;
       column.call(this.columns.length === 1 ? t("translation") : t("translationOf", { column: number(index + 1) }));
