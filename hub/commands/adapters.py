@@ -246,12 +246,24 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
         ("base", f"{manifest.base.name} {manifest.base.digest}"),
         ("base licence", licence_text(manifest.base.licence)),
         *_making(manifest),
+        ("outputs", _outputs(manifest)),
         ("published", version.created_at.isoformat(timespec="seconds")),
         ("bytes", f"{version.bytes:,}"),
         ("aliases here", ", ".join(version.aliases) or _NOTHING),
         ("all aliases", ", ".join(f"{alias} → {s.version}" for alias, s in aliases.items())),
         *((f"file {name}", f"sha256:{sha256}") for name, sha256 in version.files.items()),
     ]
+
+
+def _outputs(manifest: AdapterManifest) -> str:
+    """Say what the adapter's outputs look like, which z-scores while serving are made from."""
+    if manifest.output is None:
+        return f"{_UNKNOWN}; served without z-scores"
+    found = manifest.output
+    return (
+        f"log-probability {found.log_probability:.2f} ± {found.log_probability_deviation:.2f} "
+        f"per token on {found.items} dev lines"
+    )
 
 
 def _making(manifest: AdapterManifest) -> list[tuple[str, str]]:

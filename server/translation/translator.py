@@ -107,7 +107,9 @@ class Translator:
         clocked.decoded = self.clock()
         _raise_if_all_failed(items)
         results = await self._off_loop(_map, self.assembler.item, items)
+        judged = self.clock()
         await self._try_again(items, results, command)
+        clocked.decoded += self.clock() - judged
         clocked.ended = self.clock()
         self._observe(items, results, clocked)
         return _result(command, items, results, clocked)
