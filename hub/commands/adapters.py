@@ -252,6 +252,7 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
         ("base", f"{manifest.base.name} {manifest.base.digest}"),
         ("base licence", licence_text(manifest.base.licence)),
         *_making(manifest),
+        ("outputs", _outputs(manifest)),
         ("published", version.created_at.isoformat(timespec="seconds")),
         ("bytes", f"{version.bytes:,}"),
         ("aliases here", ", ".join(version.aliases) or _NOTHING),
@@ -264,6 +265,17 @@ def _golden(golden: GoldenLines | None) -> str:
     if golden is None:
         return "none, it was published without"
     return f"{len(golden.lines)}, chrF++ {golden.score:.2f} at publishing ({golden.numbers})"
+
+
+def _outputs(manifest: AdapterManifest) -> str:
+    """Say what the adapter's outputs look like, which z-scores while serving are made from."""
+    if manifest.output is None:
+        return f"{_UNKNOWN}; served without z-scores"
+    found = manifest.output
+    return (
+        f"log-probability {found.log_probability:.2f} ± {found.log_probability_deviation:.2f} "
+        f"per token on {found.items} dev lines"
+    )
 
 
 def _making(manifest: AdapterManifest) -> list[tuple[str, str]]:

@@ -116,7 +116,9 @@ class Translator:
             self._note_arms(items, [ItemResult(error=error)] * len(items))
             raise error
         results = await self._assembled(items)
+        judged = self.clock()
         await self._try_again(items, results, command)
+        clocked.decoded += self.clock() - judged
         clocked.ended = self.clock()
         self._note_call(items, clocked)
         self._observe(items, results, clocked)

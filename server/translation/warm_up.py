@@ -24,7 +24,8 @@ async def translate_something(translator: Translator) -> None:
     Raises:
         HubError: The base cannot translate.
     """
-    uncounted = replace(translator, metrics=Metrics(), canaries=None)
+    once = replace(translator.second, enabled=False)
+    uncounted = replace(translator, metrics=Metrics(), second=once, canaries=None)
     refusal: HubError = LanguageError("the base has fewer than two languages")
     for source, target in permutations(sorted(translator.router.languages), 2):
         try:

@@ -89,10 +89,15 @@ def languages() -> None:
 def formats() -> None:
     """List the formats that --data reads, with their options."""
     from hub.console import note, print_table
-    from training.corpora.sources import OPTIONS, endings_of
+    from training.corpora.sources import FEEDBACK, OPTIONS, endings_of
 
+    others = {FEEDBACK: f"{FEEDBACK}:"}
     rows = [
-        (name, " ".join(endings_of(name)) or "a prefix", ", ".join(options) or "–")
+        (
+            name,
+            " ".join(endings_of(name)) or others.get(name, "a prefix"),
+            ", ".join(options) or "–",
+        )
         for name, options in OPTIONS.items()
     ]
     print_table(("format", "told by", "options"), rows)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli import build_app
 from hub.errors import CorpusError
 from hub.feedback.records import PostEdit
 from hub.feedback.store import FeedbackStore
 from hub.languages import LanguagePair
 from hub.settings import Settings
+from training.commands import register
 from training.corpora.feedback import located
 from training.corpora.formats import read_segments
 from training.corpora.plan import CorpusRequest, plan_corpus
@@ -90,3 +94,20 @@ def test_the_store_of_the_settings_is_meant_without_a_url(tmp_path: Path) -> Non
     where = tmp_path / "feedback.sqlite3"
     assert found.data == (f"2@feedback:{where}#tenant=a", "x.tsv")
     assert (found.dev, found.test) == (f"feedback:{where}", "9@y.tsv")
+
+
+def test_the_command_line_checks_the_store_of_the_settings(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_FEEDBACK_URL", url)
+    app = build_app(())
+    register(app)
+    arguments = ["corpus", "check", "--pair", "en-de", "--data", "2@feedback:#tenant=acme"]
+    done = CliRunner().invoke(app, [*arguments, "--dev", "0", "--test", "0", "--json", "-"])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    (source,) = facts["sources"]
+    assert (source["name"], source["weight"], source["read"]) == ("feedback", 2, 40)
+    assert facts["skipped"] == {"corrected again later": 1}
+    assert facts["train"] == 2 * source["kept"] > 0
+    assert url not in done.stdout

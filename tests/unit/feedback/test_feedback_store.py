@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from sacrebleu.metrics.ter import TER
+from sqlalchemy import create_engine
 
 from hub.errors import InputError, RegistryAccessError, SettingsError
+from hub.feedback import schema
 from hub.feedback.location import feedback_url, shown
 from hub.feedback.records import PostEdit
 from hub.feedback.store import FeedbackStore, Wanted
@@ -22,12 +25,26 @@ from hub.ter import changes_of
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 BASE = "sha256:" + "b" * 64
+DATABASE = os.environ.get("HUB_TEST_DATABASE", "")
 EN_KO = LanguagePair.parse("en-ko")
 
 
+@pytest.fixture(params=["sqlite", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A SQLite file, and the empty database that HUB_TEST_DATABASE names, where it does."""
+    if request.param == "sqlite":
+        return str(tmp_path / "odd ? name#.sqlite3")
+    if not DATABASE:
+        pytest.skip("HUB_TEST_DATABASE names no database")
+    engine = create_engine(DATABASE)
+    schema.tables.drop_all(engine)
+    engine.dispose()
+    return DATABASE
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeedbackStore]:
-    opened = FeedbackStore(str(tmp_path / "odd ? name#.sqlite3"))
+def store(place: str) -> Iterator[FeedbackStore]:
+    opened = FeedbackStore(place)
     yield opened
     opened.close()
 
@@ -61,8 +78,8 @@ def test_a_repeated_call_stores_nothing_and_another_one_is_refused(store: Feedba
     assert [one.tenant for one in store.edits()] == ["acme", "other"]
 
 
-def test_threads_that_send_one_call_store_it_once(tmp_path: Path) -> None:
-    stores = [FeedbackStore(str(tmp_path / "f.sqlite3")) for _ in range(4)]
+def test_threads_that_send_one_call_store_it_once(place: str) -> None:
+    stores = [FeedbackStore(place) for _ in range(4)]
     receipts = []
 
     def send(one: FeedbackStore) -> None:
