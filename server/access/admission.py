@@ -19,6 +19,8 @@ from server.messages import Search, SearchChoice, TranslateCommand
 
 PLAIN_TEXT: Final = "text/plain"
 HTML: Final = "text/html"
+MAX_KEPT: Final = 200
+MAX_KEPT_CHARACTERS: Final = 1000
 MAX_LENGTH_PENALTY: Final = 10.0
 OUTPUT_TOKENS_PER_SOURCE_TOKEN: Final = 3
 OUTPUT_TOKENS_EXTRA: Final = 48
@@ -66,11 +68,30 @@ def check_command(command: TranslateCommand, limits: Limits) -> None:
     """Refuse a request that no part of can be done.
 
     Raises:
-        InputError: Contents are missing or too many, or the MIME type is not one that is served.
+        InputError: Contents are missing or too many, the MIME type is not one that is served, or
+            there are too many spans to keep.
         DecodingError: A search option is out of range.
     """
     check_contents(command.contents, command.mime_type, limits)
+    _check_kept(command.keep)
     _check_search(command.search, limits)
+
+
+def _check_kept(keep: Sequence[str]) -> None:
+    """Refuse more spans than can be looked for in every text."""
+    if len(keep) > MAX_KEPT:
+        raise InputError(
+            f"{len(keep)} spans in do_not_translate; at most {MAX_KEPT} are allowed, so name those "
+            "that stand in the texts",
+            field="do_not_translate",
+        )
+    for index, one in enumerate(keep):
+        if len(one) > MAX_KEPT_CHARACTERS:
+            raise InputError(
+                f"a span of do_not_translate has {len(one)} characters; at most "
+                f"{MAX_KEPT_CHARACTERS} are allowed",
+                field=f"do_not_translate[{index}]",
+            )
 
 
 def check_contents(contents: Sequence[str], mime_type: str, limits: Limits) -> None:

@@ -20,6 +20,7 @@ from hub.pb.adapterhub.v1 import translation_service_pb2_grpc as translation_grp
 from hub.refs import is_digest
 from hub.registry import AdapterVersion, Registry
 from server.access.identity import Identity, current_identity
+from server.access.permits import Permit
 from server.catalog import Filter, list_page
 from server.core import Core
 from server.grpc.canaries import end_canary, list_canaries, move_alias
@@ -118,16 +119,9 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
         ],
     ) -> translation_pb.ListLanguagePairsResponse:
         """List what can be translated, and by what."""
-        core = self.core()
-        pairs = list_pairs(
-            core.routes().permitted(current_identity().permit),
-            core.translator.router.languages,
-            request.source_language_code,
-            request.target_language_code,
-        )
-        return translation_pb.ListLanguagePairsResponse(
-            pairs=[pair_of(pair) for pair in pairs],
-            language_codes=sorted(core.translator.router.languages),
+        permit = current_identity().permit
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool, _language_pairs, self.core(), request, permit
         )
 
     async def ListRoutes(
@@ -138,9 +132,31 @@ class TranslationServicer(translation_grpc.TranslationServiceServicer):
         ],
     ) -> translation_pb.ListRoutesResponse:
         """List the routing table."""
-        table = self.core().routes().permitted(current_identity().permit)
-        routes = [route_of(entry) for entry in table.sorted()]
-        return translation_pb.ListRoutesResponse(routes=routes)
+        permit = current_identity().permit
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool, _routes, self.core(), permit
+        )
+
+
+def _language_pairs(
+    core: Core, request: translation_pb.ListLanguagePairsRequest, permit: Permit
+) -> translation_pb.ListLanguagePairsResponse:
+    """List pairs: 40,000 of them on a base of 200 languages, which takes its time."""
+    pairs = list_pairs(
+        core.routes().permitted(permit),
+        core.translator.router.languages,
+        request.source_language_code,
+        request.target_language_code,
+    )
+    return translation_pb.ListLanguagePairsResponse(
+        pairs=[pair_of(pair) for pair in pairs],
+        language_codes=sorted(core.translator.router.languages),
+    )
+
+
+def _routes(core: Core, permit: Permit) -> translation_pb.ListRoutesResponse:
+    entries = core.routes().permitted(permit).sorted()
+    return translation_pb.ListRoutesResponse(routes=[route_of(entry) for entry in entries])
 
 
 def _identity(core: Core) -> BaseIdentity:

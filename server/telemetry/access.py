@@ -29,7 +29,8 @@ REFUSED_SECONDS: Final = 1.0
 
 _QUIET: Final = ("grpc.health.", "grpc.reflection.")
 _FAULTS: Final = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
-_MAX_LABEL: Final = 200
+_MAX_WORD: Final = 200
+"""Characters of what a caller wrote: nobody may fill the disk with an adapter's name."""
 
 _log = logging.getLogger(LOGGER)
 
@@ -111,15 +112,15 @@ class AccessLog:
 
     def _of_command(self, command: TranslateCommand) -> dict[str, object]:
         facts: dict[str, object] = {
-            "pair": f"{command.source or 'auto'}-{command.target}",
-            "adapter_requested": command.adapter,
+            "pair": f"{_short(command.source) or 'auto'}-{_short(command.target)}",
+            "adapter_requested": _short(command.adapter),
             "items": len(command.contents),
             "characters": sum(map(len, command.contents)),
         }
         if command.domain:
-            facts["domain"] = command.domain
+            facts["domain"] = _short(command.domain)
         labels = {
-            name: command.labels[name][:_MAX_LABEL]
+            name: _short(command.labels[name])
             for name in self.policy.labels
             if name in command.labels
         }
@@ -168,6 +169,10 @@ def _stages(result: TranslateResult) -> dict[str, float]:
         "decode": max((one.decode_seconds for one in timings), default=0.0),
     }
     return {name: _milliseconds(value) for name, value in seconds.items()}
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD - 1]}…"
 
 
 def _one_or_all(values: Iterable[str]) -> str | list[str]:

@@ -14,7 +14,7 @@ from typing import Protocol
 from hub.text import is_blank
 from server.messages import Flag, FlagDetail
 from server.translation.offsets import UnitTranslation
-from server.translation.placeholders import Finder, Masked, mask
+from server.translation.placeholders import Finder, Masked, finder_of, mask
 from server.translation.restoring import restore
 
 
@@ -93,7 +93,7 @@ def plain_units(text: str, keep: Sequence[str] = ()) -> PlainDocument:
         text: Any.
         keep: Spans that stay as they are.
     """
-    finder = Finder(keep)
+    finder = finder_of(tuple(keep))
     return PlainDocument(text, mask(text, finder.find(text)), finder)
 
 

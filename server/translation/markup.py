@@ -23,7 +23,7 @@ from server.translation.html_units import (
     running_text,
 )
 from server.translation.offsets import UnitTranslation
-from server.translation.placeholders import Finder
+from server.translation.placeholders import Finder, finder_of
 from server.translation.placing import Placed, place_marks
 from server.translation.restoring import Restored, restore
 
@@ -63,7 +63,7 @@ def html_units(html: str, keep: Sequence[str] = ()) -> HtmlDocument:
         html: A page, or a part of one.
         keep: Spans of text that stay as they are.
     """
-    finder = Finder(keep)
+    finder = finder_of(tuple(keep))
     tokens = list(scan(html))
     tree = read_tree(html, tokens)
     found = [make_unit(html, items, finder) for items in running_text(html, tokens, tree)]

@@ -15,6 +15,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import regex  # type: ignore[import-untyped]
@@ -120,8 +121,14 @@ class Masked:
         return place
 
 
+@lru_cache(maxsize=32)
+def finder_of(keep: tuple[str, ...]) -> Finder:
+    """Return what finds placeholders and these spans; made once for all texts of a request."""
+    return Finder(keep)
+
+
 class Finder:
-    """Finds placeholders; made once for a request."""
+    """Finds placeholders; has no state."""
 
     def __init__(self, keep: Sequence[str] = ()) -> None:
         """Prepare for the caller's own spans, found as whole words and exactly as written."""

@@ -32,9 +32,15 @@ Count = Callable[[str], int]
 _BREAK: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 _BULLET: Final = re.compile(r"[-*•‣◦·▪–—](?=[ \t\u00a0])")
 _LIST_ITEM: Final = re.compile(r"[ \t]*(?:[-*•‣◦·▪–—]|\d{1,3}[.)])[ \t\u00a0]")
-# The end of a sentence in some script, with something behind it: else there is nothing to split.
-_INNER_STOP: Final = regex.compile(r"\p{Sentence_Terminal=Yes}[\p{P}\s]*[\p{L}\p{N}]")
+# What lies between two words. It is looked at from its beginning on, so that a thousand dots are
+# looked at once each, and not from every one of them.
+_BETWEEN: Final = regex.compile(
+    r"(?<![\p{Sentence_Terminal=Yes}\p{P}\s])[\p{Sentence_Terminal=Yes}\p{P}\s]++(?=[\p{L}\p{N}])"
+)
+_STOP: Final = regex.compile(r"\p{Sentence_Terminal=Yes}")
 _FULL_STOP: Final = re.compile(r"(\w*)\.\W*$")
+_NEAR: Final = 100
+"""Characters in front of a boundary that decide about it."""
 # A letter that stands for a name or a unit, or a numeral: the abbreviation goes on behind the stop.
 _ABBREVIATED: Final = re.compile(r"\w(?:[.-]|\W*$)|[IVX]+\.")
 # Scripts in which a full stop only abbreviates.
@@ -142,7 +148,7 @@ def _trimmed(text: str, start: int, end: int, *, part: bool = False) -> Iterator
 
 def _sentence_ends(paragraph: str, language: str) -> list[int]:
     """Return where the sentences of a paragraph end, its own end last."""
-    if _INNER_STOP.search(paragraph) is None:
+    if not _has_inner_stop(paragraph):
         return [len(paragraph)]
     line = _BREAK.sub(lambda found: " " * len(found[0]), paragraph)
     pieces = sentencex.segment(language.partition("-")[0], line)
@@ -152,10 +158,15 @@ def _sentence_ends(paragraph: str, language: str) -> list[int]:
     end = begun = 0
     for piece, following in itertools.pairwise(pieces):
         end += len(piece)
-        if _is_boundary(line[begun:end], following):
+        if _is_boundary(line[max(begun, end - _NEAR) : end], following):
             ends.append(end)
             begun = end
     return [*ends, len(line)]
+
+
+def _has_inner_stop(text: str) -> bool:
+    """Tell whether a sentence may end before the text does: else there is nothing to split."""
+    return any(_STOP.search(found[0]) for found in _BETWEEN.finditer(text))
 
 
 def _is_boundary(before: str, after: str) -> bool:

@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
 from hub.errors import DecodingError, HubError, InputError, TextError
-from server.access.admission import Limits, check_command, check_source, check_text, resolve_search
+from server.access.admission import (
+    MAX_KEPT,
+    MAX_KEPT_CHARACTERS,
+    Limits,
+    check_command,
+    check_source,
+    check_text,
+    resolve_search,
+)
 from server.messages import SearchChoice, TranslateCommand
 
 LIMITS = Limits(
@@ -139,3 +148,17 @@ def test_a_chosen_search_is_kept() -> None:
     assert search.max_new_tokens == 7
     assert search.length_penalty == 0.0
     assert search.num_hypotheses == 3
+
+
+def test_spans_to_keep_are_few_and_short() -> None:
+    """Each is looked for in every text of a call."""
+    kept = replace(command("a"), keep=("x" * MAX_KEPT_CHARACTERS,) * MAX_KEPT)
+    check_command(kept, LIMITS)
+    for keep, field, told in (
+        (("a",) * (MAX_KEPT + 1), "do_not_translate", "201 spans in do_not_translate; at most 200"),
+        (("a", "x" * 1001), "do_not_translate[1]", "1001 characters; at most 1000"),
+    ):
+        error = refusal(replace(kept, keep=keep))
+        assert isinstance(error, InputError)
+        assert error.field == field
+        assert told in error.message

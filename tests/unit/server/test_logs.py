@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_texts_and_labels_are_told_only_where_they_are_asked_for(lines: Any) -> 
     assert (open_["texts"], open_["translations"]) == ([TEXT, "two"], [OUTPUT, ""])
     assert open_["labels"] == {"team": "docs"}
     assert "zq9secret" not in json.dumps(open_)
+
+
+def test_what_a_caller_wrote_is_cut_short(lines: Any) -> None:
+    """A name may have as many characters as a message; a line of the log may not."""
+    long, log = "x" * 10_000, AccessLog(AccessPolicy(labels=("team",)))
+    with log.call("Service/Method", {}):
+        note_command(
+            replace(
+                COMMAND, source=long, target=long, adapter=long, domain=long, labels={"team": long}
+            )
+        )
+    (line,) = lines()
+    assert len(json.dumps(line)) < 2000
+    assert line["adapter_requested"] == "x" * 199 + "…"
 
 
 def test_a_failed_call_names_the_reason_and_a_fault_of_ours_is_an_error(lines: Any) -> None:

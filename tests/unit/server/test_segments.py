@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+import regex  # type: ignore[import-untyped]
 from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hub.languages import LanguagePair
 from hub.text import is_blank
 from server.messages import Split
-from server.translation.segments import Segment, fit, segments_of
+from server.translation.segments import Segment, _has_inner_stop, fit, segments_of
 from training.corpora.cldr import build_corpus
 
 
@@ -121,3 +122,18 @@ def test_parts_lose_nothing_but_blanks(text: str) -> None:
     bounds = [0, *(place for one in parts for place in (one.start, one.end)), len(text)]
     assert bounds == sorted(bounds)
     assert all(is_blank(text[a:b]) for a, b in list(pairwise(bounds))[::2])
+
+
+@given(st.text(alphabet=". !?。…-(\n\u0e2fab1ก한\u2028", max_size=12))
+def test_an_inner_stop_is_found_as_the_plain_pattern_finds_it(text: str) -> None:
+    plain = regex.compile(r"\p{Sentence_Terminal=Yes}[\p{P}\s]*[\p{L}\p{N}]")
+    assert _has_inner_stop(text) is bool(plain.search(text))
+
+
+@pytest.mark.parametrize("part", ["...", ". ", "。", "?!", "-", "x. ", "x", "! b", "A. b "])
+def test_time_grows_with_the_text_and_no_faster(part: str) -> None:
+    """Looking on from every character would take minutes; the timeout of tests is the limit."""
+    text = part * (100_000 // len(part))
+    for whole in (text, text + " Seoul. Paris"):
+        found = segments_of(whole, "en", Split.SENTENCES)
+        assert all(one.end <= two.start for one, two in pairwise(found))
