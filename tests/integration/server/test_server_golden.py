@@ -23,11 +23,8 @@ DEV = [
     SentencePair(source, target, "test", source)
     for source, target in (
         ("Monday", "월요일"),
-        ("in 3 days", "3일 후"),
         ("{0} of {1}. And then?", "{0}/{1}. 그리고?"),  # neither split nor masked
-        ("last year", "작년"),
         ("Seoul", "서울"),
-        ("two hours ago", "2시간 전"),
     )
 ]
 
@@ -54,7 +51,7 @@ def look(house: House) -> str:
     runner = house.application.core.golden
     runner.schedule.chance = lambda: 0.0  # all are due at once
     loop = house.application._golden.get_loop()
-    return asyncio.run_coroutine_threadsafe(runner.look(), loop).result(60)
+    return asyncio.run_coroutine_threadsafe(runner.look(), loop).result(250)
 
 
 def look_until(house: House, name: str, done: Callable[[], bool]) -> None:
