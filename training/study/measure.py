@@ -194,22 +194,49 @@ def _judge(
     sources = [segment.source for segment in lines]
     found = plain.translate(work.pair, sources, BASE_SLOT, greedy=True)
     score = chrf(found, [segment.target for segment in lines])
-    return _Impatient(judge, rule, work.recipe, score)
+    return Impatient(
+        judge,
+        rule,
+        every=work.recipe.evaluate_every,
+        updates=work.recipe.max_updates,
+        base_score=score,
+    )
 
 
-class _Impatient:
+class Impatient:
     """A judge that gives a hopeless cell up."""
 
     def __init__(
-        self, judge: DevJudge, rule: EarlyStopping, recipe: Recipe, base_score: float
+        self,
+        judge: Callable[[Path], float],
+        rule: EarlyStopping,
+        *,
+        every: int,
+        updates: int,
+        base_score: float,
     ) -> None:
-        self._judge, self._rule, self._recipe, self._base = judge, rule, recipe, base_score
+        """Look at no score yet.
+
+        Args:
+            judge: Scores a saved folder.
+            rule: When a cell is hopeless.
+            every: Updates between two looks.
+            updates: In all.
+            base_score: Of the untrained base on the same lines.
+        """
+        self._judge, self._rule, self._base = judge, rule, base_score
+        self._every, self._updates = every, updates
         self._looks = 0
 
     def __call__(self, folder: Path) -> float:
+        """Return the score.
+
+        Raises:
+            HopelessError: It is too low for how much of the training is over.
+        """
         score = self._judge(folder)
         self._looks += 1
-        done = min(1.0, self._looks * self._recipe.evaluate_every / self._recipe.max_updates)
+        done = min(1.0, self._looks * self._every / self._updates)
         if self._rule.after <= done < 1 and score < self._base + self._rule.gain:
             raise HopelessError(
                 f"given up after {done:.0%} of its updates: dev chrF++ {score:.1f}, the untrained "
