@@ -212,6 +212,8 @@ def _facts(application: Application) -> dict[str, str]:
     }
     if settings.quantization == "int8":
         facts["kernels"] = _kernels()
+    if settings.vocabulary == "language":
+        facts["vocabulary"] = "each target language's own tokens, as the log says"
     texts = "with texts" if settings.log_texts else "without texts"
     return facts | {
         "search": _search_line(core),

@@ -33,8 +33,8 @@ from hub.engine.readers.target import Contents, Target
 from hub.engine.rules import check_shortlist
 from hub.engine.shortlists import Shortlist
 from hub.engine.vectors import VectorPart
-from hub.errors import AdapterBindingError, IncompatibleAdapterError
-from hub.vocabulary import read_vocabulary
+from hub.errors import AdapterBindingError, DecodingError, IncompatibleAdapterError
+from hub.vocabulary import VOCABULARY_FILE, read_vocabulary
 
 __all__ = ["MAX_MAGNITUDE", "AdapterReader", "HostAdapter"]
 
@@ -121,9 +121,9 @@ class AdapterReader:
 
         Raises:
             IncompatibleAdapterError: The kind or an option is not served; names it.
-            AdapterBindingError: A tensor does not bind, is missing, or is not sound.
+            AdapterBindingError: A tensor does not bind, is missing, or is not sound, or its list of
+                tokens is not one of this base's.
             CorruptBlobError: A file cannot be read.
-            DecodingError: Its list of tokens is not one of this base's.
         """
         files = AdapterFiles.read(folder)
         reader = _READERS.get(files.kind)
@@ -149,7 +149,13 @@ class AdapterReader:
         tokens = read_vocabulary(folder)
         if tokens is None:
             return None
-        check_shortlist(Shortlist(tokens), self._architecture)
+        try:
+            check_shortlist(Shortlist(tokens), self._architecture)
+        except DecodingError as error:
+            raise AdapterBindingError(
+                f"{folder.name}: {VOCABULARY_FILE}: {error.message}; remove it, or publish the "
+                "adapter again from its run folder"
+            ) from None
         return torch.tensor(tokens, dtype=torch.int32)
 
 

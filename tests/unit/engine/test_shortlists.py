@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from hub.engine.engine import Engine
+from hub.engine.forms import flatten, restore
 from hub.engine.output import OutputTables
 from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
 from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import EarlyRows, likeliest
 from hub.engine.shortlists import EVERY_TOKEN, Columns, Shortlist
 from hub.engine.utf8 import START, CharacterRows, Utf8Rule
-from hub.errors import DecodingError
+from hub.errors import AdapterBindingError, DecodingError
+from hub.vocabulary import VOCABULARY_FILE, vocabulary_json
 
 from .test_engine_isolation import assert_compositions_hold
 
@@ -215,6 +217,26 @@ def test_an_adapters_own_list_goes_before_the_languages(lab: Any, zoo: Any) -> N
 
 def bytes_of(shortlist: Shortlist, engine: Engine) -> int:
     return len(shortlist) * engine._model.output.row_bytes
+
+
+def test_a_folders_list_is_read_and_comes_back_from_its_bytes(
+    lab: Any, model: Any, zoo: Any
+) -> None:
+    engine = lab.engine(zoo.base, "int8")
+    folder = lab.lora(model, 21)
+    assert engine.read_adapter(folder).tokens is None
+    (folder / VOCABULARY_FILE).write_text(vocabulary_json("ko", list(THIRDS.ids)))
+    adapter = engine.read_adapter(folder)
+    assert adapter.tokens is not None
+    assert adapter.tokens.tolist() == list(THIRDS.ids)
+    again = restore(*flatten(adapter))
+    engine.place(1, again)
+    request = replace(listed(lab, EVENS), slot=1)
+    assert outputs(engine, [request]) == outputs(engine, [replace(request, shortlist=THIRDS)])
+    for tokens, why in (([END, VOCABULARY], "has 120 tokens"), ([5, 6], "end token")):
+        (folder / VOCABULARY_FILE).write_text(vocabulary_json("ko", tokens))
+        with pytest.raises(AdapterBindingError, match=f"{VOCABULARY_FILE}.*{why}"):
+            engine.read_adapter(folder)
 
 
 def test_terms_and_wide_beams_have_the_whole_vocabulary(lab: Any, base: Any) -> None:
