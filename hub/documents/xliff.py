@@ -35,13 +35,17 @@ _CLOSERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A source and the place of its target."""
+    """A source and the place of its target.
+
+    Attributes:
+        mark: Id of a part of the source, None where the source is whole.
+    """
 
     holder: Element
     source: Element
     target: Element | None
     inline: Inline
-    mark: str = ""
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ def _write(segment: _Segment, pieces: Sequence[Piece]) -> None:
 def _new_target(segment: _Segment) -> Element:
     """Return a new target behind the source, or a new segment in the target of the unit."""
     whole = _child(segment.holder, "target")
-    if not segment.mark:
+    if segment.mark is None:
         return _after_source(segment.holder, segment.source)
     if whole is None:
         before = _child(segment.holder, "seg-source")

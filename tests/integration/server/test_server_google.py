@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -310,6 +311,43 @@ def test_methods_without_a_counterpart_are_refused_by_name(house: Any) -> None:
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
             details = caught.value.details()
             assert details == f"TranslationService.{name} is not served here: {reason}"
+
+
+def test_random_bytes_never_make_unknown_or_internal(house: Any) -> None:
+    chance = random.Random(7)
+    document = ours.TranslateDocumentRequest(parent=PARENT, target_language_code="xx")
+    document.document_input_config.content = b"Monday"
+    glossary = ours.CreateGlossaryRequest(parent=PARENT)
+    glossary.glossary.name = f"{PARENT}/glossaries/odd"
+    glossary.glossary.language_pair.source_language_code = "en"
+    glossary.glossary.input_config.gcs_source.input_uri = "data:text/csv;base64,YSxi"
+    valid = {
+        "TranslateText": ours.TranslateTextRequest(
+            parent=PARENT, contents=["Monday"], target_language_code="xx"
+        ),
+        "TranslateDocument": document,
+        "CreateGlossary": glossary,
+        "DetectLanguage": ours.DetectLanguageRequest(parent=PARENT, content="Monday"),
+        "ListModels": ours.ListModelsRequest(parent=PARENT, page_size=3, page_token="x:1"),
+        "GetGlossaryEntry": ours.GetGlossaryEntryRequest(
+            name=f"{PARENT}/glossaries/odd/glossaryEntries/1"
+        ),
+    }
+    with grpc.insecure_channel(house.target) as channel:
+        for name, message in valid.items():
+            call = channel.unary_unary(f"/google.cloud.translation.v3.TranslationService/{name}")
+            for _ in range(25):
+                payload = bytearray(message.SerializeToString())
+                for _ in range(chance.randrange(1, 6)):
+                    payload[chance.randrange(len(payload))] = chance.randrange(256)
+                try:
+                    call(bytes(payload), timeout=20)
+                except grpc.RpcError as error:
+                    code = error.code()  # type: ignore[attr-defined]
+                    assert code not in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL), (
+                        name,
+                        bytes(payload),
+                    )
 
 
 def test_health_and_metrics_know_the_door(client: Any, house: Any) -> None:

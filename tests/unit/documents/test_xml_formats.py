@@ -93,6 +93,12 @@ def test_targets_of_xliff_1_have_the_elements_of_their_sources() -> None:
     assert data.count(b"\r\n") == data.count(b"\n")
 
 
+def test_a_part_without_an_id_is_a_part() -> None:
+    source = XLIFF_1.replace(' mid="1"', "").replace(' mid="2"', "")
+    data = translated(open_document("a.xliff", source.encode()))
+    assert data.count(b'<mrk mtype="seg">A ONE.</mrk>') == 1
+
+
 def test_segments_of_xliff_2_are_filled() -> None:
     document = open_document("a.xlf", XLIFF_2.encode(), Options(target="de"))
     assert [unit.state for unit in document.units] == [State.UNTRANSLATED, State.FUZZY]
