@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 TEXTS: Final = (
     "Wednesday, May 5, 2027", "in 3 weeks", "12 kilometers per hour", "5 days ago",
-    "Monday, June 1, 2026", "300 grams", "2 hours ago", "Friday, March 12, 2027",
+    "Monday, June 1, 2026", "40 minutes ago", "2 hours ago", "Friday, March 12, 2027",
     "7 square meters", "in 10 minutes", "Sunday, August 9, 2026",
 )  # fmt: skip
 GIVEN_UP_MS: Final = 15_000

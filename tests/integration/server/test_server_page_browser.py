@@ -194,6 +194,7 @@ def test_what_is_typed_is_translated_as_the_other_door_translates_it(
     facts = page.inner_text(".facts")
     assert all(part in facts for part in ("one-lora:1", "(budget 1%)", "54.9", "+6.3 [+3.8, +8.7]"))
     page.reload()
+    page.wait_for_selector("#to option", state="attached")
     assert page.input_value("#to") == "ko"  # remembered
 
 
