@@ -217,6 +217,7 @@ def open_house(
                 "metrics_port": 0,
                 "drain_seconds": 20,
                 "threads": 1,
+                "second_try": False,  # whatever a random base translates would be made again
                 **flags,
             },
             environ={},

@@ -246,7 +246,7 @@ def watched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[House, Prometheus]]:
     folder = tmp_path_factory.mktemp("prometheus")
-    for house in open_house(slots=1, tracing=f"file:{folder / 'spans'}"):
+    for house in open_house(slots=1, second_try=True, tracing=f"file:{folder / 'spans'}"):
         publish(house)
         target = house.application.ports.metrics
         with prometheus(repository, target, folder) as running:
