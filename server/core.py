@@ -58,8 +58,12 @@ if TYPE_CHECKING:
     from server.residency.spill import Spill
 
 LOADER_THREADS: Final = 4
-_LOADER_NICENESS: Final = 5
-"""Linux has a niceness for each thread. A step waits for its slowest thread, a load can wait."""
+_ENGINE_NICENESS: Final = 5
+_LOADER_NICENESS: Final = 10
+"""Linux has a niceness for each thread. Where the processor is short, the event loop goes first: it
+takes little, and what it does not get to in time was computed in vain. A step waits for its slowest
+thread, a load can wait.
+"""
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -305,7 +309,16 @@ def _worker(
         metrics,
         queue_limit=settings.queue,
         on_broken=on_broken,
+        prepare=lambda: give_way(_ENGINE_NICENESS),
     )
+
+
+def give_way(niceness: int) -> None:
+    """Let this thread, and those that it starts, yield to others of the process."""
+    with suppress(AttributeError, OSError):  # not on every system, nor in every container
+        this = threading.get_native_id()
+        niceness = max(niceness, os.getpriority(os.PRIO_PROCESS, this))  # never the other way
+        os.setpriority(os.PRIO_PROCESS, this, niceness)
 
 
 def quiet_loader(
@@ -323,8 +336,7 @@ def quiet_loader(
         """Take one core, and leave it to the engine's threads when they want it."""
         torch.set_num_threads(1)
         torch.get_num_threads()  # a thread takes the common number at its first look; so look now
-        with suppress(AttributeError, OSError):  # not on every system, nor in every container
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADER_NICENESS)
+        give_way(_LOADER_NICENESS)
 
     everyone = torch.get_num_threads()
     try:

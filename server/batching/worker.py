@@ -90,6 +90,7 @@ class Worker(Generic[Adapter]):
         queue_limit: int,
         clock: Callable[[], float] = time.monotonic,
         on_broken: Callable[[], None] = lambda: None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """Wire the worker; `start` runs it.
 
@@ -102,6 +103,7 @@ class Worker(Generic[Adapter]):
             queue_limit: Requests that may wait.
             clock: Monotonic seconds.
             on_broken: Called when the engine is beyond repair; every request fails from then on.
+            prepare: Called first on the worker's thread.
         """
         self._scheduler = scheduler
         self._gathering = Gathering(scheduler.limits.max_rows)
@@ -111,6 +113,7 @@ class Worker(Generic[Adapter]):
         self._clock = clock
         self.intake = Intake(queue_limit, scheduler.limits.max_rows, clock)
         self._on_broken = on_broken
+        self._prepare = prepare
         self._ledger = Ledger()
         self._batch = Batch(engine, self._ledger, stock, metrics, clock)
         self._holds = Holds(stock)
@@ -190,6 +193,7 @@ class Worker(Generic[Adapter]):
     def _run(self) -> None:
         reason: HubError = DrainingError("the server is shutting down; send the request to another")
         try:
+            self._prepare()
             while self._turn():
                 pass
         except Exception:

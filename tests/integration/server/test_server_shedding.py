@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,3 +148,18 @@ def test_refusals_count_as_calls_in_progress_until_they_are_told(
     ):
         client.translate(["Monday"], "en", "ko", decoding=SHORT)
     assert seen == [False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_the_event_loop_goes_before_the_engine_and_the_engine_before_loads(
+    tight: tuple[Any, dict[str, str]],
+) -> None:
+    house, _ = tight
+
+    def niceness(thread: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+
+    own, worker = niceness(0), house.application.core.worker
+    loader = worker._loader._pool.submit(threading.get_native_id).result(30)
+    assert niceness(worker._thread.native_id) == max(own, 5)
+    assert niceness(loader) == max(own, 10)
