@@ -24,7 +24,7 @@ _ENCRYPTED: Final = 0x1
 class Archive:
     """The parts of an archive, in order."""
 
-    data: bytes
+    opened: zipfile.ZipFile
     infos: tuple[zipfile.ZipInfo, ...]
 
     @property
@@ -39,22 +39,18 @@ class Archive:
             DocumentError: It is damaged.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
-                return archive.read(name)
+            return self.opened.read(name)
         except (*_FAULTS, KeyError) as error:
             raise DocumentError(f"part {name!r:.80} is damaged: {error!s:.100}") from None
 
     def with_parts(self, parts: Mapping[str, bytes]) -> bytes:
         """Return the archive with other contents for some of its parts."""
         made = io.BytesIO()
-        with (
-            zipfile.ZipFile(io.BytesIO(self.data)) as old,
-            zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new,
-        ):
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
             for info in self.infos:
                 part = parts.get(info.filename)
                 try:
-                    content = old.read(info) if part is None else part
+                    content = self.opened.read(info) if part is None else part
                 except _FAULTS as error:
                     raise DocumentError(
                         f"part {info.filename!r:.80} is damaged: {error!s:.100}"
@@ -75,10 +71,10 @@ def open_archive(data: bytes) -> Archive:
         DocumentError: It is no archive, is encrypted, or would take too much when unpacked.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = tuple(archive.infolist())
+        archive = zipfile.ZipFile(io.BytesIO(data))
     except _FAULTS as error:
         raise DocumentError(f"it is not a zip archive: {error!s:.100}") from None
+    infos = tuple(archive.infolist())
     if len(infos) > MAX_PARTS:
         raise DocumentError(f"{len(infos)} parts; an archive may have {MAX_PARTS}")
     unpacked = sum(info.file_size for info in infos)
@@ -88,7 +84,7 @@ def open_archive(data: bytes) -> Archive:
         _check(info)
     if len({info.filename for info in infos}) < len(infos):
         raise DocumentError("two parts of the archive have one name; save the file anew")
-    return Archive(data, infos)
+    return Archive(archive, infos)
 
 
 def _check(info: zipfile.ZipInfo) -> None:

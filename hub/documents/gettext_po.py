@@ -20,6 +20,8 @@ from hub.documents.tags import tagged
 from hub.errors import DocumentError
 
 WIDTH: Final = 78
+MAX_PARTS: Final = 40
+"""Keywords of one entry; no language has more than six plural forms."""
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|$)")
 _STRING: Final = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*')
@@ -152,6 +154,8 @@ def _begin(entry: _Entry, keyword: re.Match[str], start: int, line: str, number:
     place = None if keyword[2] is None else int(keyword[2])
     if name == "msgstr" and entry.get("msgid") is None:
         raise _fault(number, "msgstr without a msgid", line)
+    if len(entry.parts) == MAX_PARTS:
+        raise _fault(number, f"an entry with more than {MAX_PARTS} keywords", line)
     begin = start + len(line) - len(line.lstrip())
     entry.parts.append(_Part(name, place, begin, start + len(line)))
     _take(entry.parts[-1], line[keyword.end() :], line, number)

@@ -39,15 +39,19 @@ def read_html(data: bytes, options: Options) -> Document:
     known = webencodings.lookup(meta[1].decode("ascii")) if meta else None
     decoded = decode(data, known.codec_info.name if known else options.encoding)
     text = decoded.text
-    spans = [
-        Span(start, end, Unit(text[start:end], HTML, f"line {text.count(chr(10), 0, start) + 1}"))
-        for start, end in parts(text, options.unit_characters)
-        if has_words(text[start:end])
-    ]
+    spans = list(_spans(text, options.unit_characters))
     edits = list(_language(text, options))
     if edits:
         spans = [_apart(span, text, edits[0]) for span in spans]
     return SpanDocument(decoded, spans, errors="xmlcharrefreplace")
+
+
+def _spans(text: str, characters: int) -> Iterator[Span]:
+    line = 1
+    for start, end in parts(text, characters):
+        if has_words(text[start:end]):
+            yield Span(start, end, Unit(text[start:end], HTML, f"line {line}"))
+        line += text.count("\n", start, end)
 
 
 def _language(text: str, options: Options) -> Iterator[tuple[int, int, str]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -117,26 +118,29 @@ def _paired(pieces: Iterator[Piece]) -> list[Piece]:
     """Return the pieces; ends of pairs that do not nest become points."""
     found = list(pieces)
     opened: list[int] = []
+    waiting: Counter[object] = Counter()  # keys of `opened`
     for index, piece in enumerate(found):
         if isinstance(piece, str) or piece.role not in (Role.OPEN, Role.CLOSE):
             continue
         if piece.role is Role.OPEN:
             opened.append(index)
-        elif not _close(found, opened, index, piece):
+            waiting[piece.key] += 1
+        elif not _close(found, opened, waiting, index):
             found[index] = Code(piece.raw, Role.POINT, piece.key)
     for index in opened:
         found[index] = _as_point(found[index])
     return found
 
 
-def _close(found: list[Piece], opened: list[int], index: int, piece: Code) -> bool:
-    keys = [one.key for one in (found[place] for place in opened) if isinstance(one, Code)]
-    if piece.key not in keys:
-        return False
-    while opened:
+def _close(found: list[Piece], opened: list[int], waiting: Counter[object], index: int) -> bool:
+    """Pair a closing code with the last opening one of its key; those between become points."""
+    piece = found[index]
+    assert isinstance(piece, Code)
+    while waiting[piece.key]:
         start = opened.pop()
         begin = found[start]
         assert isinstance(begin, Code)
+        waiting[begin.key] -= 1
         if begin.key == piece.key:
             mark = (start, index)  # one key for this pair alone
             found[start] = Code(begin.raw, Role.OPEN, mark)

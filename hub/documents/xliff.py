@@ -122,16 +122,17 @@ def _segments_1(root: Element) -> Iterator[_Segment]:
             continue
         place = f"unit {unit.get('id', '')!s:.40}"
         parts = list(_marked(_child(unit, "seg-source")))
+        translated = {one.get("mid"): one for one in _marked(target)} if parts else {}
+        state = _state_1(target)
         if not parts:
-            inline = make_inline(_pieces(source), place, _state_1(unit, target))
+            inline = make_inline(_pieces(source), place, state)
             yield _Segment(unit, source, target, inline)
         for part in parts:
             mark = part.get("mid", "")
-            there = next((one for one in _marked(target) if one.get("mid") == mark), None)
-            state = _state_1(unit, there if there is None else target)
-            yield _Segment(
-                unit, part, there, make_inline(_pieces(part), f"{place} {mark:.20}", state), mark
-            )
+            there = translated.get(mark)
+            own = State.UNTRANSLATED if there is None else state
+            inline = make_inline(_pieces(part), f"{place} {mark:.20}", own)
+            yield _Segment(unit, part, there, inline, mark)
 
 
 def _marked(element: Element | None) -> Iterator[Element]:
@@ -140,7 +141,7 @@ def _marked(element: Element | None) -> Iterator[Element]:
             yield one
 
 
-def _state_1(unit: Element, target: Element | None) -> State:
+def _state_1(target: Element | None) -> State:
     if target is None or not text_of(target).strip():
         return State.UNTRANSLATED
     state = target.get("state", "")

@@ -132,6 +132,23 @@ def test_time_is_bounded(name: str, text: str) -> None:
     document.render([unit.text for unit in document.units])
 
 
+def test_time_is_bounded_where_much_belongs_together() -> None:
+    """Each of these took the square of its size once, or would if something were looked for."""
+    many = 10_000
+    tags = "<b>" * many + "word" + "</i>" * many
+    open_document("a.json", json.dumps(tags).encode())
+    with pytest.raises(DocumentError, match="more than 40 keywords"):
+        open_document("a.po", b'msgid "a"\n' + b'msgstr[1] ""\n' * many)
+    marks = "".join(f'<mrk mtype="seg" mid="{n}">word</mrk>' for n in range(many))
+    unit = f"<source>x</source><seg-source>{marks}</seg-source><target>{marks}</target>"
+    file = f'<xliff version="1.2"><trans-unit id="1">{unit}</trans-unit></xliff>'
+    assert len(open_document("a.xlf", file.encode()).units) == many
+    slides = {f"ppt/slides/slide{n}.xml": b"<x/>" for n in range(9000)}
+    assert not open_document("a.pptx", zipped({"ppt/presentation.xml": b"<x/>", **slides})).units
+    page = "<p>word</p>\n" * 100_000
+    assert len(open_document("a.html", page.encode(), Options(unit_characters=100)).units) > 1000
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(NAMES), st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(name: str, data: bytes) -> None:
