@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -116,18 +115,17 @@ class SafetyHeaders:
     def __init__(self, app: ASGIApp, *, encrypted: bool) -> None:
         """Wrap an application; `encrypted` where it is served over TLS."""
         self._app = app
-        self._headers = dict(HEADERS)
-        if encrypted:
-            self._headers[_TRANSPORT[0]] = _TRANSPORT[1]
+        headers = [*HEADERS.items(), *([_TRANSPORT] if encrypted else [])]
+        self._headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                there = {name for name, _ in message["headers"]}
+                added = [header for header in self._headers if header[0] not in there]
+                message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         await self._app(scope, receive, send_safely)

@@ -44,7 +44,7 @@ class Documents:
             target,
             adapter=fields.text("adapter"),
             domain=fields.text("domain"),
-            glossary=await call.off_loop(glossary_of, core, fields, source, target),
+            glossary=await glossary_of(call, source, target),
         )
         opened = await call.off_loop(open_upload, upload, source, target)
         call.entrance.guard.charge(opened.characters)

@@ -98,13 +98,14 @@ def languages_of(core: Core, fields: Fields) -> tuple[str, str]:
     )
 
 
-def glossary_of(core: Core, fields: Fields, source: str, target: str) -> GlossaryChoice:
-    """Return the terms of the glossaries that are named. Blocks.
+async def glossary_of(call: Call, source: str, target: str) -> GlossaryChoice:
+    """Return the terms of the glossaries that are named.
 
     Raises:
         InputError: The source language is not given, or a glossary has no such pair.
         GlossaryNotFoundError: There is none such.
     """
+    fields = call.fields
     names = [one for text in fields.texts("glossary_ids") for one in text.split(",") if one]
     if single := fields.text("glossary_id"):
         if names:
@@ -118,7 +119,7 @@ def glossary_of(core: Core, fields: Fields, source: str, target: str) -> Glossar
         raise InputError(
             f"{len(names)} glossaries; at most {_MAX_GLOSSARIES}", field="glossary_ids"
         )
-    return choice_of(core, names, source, target)
+    return await call.off_loop(choice_of, call.core, names, source, target)
 
 
 async def command_of(call: Call, markup: str) -> TranslateCommand:
@@ -149,7 +150,7 @@ async def command_of(call: Call, markup: str) -> TranslateCommand:
         mime_type=_MIME_TYPES[markup],
         split=choose(fields, "split_sentences", _SPLITS, lines),
         search=SearchChoice(beam_size=1) if model == LATENCY else SearchChoice(),
-        glossary=await call.off_loop(glossary_of, core, fields, source, target),
+        glossary=await glossary_of(call, source, target),
     )
 
 

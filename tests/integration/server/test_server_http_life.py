@@ -157,3 +157,20 @@ def test_draining_finishes_what_runs_and_refuses_what_is_new(
     for reply in (health, refused):
         assert reply.status_code == 503
         assert reply.headers["retry-after"] == "1"
+
+
+def test_a_call_is_traced_where_its_caller_says(
+    open_house: Callable[..., Iterator[Any]], tmp_path: Path
+) -> None:
+    trace, file = "4bf92f3577b34da6a3ce929d0e0e4736", tmp_path / "spans.jsonl"
+    sent = {"q": "Monday", "source": "en", "target": "ko"}
+    for house in open_house(http_port=0, tracing=f"file:{file}"):
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        url = f"http://{house.application.ports.http}"
+        assert httpx.post(f"{url}/translate", json=sent, headers=headers).status_code == 200
+        assert httpx.get(f"{url}/health").status_code == 200
+    spans = [json.loads(line) for line in file.read_text().splitlines()]
+    ours = [one for one in spans if one["context"]["trace_id"] == f"0x{trace}"]
+    names = {one["name"] for one in ours}
+    assert {"http.LibreTranslate/Translate", "item", "decode"} <= names
+    assert not any("Health" in one["name"] for one in spans)
