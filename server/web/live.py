@@ -10,12 +10,13 @@ import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from hub.errors import NotFoundError, UnavailableError
+from hub.errors import DrainingError, NotFoundError, UnavailableError
 from server.access.permits import Permit
 from server.core import Core
 from server.messages import LoadedAdapter
@@ -165,15 +166,23 @@ class LiveBoard:
                 "metrics port"
             )
 
-    async def watch(self, core: Core, names: Names) -> AsyncIterator[Event]:
-        """Yield a tick a second until the caller leaves or the server stops."""
+    async def watch(
+        self, core: Core, names: Names, stopping: Callable[[], bool]
+    ) -> AsyncIterator[Event]:
+        """Yield a tick a second until the caller leaves or the server stops.
+
+        Args:
+            core: What is watched.
+            names: What the caller may call adapters.
+            stopping: Tells whether the server finishes its calls.
+        """
         loop = asyncio.get_running_loop()
         seen: deque[Totals] = deque(maxlen=WINDOW + 1)
         number = 0
         self.watchers += 1
         try:
-            with core.worker.trail.watched():
-                while True:
+            with core.worker.trail.watched(), suppress(DrainingError):
+                while not stopping():
                     seen.append(read_totals(self.metrics, loop.time()))
                     steps = core.worker.trail.since(number)
                     number = steps[-1].number if steps else number

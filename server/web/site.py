@@ -124,7 +124,7 @@ class Page:
             return await call.off_loop(names_of, core, digests)
 
         names = Names(current_identity().permit, resolve)
-        return stream_of(self.board.watch(core, names))
+        return stream_of(self.board.watch(core, names, lambda: call.entrance.calls.refusing))
 
 
 def _for_caller(command: TranslateCommand) -> TranslateCommand:

@@ -253,6 +253,19 @@ def test_the_live_view_shows_what_shares_a_step(
     until(lambda: trail.since(0) == [])  # nobody watches any more
 
 
+def test_a_server_that_stops_ends_the_live_view(
+    front: Any, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = front.application._edge._calls
+    with http.stream("GET", "/api/live") as reply:
+        lines = reply.iter_lines()
+        assert next(lines) == "event: tick"
+        monkeypatch.setattr(calls, "refusing", True)
+        assert len([line for line in lines if line.startswith("event")]) <= 1
+    monkeypatch.undo()
+    assert http.get("/api/page").status_code == 200
+
+
 @pytest.fixture(scope="module")
 def guarded(
     open_house: Callable[..., Iterator[Any]], tmp_path_factory: pytest.TempPathFactory
