@@ -18,7 +18,9 @@ import grpc.aio
 from hub.errors import DrainingError, HubError, InputError
 from server.faults import as_hub_error
 from server.grpc.status import abort
+from server.telemetry.calls import current_call
 from server.telemetry.metrics import Metrics
+from server.telemetry.observation import observe_tenant
 from server.telemetry.traces import current_trace
 
 if TYPE_CHECKING:  # generic in the stubs alone
@@ -205,6 +207,9 @@ class _Count:
             self._calls.end()
         seconds = asyncio.get_running_loop().time() - self._began
         self._metrics.calls_handled.labels(*self._labels, self.code).inc()
+        if (record := current_call()) is not None:
+            items = record.result.items if record.result is not None else ()
+            observe_tenant(self._metrics, record.tenant, self.code, items)
         trace = current_trace()
         exemplar = trace.exemplar if trace is not None else None
         if trace is not None:
