@@ -31,6 +31,7 @@ from server.grpc.status import abort
 from server.messages import Priority
 from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
+from server.telemetry.observation import observe_tenant
 
 if TYPE_CHECKING:  # generic in the stubs alone
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -145,7 +146,7 @@ class _Counted:
     """
 
     def __init__(self, shedding: Shedding, method: str, kind: str) -> None:
-        metrics = shedding.metrics
+        self._metrics = metrics = shedding.metrics
         self._calls = shedding.calls
         self._access = shedding.access
         self._method = method.lstrip("/")
@@ -162,6 +163,7 @@ class _Counted:
         self._started.inc()
         self._rejected(error.reason).inc()
         self._access.refused(self._method, error, tenant)
+        observe_tenant(self._metrics, tenant, error.code)
         self._calls.begin()
         try:
             yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from server.draining import Calls
+from server.telemetry.calls import current_call
 from server.telemetry.metrics import Metrics
+from server.telemetry.observation import observe_tenant
 from server.telemetry.traces import current_trace
 
 
@@ -43,6 +45,9 @@ class CallCount:
             self._calls.end()
         seconds = asyncio.get_running_loop().time() - self._began
         self._metrics.calls_handled.labels(*self._labels, self.code).inc()
+        if (record := current_call()) is not None:
+            items = record.result.items if record.result is not None else ()
+            observe_tenant(self._metrics, record.tenant, self.code, items)
         trace = current_trace()
         exemplar = trace.exemplar if trace is not None else None
         if trace is not None:

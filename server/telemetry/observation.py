@@ -73,6 +73,27 @@ def observe_item(
         trace.add_item(item, ended)
 
 
+def observe_tenant(
+    metrics: Metrics, tenant: str, code: str, items: Iterable[ItemResult] = ()
+) -> None:
+    """Count a call of a tenant that has ended, and its tokens; nothing where nobody is asked.
+
+    Args:
+        metrics: Where to count.
+        tenant: Whose call it was, "" where that is not known.
+        code: Name of the gRPC status that it ended with.
+        items: What became of its texts.
+    """
+    if not tenant:
+        return
+    label = metrics.tenants.of(tenant)
+    outcome = {"OK": "ok", "RESOURCE_EXHAUSTED": "rejected"}.get(code, "failed")
+    metrics.tenant_requests.labels(label, outcome).inc()
+    for item in items:
+        metrics.tenant_tokens.labels(label, "input").inc(item.input_tokens)
+        metrics.tenant_tokens.labels(label, "output").inc(item.output_tokens)
+
+
 def trace_failed(error: HubError, outcomes: Iterable[Outcome]) -> None:
     """Add to the trace of a call, if it has one, how long its sentences waited in vain."""
     if (trace := current_trace()) is not None:

@@ -295,6 +295,29 @@ def test_glossaries_and_aliases_of_others_do_not_exist(guarded: Guarded) -> None
         assert code is grpc.StatusCode.NOT_FOUND
 
 
+def test_calls_and_tokens_are_counted_by_tenant(guarded: Guarded) -> None:
+    house = guarded.house
+
+    def counted() -> tuple[float, ...]:
+        return (
+            house.metric("hub_tenant_requests_total", tenant="all", outcome="ok"),
+            house.metric("hub_tenant_requests_total", tenant="all", outcome="failed"),
+            house.metric("hub_tenant_tokens_total", tenant="all", direction="input"),
+            house.metric("hub_tenant_tokens_total", tenant="all", direction="output"),
+        )
+
+    before = counted()
+    with guarded.client("all") as client:
+        item = client.translate(["Monday"], "en", "ko", decoding=SHORT).items[0]
+        with pytest.raises(AdapterNotFoundError):
+            client.translate(["Monday"], "en", "ko", adapter="gone", decoding=SHORT)
+    ok, failed, read, written = (now - then for now, then in zip(counted(), before, strict=True))
+    assert (ok, failed) == (1, 1)
+    assert read > 0
+    assert 0 < written <= 4
+    assert item.error is None
+
+
 def refusal(client: HubClient, ref: str) -> str:
     with pytest.raises(AdapterNotFoundError) as caught:
         client.translate(["Monday"], "en", "ko", adapter=ref, decoding=SHORT)

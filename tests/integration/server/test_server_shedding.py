@@ -67,6 +67,7 @@ def test_a_full_queue_is_told_before_the_call_is_served(
             house.metric("grpc_server_handled_total", **labels, grpc_code="RESOURCE_EXHAUSTED"),
             house.metric("grpc_server_handling_seconds_count", **labels),
             house.metric("hub_rejected_total", reason="QUEUE_FULL"),
+            house.metric("hub_tenant_requests_total", tenant="one", outcome="rejected"),
         )
 
     before = counted()
