@@ -115,6 +115,8 @@ def test_no_adapter_in_use_has_to_go(own: House, decoder: Decoder) -> None:
     for name, seed in (("one", 11), ("two", 12)):
         own.publisher.bottleneck(name, seed=seed)
         own.client.translate(["Monday"], "en", "ko", adapter=name)
+    in_use = placed(own)
+    assert len(in_use) == 2
     before = own.metric("hub_golden_runs_total", outcome="postponed")
     version, _ = with_golden(own, decoder, "waiting")
     own.application.core.resolution.invalidate()
@@ -122,9 +124,11 @@ def test_no_adapter_in_use_has_to_go(own: House, decoder: Decoder) -> None:
         own, "waiting", lambda: own.metric("hub_golden_runs_total", outcome="postponed") > before
     )
     assert shown(own, version, "hub_golden_chrf") is None
-    placed = {one.digest for one in own.client.list_loaded_adapters() if one.slot}
-    names = {own.publisher.registry.resolve(digest).name for digest in placed}
-    assert names == {"one", "two"}
+    assert placed(own) == in_use
+
+
+def placed(house: House) -> set[str]:
+    return {one.digest for one in house.client.list_loaded_adapters() if one.slot}
 
 
 def test_a_server_without_an_interval_does_not_look(
