@@ -122,15 +122,26 @@ def test_a_killed_study_goes_on_and_is_reported(repository: Path, tmp_path: Path
         if entry.cell.name in before:
             assert (entry.attempts, entry.facts) == (1, before[entry.cell.name])
     assert not list((folder / "runs").iterdir())
-    made = hub("study", "report", file, "--folder", str(folder), folder=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "undecided" in made.stdout  # one seed decides nothing
-    asked = hub(
-        "advise", "--pair", "en-de", "--studies", str(folder), "--json", "-", folder=tmp_path
-    )
-    assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)["answer"] is None
-    assert "too few pairs" in json.loads(asked.stdout)["unknown"][0]
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_reported_and_gives_no_advice_beyond_it(
+    smoke: StudyFile, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hub.cli import run
+
+    folder, data = tmp_path / "smoke", tmp_path / "corpus.tsv"
+    assert run_study(smoke, RunOptions(folder))["done"] == 6
+    assert run(["study", "report", str(repository / SMOKE), "--folder", str(folder)]) == 0
+    assert "undecided" in capsys.readouterr().out  # one seed decides nothing
+    for name in ("report.html", "report.md", "cells.csv"):
+        assert (folder / name).stat().st_size > 100
+    data.write_text("".join(f"{n} hours ago\tvor {n} Stunden\n" for n in range(2, 400)))
+    asked = ["--pair", "en-de", "--data", str(data), "--studies", str(folder), "--json", "-"]
+    assert run(["advise", *asked]) == 0
+    advice = json.loads(capsys.readouterr().out)
+    assert advice["answer"] is None
+    assert "too few pairs" in advice["unknown"][0]
 
 
 @pytest.mark.slow
