@@ -81,8 +81,10 @@ class EngineOptions:
         self._check_lists()
 
     def _check_lists(self) -> None:
+        if not self.languages:
+            return
         most = int(model_config(self.dims)["vocab_size"]) - END
-        if self.languages and not LEAST_PIECES <= self.pieces <= most:
+        if not LEAST_PIECES <= self.pieces <= most:
             raise SettingsError(
                 f"--pieces {self.pieces} is out of range; {self.dims} takes lists of "
                 f"{LEAST_PIECES} to {most} tokens"

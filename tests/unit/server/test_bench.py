@@ -355,6 +355,12 @@ def run_command(arguments: Sequence[str]) -> Any:
         (["engine", "--kinds", "magic", "--dims", "small"], SettingsError, "bottleneck, lora"),
         (["engine", "--budget", "1e-9", "--dims", "small"], BudgetError, "needs at least"),
         (["engine", "--against", "vllm"], SettingsError, "vllm"),
+        (["engine", "--vocabulary", "some"], SettingsError, "full or language"),
+        (
+            ["engine", "--dims", "small", "--vocabulary", "language", "--pieces", "8191"],
+            SettingsError,
+            "256 to 8190",
+        ),
         (["engine", "--json", "/nowhere/x.json"], SettingsError, "/nowhere/x.json"),
         (["residency", "--distribution", "normal"], SettingsError, "zipf or uniform"),
         (["residency", "--slots", "0"], SettingsError, "--slots is 0"),
@@ -381,8 +387,12 @@ def test_the_command_writes_its_figures(folder: Path, tmp_path: Path) -> None:
         [
             *("bench", "engine", "--dims", "small", "--batch", "1", "--rounds", "1"),
             *("--threads", "1", "--no-memory", "--folder", str(folder), "--json", str(target)),
+            *("--vocabulary", "language", "--pieces", "512"),
         ]
     )
     assert result.exit_code == 0, result.exception
-    assert {row["engine"] for row in json.loads(target.read_text())["rows"]} == {"base", "mixed"}
+    found = json.loads(target.read_text())
+    assert {row["engine"] for row in found["rows"]} == {"base", "mixed", "listed"}
+    assert found["workload"]["pieces"] == 512
+    assert 0 <= found["memory"]["shortlist_tables_bytes"] < 512 * 300
     assert "mixed" in result.output
