@@ -77,6 +77,7 @@ def own(open_house: Callable[..., Iterator[House]]) -> Iterator[House]:
 
 
 def test_the_server_translates_what_training_translated(own: House, decoder: Decoder) -> None:
+    assert golden_lines(decoder, PAIR, DEV, 0) is None  # as of `hub train --golden 0`
     version, golden = with_golden(own, decoder, "true")
     own.application.core.resolution.invalidate()
     look_until(own, "true", lambda: shown(own, version, "hub_golden_chrf") is not None)

@@ -87,10 +87,14 @@ def test_trains_scores_and_publishes(
         assert version.digest == outcome.version.digest
         assert version.manifest == manifest
         names = {file.name for file in registry.folder(version).iterdir()}
+        golden = registry.golden(version)
     assert names == {
-        "adapter_config.json", "adapter_model.safetensors", "hub.json", "README.md",
+        "adapter_config.json", "adapter_model.safetensors", "golden.json", "hub.json", "README.md",
         "vocabulary.json",
     }  # fmt: skip
+    assert golden is not None
+    assert (len(golden.lines), golden.pair, golden.numbers) == (20, "en-de", "int8")
+    assert golden.score == golden.score_of([line.translation for line in golden.lines])
     for file in names:
         assert str(tiny_base.folder).encode() not in (outcome.folder / file).read_bytes()
     assert json.loads((outcome.run_folder / "summary.json").read_text())["updates"] == 6
