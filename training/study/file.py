@@ -17,7 +17,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from hub.errors import HubError, SettingsError
 from training.methods.catalog import METHODS
@@ -332,7 +331,7 @@ def parse_study(content: object, where: str = "study") -> StudyFile:
         ) from None
 
 
-def _said(found: ErrorDetails) -> str:
+def _said(found: Mapping[str, Any]) -> str:
     """Tell one error: key, value, what is allowed."""
     key = _key(found["loc"])
     kind, value = found["type"], found["input"]
