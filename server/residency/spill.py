@@ -114,7 +114,8 @@ class Spill:
         data = torch.empty(kept.form.nbytes, dtype=torch.uint8)
         with self._descriptor() as file:
             for offset, part in _parts(kept.runs, data):
-                os.preadv(file, [part], offset)
+                if os.preadv(file, [part], offset) < len(part):
+                    raise OSError(f"it ends before byte {offset + len(part)}")
         return data
 
     def _keep(self, digest: str, adapter: HostAdapter) -> None:

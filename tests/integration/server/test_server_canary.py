@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,6 +24,12 @@ from hub.registry import AdapterVersion
 from .conftest import House, Weights
 
 SHORT = Decoding(max_output_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def house(open_house: Callable[..., Iterator[House]]) -> Iterator[House]:
+    """A server of its own: an alias `prod` routes the texts of its pair."""
+    yield from open_house(slots=2, max_beam=8)
 
 
 def spoil(weights: Weights) -> None:

@@ -158,6 +158,8 @@ def test_the_health_of_all_services_is_listed(house: Any) -> None:
         "adapterhub.v1.TranslationService": serving,
         "adapterhub.v1.AdapterService": serving,
         "adapterhub.v1.GlossaryService": serving,
+        "adapterhub.v1.FeedbackService": serving,
+        "google.cloud.translation.v3.TranslationService": serving,
     }
 
 

@@ -319,7 +319,7 @@ def test_a_stored_glossary_is_used_and_refused_for_another_pair(house: Any) -> N
         found = stub.GetGlossary(glossary_pb.GetGlossaryRequest(glossary="money:1")).glossary
         assert [(one.source, list(one.targets)) for one in found.terms] == [("euro", ["유로화"])]
         listed = stub.ListGlossaries(glossary_pb.ListGlossariesRequest()).glossaries
-        assert [(one.name, one.version, one.term_count) for one in listed] == [("money", 1, 1)]
+        assert ("money", 1, 1) in [(one.name, one.version, one.term_count) for one in listed]
         assert "유로화" in translate_with(house, "one euro", glossary="money").text
         with pytest.raises(InputError, match="money:1 is for en-ko, not en-de"):
             house.client.translate(["a"], "en", "de", handling=Handling(glossary="money"))

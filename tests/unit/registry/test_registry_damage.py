@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 
 from hub.errors import CorruptBlobError, CorruptError
+from hub.golden import GOLDEN_FILE, GoldenLine, GoldenLines, GoldenSearch
 from hub.registry import AdapterVersion, Registry
 from hub.registry.blobs import ALLOWED_FILES, LocalBlobStore
+from hub.vocabulary import VOCABULARY_FILE, vocabulary_json
 
 Write = Callable[..., Path]
+
+GOLDEN = GoldenLines(
+    pair="en-ko",
+    score=100.0,
+    signature="made by hand",
+    numbers="int8",
+    search=GoldenSearch(beam_size=1, max_new_tokens=8, length_penalty=1.0, early_stopping=False),
+    lines=(GoldenLine(source="a", reference="b", translation="b"),),
+)
 
 
 def rewrite(path: Path, content: bytes) -> None:
@@ -36,7 +47,10 @@ def blob(registry: Registry, version: AdapterVersion, name: str) -> Path:
 def test_flipped_bit_in_any_blob_is_detected_and_named(
     registry: Registry, adapter: Write, name: str, lent_before: bool
 ) -> None:
-    version = registry.publish(adapter(), "a")
+    folder = adapter()
+    (folder / GOLDEN_FILE).write_text(GOLDEN.to_json())
+    (folder / VOCABULARY_FILE).write_text(vocabulary_json("ko", [1, 2, 3]))
+    version = registry.publish(folder, "a")
     if lent_before:
         registry.folder(version)
     flip(blob(registry, version, name))
