@@ -95,7 +95,7 @@ def test_the_endpoint_counts_what_happened(server, korean):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_demo_reaches_its_bars(tmp_path: Path):
     report = tmp_path / "demo.json"
     done = subprocess.run(
@@ -103,7 +103,7 @@ def test_the_demo_reaches_its_bars(tmp_path: Path):
         check=False,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
         env={**os.environ, "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stderr
