@@ -69,23 +69,24 @@ class KeySet:
         self._stamp: tuple[int, int] | None = None
 
     def known(self, identifier: str) -> jwt.PyJWK | None:
-        """Return a key that needs no reading; None where `find` has to be asked."""
+        """Return a key that needs no reading; None where `renew` may help."""
         fresh = self._clock() - self._read_at < (LIFETIME_SECONDS if self._remote else _MOMENT)
         return self._keys.get(identifier) if fresh else None
 
-    def find(self, identifier: str) -> jwt.PyJWK | None:
-        """Return a key, after reading the source again where that may help. Blocks.
+    def latest(self, identifier: str) -> jwt.PyJWK | None:
+        """Return a key of those that were read last, however long ago."""
+        return self._keys.get(identifier)
+
+    def renew(self) -> None:
+        """Read the source again, unless that was tried a moment ago. Blocks.
 
         Raises:
             UnavailableError: The source never could be read.
         """
         with self._lock:
-            if (key := self.known(identifier)) is not None:
-                return key
             if self._clock() - self._tried_at >= (LEAST_SECONDS if self._remote else _MOMENT):
                 self._tried_at = self._clock()
                 self._refresh()
-            return self._keys.get(identifier)
 
     def load(self) -> None:
         """Read the source. Blocks.
