@@ -155,3 +155,19 @@ def test_token_keys_come_in_clear_from_this_machine_alone(
     settings = load_settings(flags, environ={}, folder=tmp_path)
     with ThreadPoolExecutor(1) as pool, pytest.raises(kind, match=told):
         open_credentials(settings, pool)
+
+
+def test_a_key_that_cannot_be_used_leaves_the_others_of_its_set() -> None:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    good = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(public)) | {"kid": "good"}
+    others = [
+        {"kty": "OKP", "crv": "X25519", "x": "A" * 43, "kid": "agreement"},
+        {**good, "crv": "P-999", "kid": "curve"},
+        {"kty": "RSA", "n": "AQAB", "kid": "short"},
+        {name: value for name, value in good.items() if name != "kid"},
+        {"kty": "oct", "k": "AAAA", "kid": "secret"},
+    ]
+    data = json.dumps({"keys": [*others, good]}).encode()
+    assert set(tokens._keys_of(data, "here")) == {"good"}
+    with pytest.raises(KeyFileError, match="no public key for signatures"):
+        tokens._keys_of(json.dumps({"keys": others}).encode(), "here")
