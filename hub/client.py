@@ -83,6 +83,8 @@ __all__ = [
 
 DEFAULT_TIMEOUT: Final = 30.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+_AGAIN_SECONDS: Final = 0.1
+"""Before a server is asked again that answered with an error, as one without a health service."""
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -379,7 +381,7 @@ class HubClient:
                     if reply.status == health_pb2.HealthCheckResponse.SERVING:
                         return
             except grpc.RpcError:
-                continue
+                time.sleep(min(_AGAIN_SECONDS, max(0.0, deadline - time.monotonic())))
         raise ServerUnreachableError(
             f"{self.target} was not serving within {timeout:g} s; is `hub serve` running there?"
         )

@@ -145,7 +145,10 @@ class Glossaries:
                 )
             made = StoredGlossary(name, number, pair, tuple(terms), datetime.now(UTC))
             if self._write(made):
-                return made
+                if self._removed(name) < number:
+                    return made
+                # Meanwhile another has stored and removed this number: it means those terms.
+                self._file(name, number).unlink(missing_ok=True)
 
     def get(self, ref: str, allows: Allows = anything) -> StoredGlossary:
         """Return a glossary by "name", its newest version, or "name:version".
@@ -165,7 +168,7 @@ class Glossaries:
             raise self._unknown(name, allows)
         if not wanted:
             return self._read(name, max(versions))
-        number = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+        number = int(wanted) if _VERSION.fullmatch(wanted) else 0
         if number not in versions or number > MAX_VERSION:
             raise GlossaryNotFoundError(
                 f"glossary {name} has no version {wanted[:20]!r}; it has {_spans(versions)}",

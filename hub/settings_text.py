@@ -20,7 +20,10 @@ from hub.settings import EffectiveSettings, Settings
 SECRET: Final = "secret"
 """Key of a setting's `json_schema_extra` that keeps its value from being shown."""
 
-_PASSWORD: Final = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+# As SQLAlchemy and libpq read URLs: a password may hold a slash, or be a parameter.
+_PASSWORD: Final = re.compile(
+    r"://[^@\s]*:[^@\s]*@|[?&][^=&\s]*(?:pass|pwd|secret|token|key)[^=&\s]*=", re.I
+)
 
 
 def settings_toml(effective: EffectiveSettings) -> str:

@@ -8,6 +8,7 @@ Another database is a matter of its URL.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ from hub.registry.faults import CatalogSchemaError, catalog_faults
 
 WRITES: Final = "hub_writes"
 _SCHEMA_KEY: Final = "schema_version"
+_SECRET_PARAMETER: Final = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
 
 
 def sqlite_url(path: Path) -> URL:
@@ -201,7 +203,8 @@ def shown_url(url: URL) -> str:
     """Return a URL for messages: of SQLite's the path as the user wrote it, not percent-encoded."""
     if url.get_backend_name() == "sqlite" and url.database:
         return f"sqlite:///{url.database}"
-    return url.render_as_string(hide_password=True)
+    hidden = {name: "***" for name in url.query if _SECRET_PARAMETER.search(name)}
+    return url.set(query={**url.query, **hidden}).render_as_string(hide_password=True)
 
 
 def _schema_version(connection: Connection) -> int | None:

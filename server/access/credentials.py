@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -13,13 +12,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from hub.errors import CredentialsError, KeyFileError, SettingsError
 from hub.keys import PREFIX as KEY_PREFIX
-from hub.keys import KeyFile, TenantRecord, find_key
+from hub.keys import KeyFile, KeyRecord, TenantRecord, by_digest, find_key
 from hub.loopback import is_loopback
 from hub.settings import Settings
 from server.access.identity import Identity, Limits
+from server.access.once import Once
 from server.access.permits import Permit
 from server.access.tokens import KeySet, Tokens
 
@@ -32,8 +33,30 @@ _MAX_RECENT: Final = 1024
 _log = logging.getLogger("adapterhub.server")
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Bearer keys as they were read, ready to be looked for."""
+
+    file: KeyFile
+    digests: Mapping[str, KeyRecord]
+
+    @classmethod
+    def read(cls, path: Path) -> Keys:
+        """Read the file; raises as KeyFile.read."""
+        file = KeyFile.read(path)
+        return cls(file, by_digest(file.keys))
+
+    def find(self, secret: str) -> KeyRecord | None:
+        """Return the record of a key, None for what is none."""
+        return find_key(self.digests, secret) if len(secret) <= _MAX_KEY else None
+
+
 class KeyBook:
-    """The file of bearer keys, read again when it changes."""
+    """The file of bearer keys, read again when it changes.
+
+    Attributes:
+        keys: As they were when they were read last.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file.
@@ -45,25 +68,27 @@ class KeyBook:
         self._clock = clock
         self._looked_at = clock()
         self._stamp = _stamp(path)
-        self._file = KeyFile.read(path)
+        self.keys = Keys.read(path)
 
-    def file(self) -> KeyFile:
-        """Return the file as it is now; as it was, where it has become invalid."""
+    @property
+    def due(self) -> bool:
+        """Tell whether it is time to look at the file again."""
+        return self._clock() - self._looked_at >= LOOK_SECONDS
+
+    def look(self) -> None:
+        """Read the file if it has changed; keep what was, where it has become invalid. Blocks."""
         now = self._clock()
-        if now - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = now
-            self.reload()
-        return self._file
+        self._reload()
+        self._looked_at = now
 
-    def reload(self) -> None:
-        """Read the file if it has changed."""
+    def _reload(self) -> None:
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
         try:
-            self._file = KeyFile.read(self._path)
-            _log.info("read %d keys from %s", len(self._file.keys), self._path)
+            self.keys = Keys.read(self._path)
+            _log.info("read %d keys from %s", len(self.keys.digests), self._path)
         except KeyFileError as error:
             _log.error("the keys stay as they were: %s", error.message)
 
@@ -83,13 +108,15 @@ class Credentials:
     Attributes:
         book: Bearer keys, None for none.
         tokens: JSON Web Tokens, None for none.
-        pool: Threads for reading the keys of tokens.
+        pool: Threads for reading keys.
     """
 
     book: KeyBook | None
     tokens: Tokens | None
     pool: Executor = field(repr=False)
     _recent: OrderedDict[bytes, str] = field(default_factory=OrderedDict, repr=False)
+    _looking: Once = field(default_factory=Once, repr=False)
+    _renewing: Once = field(default_factory=Once, repr=False)
 
     def tenant_of(self, headers: Mapping[str, str]) -> str | None:
         """Return who seems to call, at next to no cost; None where that is not known.
@@ -105,7 +132,7 @@ class Credentials:
         if scheme.lower() != "bearer" or not secret or len(secret) > _MAX_SECRET:
             return None
         if self.book is not None and secret.startswith(f"{KEY_PREFIX}_"):
-            record = find_key(self.book.file().keys, secret) if len(secret) <= _MAX_KEY else None
+            record = self.book.keys.find(secret)
             return None if record is None else record.tenant
         return self._recent.get(_digest(secret))
 
@@ -127,28 +154,34 @@ class Credentials:
                 "--key, or HUB_KEY)"
             )
         if self.book is not None and secret.startswith(f"{KEY_PREFIX}_"):
-            return self._of_key(self.book.file(), secret)
+            return self._of_key(await self._keys(self.book), secret)
         if self.tokens is not None:
             return await self._of_token(self.tokens, secret)
         raise CredentialsError("the key is not valid")
 
-    def _of_key(self, file: KeyFile, secret: str) -> Identity:
-        record = find_key(file.keys, secret) if len(secret) <= _MAX_KEY else None
+    async def _keys(self, book: KeyBook) -> Keys:
+        """Return the keys, no older than a look at their file."""
+        if book.due:
+            await self._looking.run(self.pool, book.look)
+        return book.keys
+
+    def _of_key(self, keys: Keys, secret: str) -> Identity:
+        record = keys.find(secret)
         if record is None:
             raise CredentialsError("the key is not valid")
-        return _identity(file, record.tenant, frozenset(record.scopes))
+        return _identity(keys.file, record.tenant, frozenset(record.scopes))
 
     async def _of_token(self, tokens: Tokens, secret: str) -> Identity:
         identifier = tokens.key_id(secret)
         key = tokens.keys.known(identifier)
         if key is None:
-            loop = asyncio.get_running_loop()
-            key = await loop.run_in_executor(self.pool, tokens.keys.find, identifier)
+            await self._renewing.run(self.pool, tokens.keys.renew)
+            key = tokens.keys.latest(identifier)
         claims = tokens.check(secret, key)
         self._recent[_digest(secret)] = claims.tenant
         if len(self._recent) > _MAX_RECENT:
             self._recent.popitem(last=False)
-        file = KeyFile() if self.book is None else self.book.file()
+        file = KeyFile() if self.book is None else (await self._keys(self.book)).file
         return _identity(file, claims.tenant, claims.scopes)
 
 
@@ -213,7 +246,7 @@ def _tokens(settings: Settings) -> Tokens:
                 f"jwt_jwks is set and {name} is not; without it any token of that signer would do",
                 field=name,
             )
-    if source.startswith("http://") and not is_loopback(source.removeprefix("http://")):
+    if source.startswith("http://") and not is_loopback(urlsplit(source).netloc):
         raise SettingsError(f"jwt_jwks {source!r} must be an https URL or a file", field="jwt_jwks")
     keys = KeySet(source)
     keys.load()

@@ -69,23 +69,24 @@ class KeySet:
         self._stamp: tuple[int, int] | None = None
 
     def known(self, identifier: str) -> jwt.PyJWK | None:
-        """Return a key that needs no reading; None where `find` has to be asked."""
+        """Return a key that needs no reading; None where `renew` may help."""
         fresh = self._clock() - self._read_at < (LIFETIME_SECONDS if self._remote else _MOMENT)
         return self._keys.get(identifier) if fresh else None
 
-    def find(self, identifier: str) -> jwt.PyJWK | None:
-        """Return a key, after reading the source again where that may help. Blocks.
+    def latest(self, identifier: str) -> jwt.PyJWK | None:
+        """Return a key of those that were read last, however long ago."""
+        return self._keys.get(identifier)
+
+    def renew(self) -> None:
+        """Read the source again, unless that was tried a moment ago. Blocks.
 
         Raises:
             UnavailableError: The source never could be read.
         """
         with self._lock:
-            if (key := self.known(identifier)) is not None:
-                return key
             if self._clock() - self._tried_at >= (LEAST_SECONDS if self._remote else _MOMENT):
                 self._tried_at = self._clock()
                 self._refresh()
-            return self._keys.get(identifier)
 
     def load(self) -> None:
         """Read the source. Blocks.
@@ -133,7 +134,7 @@ def _stat(path: Path) -> tuple[int, int] | None:
 
 
 def _keys_of(data: bytes, source: str) -> dict[str, jwt.PyJWK]:
-    """Read a JWKS; keys of other types, and those that are not for signatures, are left out."""
+    """Read a JWKS; keys that cannot check signatures here are left out (RFC 7517, section 5)."""
     if len(data) > _MAX_BYTES:
         raise KeyFileError(f"{source} has more than {_MAX_BYTES} bytes; it is no JWKS")
     try:
@@ -143,14 +144,23 @@ def _keys_of(data: bytes, source: str) -> dict[str, jwt.PyJWK]:
             for record in records
             if record.get("kty") in KEY_TYPES and record.get("use", "sig") == "sig"
         ]
-        keys = {str(record["kid"]): jwt.PyJWK.from_dict(record) for record in usable}
-    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise KeyFileError(f"{source} is no JWKS (RFC 7517): {error!r}") from None
+    found = {str(record.get("kid", "")): _usable(record) for record in usable}
+    keys = {identifier: key for identifier, key in found.items() if identifier and key}
     if not keys:
         raise KeyFileError(
             f"{source} has no public key for signatures with a kid; symmetric keys are not taken"
         )
     return keys
+
+
+def _usable(record: dict[str, Any]) -> jwt.PyJWK | None:
+    """Return a key, None for one of a curve or algorithm that is not known, or one cut short."""
+    try:
+        return jwt.PyJWK.from_dict(record)
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ class FairShare:
             active = [self._served[one] for one, count in self._waiting.items() if count]
             floor = min(active, default=self._floor)
             self._served[tenant] = max(self._served.get(tenant, 0.0), floor)
-            self._forget_idle()
         self._waiting[tenant] += 1
+        self._forget_idle()
 
     def leave(self, tenant: str) -> None:
         """Note that a request no longer waits."""
@@ -64,7 +64,7 @@ class FairShare:
         return [*self._waiting, tenant]
 
     def _forget_idle(self) -> None:
-        """Forget tenants that wait for nothing and have no more than anybody who returns."""
+        """Forget tenants that wait for nothing, where there are many; they return at the floor."""
         if len(self._served) <= MAX_IDLE:
             return
         for tenant in [one for one in self._served if not self._waiting[one]]:

@@ -150,6 +150,17 @@ class Worker(Generic[Adapter]):
         """Cancel jobs; those that are running free their rows before the next step."""
         self._inbox.put(_Withdraw(tuple(keys)))
 
+    def check(self) -> None:
+        """Raise what `submit` would raise now because the worker has ended.
+
+        Raises:
+            DrainingError: It was stopped.
+            EngineError: The engine is beyond repair.
+        """
+        with self._gate:
+            if self._closed is not None:
+                raise copy(self._closed)
+
     def overloaded(self) -> bool:
         """Tell whether half of the queue is taken."""
         return self.intake.crowded

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from hub.canary_calls import CanaryInfo, canary_info, canary_message
-from hub.errors import InputError
+from hub.errors import HubError, InputError
 from hub.pb.adapterhub.v1 import adapter_service_pb2 as pb
 from hub.registry import Note
 from hub.registry.records import CanaryOutcome
 from server.access.identity import Identity
 from server.core import Core
+
+_log = logging.getLogger("adapterhub.server")
 
 
 def move_alias(core: Core, identity: Identity, request: pb.SetAliasRequest) -> pb.SetAliasResponse:
@@ -31,7 +35,7 @@ def move_alias(core: Core, identity: Identity, request: pb.SetAliasRequest) -> p
             expected=expected,
             note=note,
         )
-        core.resolution.invalidate()
+        _take_in(core)
         return pb.SetAliasResponse(
             name=canary.name,
             alias=canary.alias,
@@ -45,7 +49,7 @@ def move_alias(core: Core, identity: Identity, request: pb.SetAliasRequest) -> p
             field="promote_after",
         )
     state = core.registry.set_alias(request.name, request.alias, request.version, expected, note)
-    core.resolution.invalidate()
+    _take_in(core)
     return pb.SetAliasResponse(
         name=state.name, alias=state.alias, version=state.version, generation=state.generation
     )
@@ -79,6 +83,14 @@ def end_canary(
     outcome: CanaryOutcome = "promoted" if request.promote else "cancelled"
     note = Note(identity.tenant, request.reason or "EndCanary")
     ended = core.registry.canaries.end(canary.id, outcome, note)
-    core.resolution.invalidate()
+    _take_in(core)
     info: CanaryInfo = canary_info(ended, core.evidence.read(ended.id))
     return pb.EndCanaryResponse(canary=canary_message(info))
+
+
+def _take_in(core: Core) -> None:
+    """See here what was done to the registry; it is done, whether or not that can be."""
+    try:
+        core.resolution.invalidate()
+    except HubError as error:  # the watcher tries again
+        _log.warning("a change of the registry was not taken in: %s", error.message)

@@ -47,9 +47,9 @@ async def live(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
-    """Say that requests are served: the base is loaded, and nobody is stopping."""
+    """Say that requests are served: base loaded, engine well, and nobody is stopping."""
     call.entrance.calls.check()
-    _ = call.core
+    call.core.worker.check()
     return JSONResponse({"status": "ok"})
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
+from hub.errors import HubError
 from hub.registry import AdapterVersion
 
 MAX_REFS: Final = 4096
@@ -61,9 +62,19 @@ class ResolveCache:
         return version
 
     def invalidate(self) -> None:
-        """Forget everything: the registry has changed."""
+        """Forget everything: the registry has changed.
+
+        Raises:
+            HubError: One of those who wanted to know could not take it in; the others have.
+        """
         with self._lock:
             self._epoch += 1
             self._kept.clear()
+        failed: HubError | None = None
         for callback in self.changed:
-            callback()
+            try:
+                callback()
+            except HubError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed

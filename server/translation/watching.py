@@ -2,7 +2,8 @@
 
 One thread looks at a mark of the catalog (`Registry.changes`), which costs no query of SQLite's, a
 few times in the time within which a change must be seen. While it cannot look, it calls everything
-changed, so that requests ask the registry itself and get its error.
+changed, so that requests ask the registry itself and get its error. A change that could not be
+taken in is told again, at looks that lie farther and farther apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from hub.registry import Registry
 from server.faults import as_hub_error
 
 INTERVAL_SECONDS: Final = 0.5
+MOST_LOOKS: Final = 32
+"""Between two tries to tell a change that is not taken in."""
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -41,6 +44,7 @@ class RegistryWatcher:
         self._seconds = seconds
         self._blind = False
         self._untaken = ""  # why the last change was not taken in
+        self._pause = self._left = 0  # looks until it is told again: of this pause, and left of it
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
@@ -64,8 +68,15 @@ class RegistryWatcher:
             moved = True
         else:
             self._blind = False
-        if moved:
+        if moved or self._due():
             self._tell()
+
+    def _due(self) -> bool:
+        """Tell whether a change that was not taken in is to be told again."""
+        if not self._pause:
+            return False
+        self._left -= 1
+        return self._left <= 0
 
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds):
@@ -79,8 +90,9 @@ class RegistryWatcher:
             if why != self._untaken:
                 _log.warning("a change of the registry was not taken in: %s", why)
             self._untaken = why
+            self._pause = self._left = min(MOST_LOOKS, max(1, 2 * self._pause))
         else:
-            self._untaken = ""
+            self._untaken, self._pause = "", 0
 
     def _note_blind(self, why: str) -> None:
         if not self._blind:

@@ -519,6 +519,17 @@ def test_counters_of_tenants_that_left_are_forgotten() -> None:
     assert len(share._served) <= MAX_IDLE + 1
 
 
+def test_the_tenant_that_makes_counters_too_many_keeps_its_own() -> None:
+    share = FairShare()
+    for number in range(MAX_IDLE):
+        share.arrive(f"tenant-{number}")
+        share.leave(f"tenant-{number}")
+    share.arrive("one")  # now they are forgotten
+    share.charge("one", 7)
+    share.arrive("other")  # is compared with those that wait
+    assert share.served("other") == share.served("one") == 7
+
+
 def test_what_can_no_longer_be_done_in_time_is_named() -> None:
     world = World({})
     world.scheduler.enqueue(job_of(0, deadline=1.0), steps=20)

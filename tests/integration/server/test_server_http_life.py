@@ -127,6 +127,15 @@ def wait_for(done: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
+def test_a_server_without_its_engine_is_not_ready(tmp_path: Path, tiny_base: Any) -> None:
+    with running(settings_of(tmp_path, tiny_base, http_port=0)) as application:
+        ready = f"http://{application.ports.http}/readyz"
+        assert httpx.get(ready).status_code == 200
+        application.core.worker.stop()
+        assert httpx.get(ready).status_code == 503
+        assert httpx.get(ready.replace("readyz", "livez")).status_code == 200
+
+
 def test_draining_finishes_what_runs_and_refuses_what_is_new(
     tmp_path: Path, tiny_base: Any
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -14,7 +15,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.client import Decoding, HubClient
-from hub.errors import BaseNotFoundError, PortInUseError, UnavailableError
+from hub.errors import (
+    BaseNotFoundError,
+    PortInUseError,
+    ServerUnreachableError,
+    UnavailableError,
+)
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
 from hub.settings import Settings
 from server.application import Application
@@ -183,3 +189,26 @@ def request(tokens: int) -> pb.TranslateTextRequest:
         target_language_code="ko",
         decoding=pb.DecodingOptions(max_output_tokens=tokens),
     )
+
+
+def test_a_server_of_another_kind_is_asked_now_and_then() -> None:
+    asked: list[str] = []
+
+    class Counting(grpc.ServerInterceptor):  # type: ignore[misc]
+        def intercept_service(self, continuation: Any, details: Any) -> Any:
+            asked.append(details.method)
+            return continuation(details)  # there is none: UNIMPLEMENTED
+
+    with ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool, interceptors=[Counting()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            with (
+                HubClient(f"127.0.0.1:{port}") as client,
+                pytest.raises(ServerUnreachableError, match="was not serving"),
+            ):
+                client.wait_until_serving(0.5)
+        finally:
+            server.stop(None)
+    assert 1 <= len(asked) <= 6

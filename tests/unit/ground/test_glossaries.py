@@ -10,7 +10,7 @@ import pytest
 
 from hub.cli import run
 from hub.errors import CorruptError, GlossaryNotFoundError, InputError, RefError
-from hub.glossaries import Glossaries, Term
+from hub.glossaries import Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 
 PAIR = LanguagePair("en", "ko")
@@ -196,3 +196,30 @@ def test_names_that_are_not_allowed_do_not_exist(store: Glossaries) -> None:
             store.for_pair(name, PAIR, own)
         said.append(caught.value.message.replace(name, "NAME"))
     assert said[0] == said[1] == "no glossary is named 'NAME'; there is: mine"
+
+
+def test_a_version_of_any_length_is_told_as_missing(store: Glossaries) -> None:
+    store.put("shop", PAIR, [Term("a", ("eins",))])
+    for wanted in ("9" * 5000, "0" * 5000 + "1", "99999999999"):
+        with pytest.raises(GlossaryNotFoundError, match="no version"):
+            store.get(f"shop:{wanted}")
+
+
+def test_a_number_that_was_stored_and_removed_meanwhile_is_not_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = Glossaries(tmp_path), Glossaries(tmp_path)
+    ours.put("shop", PAIR, [Term("a", ("eins",))])
+    write = ours._write
+
+    def late(made: StoredGlossary) -> bool:
+        monkeypatch.undo()
+        assert theirs.put("shop", PAIR, [Term("b", ("zwei",))]).version == made.version == 2
+        theirs.remove("shop")
+        return write(made)
+
+    monkeypatch.setattr(ours, "_write", late)
+    assert ours.put("shop", PAIR, [Term("c", ("drei",))]).version == 3
+    assert ours.get("shop").terms == (Term("c", ("drei",)),)
+    with pytest.raises(GlossaryNotFoundError):
+        ours.get("shop:2")

@@ -10,6 +10,7 @@ import pytest
 from hub import settings_text
 from hub.cli import run
 from hub.errors import SettingsError
+from hub.feedback.location import shown
 from hub.settings import Settings, effective_settings, load_settings
 from hub.settings_text import SECRET, settings_toml
 
@@ -72,6 +73,20 @@ def test_secrets_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "# base is set and not shown  (--base)" in told
     assert "registry" not in tomllib.loads(told)
     assert settings_text.SECRET == SECRET
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://hub:zq9/secret@host/catalog",
+        "postgresql://host/catalog?user=hub&password=zq9secret",
+        "postgresql://host/catalog?sslmode=require&sslPassword=zq9secret",
+    ],
+)
+def test_a_password_is_not_shown_wherever_it_stands_in_an_url(tmp_path: Path, url: str) -> None:
+    found = effective_settings({"feedback_url": url}, environ={}, folder=tmp_path)
+    assert "zq9" not in settings_toml(found)
+    assert "zq9" not in shown(url)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from hub.cli import build_app
 from hub.commands import register
 from hub.errors import InputError, KeyFileError, NotFoundError, QuotaError
-from hub.keys import KeyFile, find_key
+from hub.keys import KeyFile, by_digest, find_key
 from server.access.identity import Identity, Limits
 from server.access.quotas import Quotas
 from server.access.refusals import LEAST_RATE, MOST_SECONDS, PER_TEXT, Refusals
@@ -29,8 +29,8 @@ def test_a_key_is_kept_as_its_digest_alone(tmp_path: Path) -> None:
     assert key not in path.read_text()
     assert record.sha256 == hashlib.sha256(key.encode()).hexdigest()
     assert KeyFile.read(path) == file
-    assert find_key(file.keys, key) == record
-    assert find_key(file.keys, key + "x") is None
+    assert find_key(by_digest(file.keys), key) == record
+    assert find_key(by_digest(file.keys), key + "x") is None
     assert record.scopes == ("translate", "admin")
 
 
@@ -82,7 +82,7 @@ def test_the_command_line_makes_lists_and_removes_keys(tmp_path: Path) -> None:
     )  # fmt: skip
     assert made.exit_code == 0, made.output
     key = made.stdout.strip().splitlines()[-1]
-    record = find_key(KeyFile.read(path).keys, key)
+    record = find_key(by_digest(KeyFile.read(path).keys), key)
     assert record is not None
     listed = runner.invoke(app, ["keys", "list", "--keys", str(path)])
     assert listed.stdout.splitlines()[1].split("\t") == [

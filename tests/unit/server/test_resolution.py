@@ -193,3 +193,40 @@ def test_a_watcher_that_cannot_look_says_so_once_and_trusts_nothing(
     watcher.look()
     assert told == [1, 1]
     watcher.close()
+
+
+def test_a_change_that_was_not_taken_in_is_told_again(
+    registry: Registry, adapter_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[bool] = []
+    busy = True
+
+    def take_in() -> None:
+        tries.append(busy)
+        if busy:
+            raise RegistryBusyError("another process holds the catalog")
+
+    watcher = RegistryWatcher(registry, take_in)
+    registry.publish(adapter_folder, "one")
+    for _ in range(200):
+        watcher.look()
+    assert len(tries) == 11  # at looks 1, 2, 4, 8, 16, 32, 64 and each 32 from there on
+    assert caplog.text.count("another process holds the catalog") == 1
+    busy = False
+    for _ in range(200):
+        watcher.look()
+    assert tries[11:] == [False]
+    watcher.close()
+
+
+def test_who_cannot_take_a_change_in_keeps_it_from_nobody(answers: Answers) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        raise RegistryBusyError("another process holds the catalog")
+
+    cache = ResolveCache(answers.resolve)  # type: ignore[arg-type]
+    cache.changed += [fail, lambda: told.append("routes")]
+    with pytest.raises(RegistryBusyError):
+        cache.invalidate()
+    assert told == ["routes"]

@@ -336,12 +336,15 @@ def test_an_engine_beyond_repair_fails_everyone_and_says_so(
 
     monkeypatch.setattr(bench.engine, "cancel", cancel)
     bench.submit(job(1, POISON_STEP), job(2))
+    bench.worker.check()
     bench.worker.start()
     outcomes = bench.collect(2)
     assert broken.wait(WAIT)
     assert all(isinstance(outcome.error, EngineError) for outcome in outcomes.values())
     with pytest.raises(EngineError):
         bench.submit(job(3))
+    with pytest.raises(EngineError):
+        bench.worker.check()
 
 
 def test_inspection_shows_slots_and_host(bench: Any, job: Any) -> None:
