@@ -43,7 +43,7 @@ class GoldenSearch(Record):
 
     beam_size: Positive
     max_new_tokens: Positive
-    length_penalty: float
+    length_penalty: Annotated[float, Field(ge=-10, le=10)]
     early_stopping: bool | Literal["never"]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Lock
 from typing import Final
 
@@ -61,9 +62,14 @@ class ResolveCache:
         return version
 
     def invalidate(self) -> None:
-        """Forget everything: the registry has changed."""
+        """Forget everything: the registry has changed.
+
+        Raises:
+            HubError: One of those called could not take it in; the others have.
+        """
         with self._lock:
             self._epoch += 1
             self._kept.clear()
-        for callback in self.changed:
-            callback()
+        with ExitStack() as all_of_them:  # which calls the last one first
+            for callback in reversed(self.changed):
+                all_of_them.callback(callback)

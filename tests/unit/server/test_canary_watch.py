@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +244,46 @@ def test_nothing_is_lost_while_the_registry_is_busy(house: House) -> None:
     house.watch.tend()
     sums = house.evidence.read(canary.id)
     assert sums["n.canary"] + sums["n.stable"] == 11
+
+
+def test_what_is_seen_of_a_canary_that_begins_meanwhile_is_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = type(house.book).running.fget
+    assert before is not None
+
+    def then_one_begins(book: CanaryBook) -> list[Canary]:
+        running: list[Canary] = before(book)
+        if not running:
+            start(house)
+            house.serve("Monday")
+        return running
+
+    monkeypatch.setattr(CanaryBook, "running", property(then_one_begins))
+    house.watch.tend()
+    house.watch.tend()
+    (canary,) = house.registry.canaries.running()
+    sums = house.evidence.read(canary.id)
+    assert [value for key, value in sums.items() if key.startswith("n.")] == [1]
+
+
+def test_an_older_look_does_not_replace_a_newer_one(house: House) -> None:
+    """One server's threads look at the registry while a canary ends."""
+    canary, read = start(house), house.registry.canaries.running
+
+    def slow() -> list[Canary]:
+        found = read()
+        house.book._read = read
+        house.registry.canaries.end(canary.id, "cancelled")
+        newer.start()
+        newer.join(0.2)  # it has to wait for this look
+        return found
+
+    newer = threading.Thread(target=house.book.refresh)
+    house.book._read = slow
+    house.book.refresh()
+    newer.join()
+    assert house.book.running == []
 
 
 def test_a_canary_that_was_ended_elsewhere_is_forgotten(house: House) -> None:
