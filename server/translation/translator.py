@@ -39,7 +39,7 @@ from server.telemetry.observation import (
     trace_failed,
 )
 from server.telemetry.traces import current_trace
-from server.translation.assembly import Assembler, SegmentResult
+from server.translation.assembly import Assembler, SegmentResult, first_error
 from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
 from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
@@ -119,7 +119,7 @@ class Translator:
         clocked.decoded = self.clock()
         error = _common_error(items)
         if error is not None:
-            self._note_arms(items, [ItemResult(error=error)] * len(items))
+            self._note_arms(items, [ItemResult(error=_why_not(item)) for item in items])
             raise error
         results = await self._assembled(items)
         judged = self.clock()
@@ -352,6 +352,10 @@ def _result(
             "total": clocked.ended - clocked.began,
         },
     )
+
+
+def _why_not(item: ItemPlan) -> HubError | None:
+    return item.error or first_error(item.segments)
 
 
 def _common_error(items: Sequence[ItemPlan]) -> HubError | None:
