@@ -21,6 +21,10 @@ from hub.provenance import Record
 GOLDEN_FILE: Final = "golden.json"
 GOLDEN_LINES: Final = 32
 MAX_GOLDEN_LINES: Final = 256
+MAX_GOLDEN_TOKENS: Final = 128
+"""Of a source, those of the base's layout included; servers take 256 by default."""
+MAX_GOLDEN_CHARACTERS: Final = 1000
+"""Of a source or a reference, so that the file stays small."""
 
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 Positive = Annotated[int, Field(ge=1, le=10_000)]
@@ -43,7 +47,7 @@ class GoldenSearch(Record):
 
     beam_size: Positive
     max_new_tokens: Positive
-    length_penalty: float
+    length_penalty: Annotated[float, Field(ge=-10, le=10)]
     early_stopping: bool | Literal["never"]
 
 

@@ -10,6 +10,7 @@ from server.access.admission import HTML
 from server.access.identity import current_identity
 from server.core import Core
 from server.messages import TranslateCommand, TranslateResult
+from server.quality.canary.split import whole_key
 from server.telemetry.calls import note_command, note_result
 from server.translation.detection import REFUSED
 
@@ -68,6 +69,9 @@ async def translate_list(
         HubError: Some text cannot be translated.
     """
     size = min(CHUNK, core.translator.limits.max_contents)
+    if not command.routing_key:
+        key = whole_key(command.target, (text for text, _ in texts))
+        command = replace(command, routing_key=key)
     found: dict[int, str] = {}
     for kind in dict.fromkeys(kind for _, kind in texts):
         chosen = [index for index, (_, one) in enumerate(texts) if one == kind]

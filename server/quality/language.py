@@ -10,6 +10,7 @@ long text begins.
 from __future__ import annotations
 
 import copy
+import logging
 import re
 import threading
 from concurrent.futures import Future
@@ -19,6 +20,8 @@ from typing import Any, Final
 
 from hub.languages import LanguagePair
 from hub.scripts import LetterTable, scripts_of
+
+_log = logging.getLogger("adapterhub.server")
 
 LEAST_LETTERS: Final = 12
 """Of an output: fewer may well be a name that stays as it is."""
@@ -109,7 +112,8 @@ class LanguageCheck:
 
     def _named_otherwise(self, text: str, pair: LanguagePair) -> str:
         target = plain_code(pair.target)
-        if not language_model().done():  # no request waits for it
+        model = language_model()
+        if not model.done() or model.exception() is not None:  # no request waits for it, or fails
             return ""
         with self._lock:  # an identifier keeps state while it computes
             identifier = _identifier(_candidates(pair))
@@ -143,6 +147,7 @@ def language_model() -> Future[Any]:
         try:
             found.set_result(LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True))
         except BaseException as error:
+            _log.warning("languages of one script are not told apart: %r", error)
             found.set_exception(error)
 
     threading.Thread(target=load, name="language-model", daemon=True).start()

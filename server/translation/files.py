@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from hub.documents import Document, Format, Options, Rendered, Unit, open_document
 from server.access.charging import charge
 from server.messages import Detected, ItemResult, TranslateCommand
+from server.quality.canary.split import whole_key
 from server.translation.detection import best
 from server.translation.long_lists import Translates, translate_list
 
@@ -86,6 +87,9 @@ async def _items(
     translator: FileTranslator, command: TranslateCommand, units: Sequence[Unit]
 ) -> list[ItemResult]:
     items = [ItemResult() for _ in units]
+    if not command.routing_key:
+        key = whole_key(command.target, (unit.text for unit in units))
+        command = replace(command, routing_key=key)
     for mime_type in dict.fromkeys(unit.mime_type for unit in units):
         places = [index for index, unit in enumerate(units) if unit.mime_type == mime_type]
         part = replace(

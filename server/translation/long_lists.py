@@ -10,6 +10,7 @@ from typing import Protocol
 from hub.text import is_blank
 from server.access.admission import Limits
 from server.messages import ItemResult, TranslateCommand, TranslateResult
+from server.quality.canary.split import whole_key
 
 
 class Translates(Protocol):
@@ -37,6 +38,8 @@ async def translate_list(translator: Translates, command: TranslateCommand) -> T
     items = [ItemResult(text=text, segments=0) for text in command.contents]
     results: list[TranslateResult] = []
     size = translator.limits.max_contents
+    if len(wanted) > size and not command.routing_key:
+        command = replace(command, routing_key=whole_key(command.target, command.contents))
     for start in range(0, len(wanted), size):
         places = wanted[start : start + size]
         part = replace(command, contents=tuple(command.contents[index] for index in places))

@@ -332,7 +332,7 @@ class Planner:
         Only such sentences are searched again, with a beam: most translations have their terms by
         themselves, and are better for being left alone.
         """
-        outcome, route = plan.outcome, item.route
+        outcome, route = plan.outcome, plan.maker or item.route
         if not plan.terms or route is None or outcome is None or not outcome.candidates:
             return None
         translation = self.tokenizer.decode(outcome.candidates[0].token_ids)
@@ -367,6 +367,7 @@ class Planner:
             source_ids=self.encode(plan.text, route.pair),
             prefix_ids=tuple(self.tokenizer.target_prefix(route.pair.target)),
             deadline=deadline,
+            shortlist=self.shortlist(route.pair.target),
         )
 
     def encode(self, text: str, pair: LanguagePair) -> tuple[int, ...]:

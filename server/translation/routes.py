@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import permutations, product
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
@@ -163,6 +164,7 @@ class RouteBook:
             HubError: A stated route cannot be served.
         """
         self._build = build
+        self._refreshing = Lock()  # else an older table could replace a newer one
         self._table = build()
 
     def __call__(self) -> RoutingTable:
@@ -175,7 +177,8 @@ class RouteBook:
         Raises:
             HubError: A stated route cannot be served; the table stays as it was.
         """
-        self._table = self._build()
+        with self._refreshing:
+            self._table = self._build()
 
 
 def open_book(base: Base, registry: Registry, settings: Settings) -> RouteBook:

@@ -177,7 +177,8 @@ class Router:
     def second(self, route: Route, permit: Permit) -> Route | None:
         """Return who may translate what a routed adapter translated badly, None if nobody.
 
-        That is the next of its rungs, else the base model. Blocks on the registry.
+        That is the first of its rungs that can, else the base model; never a canary, whose traffic
+        is chosen by chance alone. Blocks on the registry.
 
         Args:
             route: Who translated it.
@@ -185,11 +186,15 @@ class Router:
         """
         if route.version is None or route.rungs is None:
             return None
+        in_use = replace(self, split=whole)
+        for ref in route.rungs:
+            try:
+                rung = in_use._named(route.pair, ref, permit, bytes)
+            except HubError:  # it has left the registry, or the caller may not use it
+                continue
+            if rung.digest != route.digest:
+                return replace(rung, requested=route.requested)
         try:
-            if route.rungs:
-                rung = self._named(route.pair, route.rungs[0], permit, bytes)
-                if rung.digest != route.digest:
-                    return replace(rung, requested=route.requested)
             return Route(self._of_base(route.pair), None, route.requested)
         except HubError:
             return None

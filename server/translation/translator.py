@@ -39,7 +39,7 @@ from server.telemetry.observation import (
     trace_failed,
 )
 from server.telemetry.traces import current_trace
-from server.translation.assembly import Assembler, SegmentResult
+from server.translation.assembly import Assembler, SegmentResult, first_error
 from server.translation.documents import PlainDocument
 from server.translation.feed import MAX_WINDOW, run_jobs
 from server.translation.plans import ItemPlan, Planner, SegmentPlan, document_of, jobs_of
@@ -56,13 +56,18 @@ _log = logging.getLogger("adapterhub.server")
 
 @dataclass(slots=True)
 class _Clocked:
-    """When the stages of a command ended, in seconds."""
+    """When the stages of a command ended, in seconds.
+
+    Attributes:
+        lag: From the engine's last token to the outcome here; None while there is none.
+    """
 
     began: float
     routed: float = 0.0
     prepared: float = 0.0
     decoded: float = 0.0
     ended: float = 0.0
+    lag: float | None = None
 
     @property
     def tokenize(self) -> float:
@@ -109,18 +114,19 @@ class Translator:
         plans = {plan.job.key: plan for item in items for plan in item.segments}
         async for outcome in self._run(list(jobs_of(items)), command):
             plans[outcome.key].outcome = outcome
+            clocked.lag = self.clock() - outcome.timings.ended_at
         await self._force_terms(items, command)
         clocked.decoded = self.clock()
         error = _common_error(items)
         if error is not None:
-            self._note_arms(items, [ItemResult(error=error)] * len(items))
+            self._note_arms(items, [ItemResult(error=_why_not(item)) for item in items])
             raise error
         results = await self._assembled(items)
         judged = self.clock()
+        self._note_call(clocked, judged - clocked.decoded)
         await self._try_again(items, results, command)
         clocked.decoded += self.clock() - judged
         clocked.ended = self.clock()
-        self._note_call(items, clocked)
         self._observe(items, results, clocked)
         return _result(command, items, results, clocked)
 
@@ -138,10 +144,12 @@ class Translator:
         items = await self._plan(command, clocked)
         results: dict[int, ItemResult] = {}
         places = {plan.job.key: (item, plan) for item in items for plan in item.segments}
-        sent = [0] * len(items)
+        sent, joining = [0] * len(items), 0.0
         async for outcome in self._run(list(jobs_of(items)), command):
             item, plan = places[outcome.key]
             plan.outcome = outcome
+            if clocked.lag is None:  # later ones may have waited for the caller to read
+                clocked.lag = self.clock() - outcome.timings.ended_at
             await self._force_terms([item], command, [plan])
             if await self.second.look(item, plan, command):
                 await self._force_terms([item], command, [plan])
@@ -152,13 +160,16 @@ class Translator:
                 yield _finished(item, sent[item.index], segment)
                 sent[item.index] += 1
             if all(one.outcome is not None for one in item.segments):
+                translated = self.clock()
                 results[item.index] = await self._off_loop(self.assembler.item, item)
+                joining = self.clock() - translated
                 yield FinishedItem(item.index, results[item.index])
         for item in items:
             if not item.segments:  # failed before, or has nothing to translate
                 results[item.index] = self.assembler.item(item)
                 yield FinishedItem(item.index, results[item.index])
         clocked.decoded = clocked.ended = self.clock()
+        self._note_call(clocked, joining)
         ordered = [results[item.index] for item in items]
         self._observe(items, ordered, clocked)
         yield _result(command, items, ordered, clocked)
@@ -249,13 +260,14 @@ class Translator:
         async for outcome in run_jobs(self.worker, jobs, self.window):
             yield outcome
 
-    def _note_call(self, items: Sequence[ItemPlan], clocked: _Clocked) -> None:
-        """Let the forecast learn what was spent before the queue and after the engine."""
-        outcomes = [one.outcome for item in items for one in item.segments]
-        ends = [one.timings.ended_at for one in outcomes if one is not None]
-        if ends:
-            after = clocked.ended - max(ends)
-            self.worker.intake.note_call(clocked.prepared - clocked.began, after)
+    def _note_call(self, clocked: _Clocked, joining: float) -> None:
+        """Let the forecast learn what was spent before the queue and after the engine.
+
+        What is searched or translated again is neither: it goes through the queue itself.
+        """
+        if clocked.lag is not None:
+            before = clocked.prepared - clocked.began
+            self.worker.intake.note_call(before, clocked.lag + joining)
 
     def _observe(
         self, items: Sequence[ItemPlan], results: Sequence[ItemResult], clocked: _Clocked
@@ -340,6 +352,10 @@ def _result(
             "total": clocked.ended - clocked.began,
         },
     )
+
+
+def _why_not(item: ItemPlan) -> HubError | None:
+    return item.error or first_error(item.segments)
 
 
 def _common_error(items: Sequence[ItemPlan]) -> HubError | None:

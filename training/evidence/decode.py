@@ -184,6 +184,10 @@ class Decoder:
             shortlist=None if self._lists is None else self._lists.of(pair.target),
         )
 
+    def length(self, pair: LanguagePair, text: str) -> int:
+        """Return the tokens of a source, those of the base's layout included."""
+        return len(self._tokenizer.encode_source(text, pair.source, pair.target))
+
     def options(self, pair: LanguagePair, *, greedy: bool = False) -> DecodingOptions:
         """Return the options that scores are decoded with: the base's own search, or greedy."""
         from hub.engine.requests import DecodingOptions

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hub.chrf import chrf_and_signature
-from hub.golden import GoldenLine, GoldenLines, GoldenSearch
+from hub.golden import (
+    MAX_GOLDEN_CHARACTERS,
+    MAX_GOLDEN_TOKENS,
+    GoldenLine,
+    GoldenLines,
+    GoldenSearch,
+)
 from hub.languages import LanguagePair
 from training.evidence.decode import ADAPTER_SLOT, Decoder, spread
 
@@ -21,7 +27,7 @@ def golden_lines(
 
     Dev lines were looked at in training, test lines must not be: these travel with the adapter, and
     whoever serves it looks at them all the time. What counts is not how good they are but whether
-    they stay the same.
+    they stay the same. Long lines are left out: a server would refuse them.
 
     Args:
         decoder: Has the adapter in its slot.
@@ -32,7 +38,9 @@ def golden_lines(
     Returns:
         None where there are none.
     """
-    chosen = [one for one in spread(dev, count) if one.source and one.target] if count else []
+    if not count:
+        return None
+    chosen = spread([one for one in dev if _is_fit(decoder, pair, one)], count)
     if not chosen:
         return None
     texts = decoder.translate(pair, [one.source for one in chosen], ADAPTER_SLOT)
@@ -53,4 +61,13 @@ def golden_lines(
             GoldenLine(source=one.source, reference=one.target, translation=text)
             for one, text in zip(chosen, texts, strict=True)
         ),
+    )
+
+
+def _is_fit(decoder: Decoder, pair: LanguagePair, one: SentencePair) -> bool:
+    lengths = len(one.source), len(one.target)
+    return (
+        min(lengths) > 0
+        and max(lengths) <= MAX_GOLDEN_CHARACTERS
+        and decoder.length(pair, one.source) <= MAX_GOLDEN_TOKENS
     )

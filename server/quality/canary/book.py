@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -60,6 +61,7 @@ class CanaryBook:
         self._resolve = resolve
         self._is_base = is_base
         self._running: Mapping[tuple[str, str], _Running] = MappingProxyType({})
+        self._refreshing = threading.Lock()  # else an older answer could replace a newer one
         self.refresh()
 
     def refresh(self) -> None:
@@ -68,6 +70,10 @@ class CanaryBook:
         Raises:
             HubError: The registry cannot be read; what was known stays.
         """
+        with self._refreshing:
+            self._running = MappingProxyType(self._looked_up())
+
+    def _looked_up(self) -> dict[tuple[str, str], _Running]:
         found: dict[tuple[str, str], _Running] = {}
         for canary in self._read():
             try:
@@ -77,7 +83,7 @@ class CanaryBook:
                 continue
             if self._is_base(version.manifest.base.digest):
                 found[canary.name, canary.alias] = _Running(canary, version)
-        self._running = MappingProxyType(found)
+        return found
 
     @property
     def running(self) -> list[Canary]:

@@ -131,6 +131,8 @@ class CanaryWatch:
         Raises:
             HubError: The registry cannot be written now; nothing is lost.
         """
+        with self._lock:
+            noted = set(self._seen)  # one that begins from here on is nothing to forget
         running = self._book.running
         for canary in running:
             sums = self._share(canary.id)
@@ -138,8 +140,8 @@ class CanaryWatch:
             if verdict.action != "wait":
                 self._end(canary, verdict)
         with self._lock:
-            kept = {canary.id for canary in running}
-            self._seen = {number: seen for number, seen in self._seen.items() if number in kept}
+            for number in noted - {canary.id for canary in running}:
+                del self._seen[number]
 
     def shown(self, limit: int) -> list[tuple[Canary, Sums]]:
         """Return the canaries that run here with what is known of them, the first `limit`."""

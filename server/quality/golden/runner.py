@@ -108,13 +108,20 @@ class GoldenRunner:
         digest = self.schedule.next(self.clock(), {one.digest for one in loaded})
         if digest is None:
             return ""
-        outcome = await self._look_at(versions[digest], loaded)
+        try:
+            outcome = await self._look_at(versions[digest], loaded)
+        except Exception:  # unforeseen; it must not be due again at once, before all others
+            self._note_look(digest, "failed")
+            raise
+        self._note_look(digest, outcome)
+        return outcome
+
+    def _note_look(self, digest: str, outcome: str) -> None:
         if outcome == "postponed":
             self.schedule.postpone(digest, self.clock())
         else:
             self.schedule.done(digest, self.clock())
         self.metrics.golden_runs.labels(outcome).inc()
-        return outcome
 
     def _versions(self, loaded: Sequence[str]) -> dict[str, AdapterVersion]:
         """Return what is served and what is in memory, by digest."""

@@ -87,6 +87,20 @@ def test_the_server_translates_what_training_translated(own: House, decoder: Dec
     assert own.metric("hub_golden_runs_total", outcome="ok") == 1
 
 
+def test_lines_that_a_server_would_refuse_are_left_out(own: House, decoder: Decoder) -> None:
+    long = [
+        SentencePair("Monday. " * 100, "월요일", "test", "more tokens than a server takes"),
+        SentencePair("Monday", "월요일 " * 4000, "test", "a reference of 16,000 characters"),
+        SentencePair("", "월요일", "test", "nothing"),
+    ]
+    own.publisher.bottleneck("long", seed=5)
+    decoder.place(own.publisher.scratch / f"adapter-{own.publisher.count}")
+    golden = golden_lines(decoder, PAIR, [*long, *DEV], 99)
+    assert golden is not None
+    assert [line.source for line in golden.lines] == [one.source for one in DEV]
+    assert golden_lines(decoder, PAIR, long, 99) is None
+
+
 def test_lines_that_no_longer_come_out_are_seen(own: House, decoder: Decoder) -> None:
     """The weights of another adapter under the lines of this one."""
     other, golden = with_golden(own, decoder, "false")

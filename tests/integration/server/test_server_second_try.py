@@ -12,8 +12,11 @@ import pytest
 
 from hub.bases import Base, open_base
 from hub.client import Handling, Routing
+from hub.engine.shortlists import Shortlist
 from hub.registry import AdapterVersion, Registry
+from server.batching.intake import Intake
 from server.messages import Candidate, Outcome, Timings, TranslateCommand
+from server.translation.plans import Planner
 from server.translation.second_try import _NO_TIME, SecondTries
 
 SOURCE = "May 3, 2027"
@@ -60,7 +63,11 @@ def rescued(
     )  # fmt: skip
     house = next(houses)
     yield SimpleNamespace(
-        client=house.client, broken=broken, metric=house.metric, target=house.target
+        client=house.client,
+        broken=broken,
+        metric=house.metric,
+        target=house.target,
+        planner=house.application.core.translator.planner,
     )
     houses.close()
 
@@ -146,6 +153,45 @@ def test_it_may_be_switched_off(
     item = only(house.client.translate([SOURCE], "en", "ko"))
     assert (item.adapter_version, item.second_try) == ("broken:1", None)
     houses.close()
+
+
+def test_a_call_is_noted_without_what_its_second_try_takes(
+    rescued: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The forecast adds what comes after the engine to each call, so a second try is none of it."""
+    noted: list[tuple[str, float]] = []
+    jobs: list[int] = []
+    make = Planner.for_another
+
+    def slow(*arguments: Any) -> Any:
+        jobs.append(1)
+        return make(*arguments)
+
+    def note(intake: Intake, before: float, after: float) -> None:
+        noted.append((len(jobs), after))
+
+    monkeypatch.setattr(Planner, "for_another", slow)
+    monkeypatch.setattr(Intake, "note_call", note)
+    only(rescued.client.translate(["Monday, May 3, 2027"], "en", "ko"))
+    assert (len(jobs), [made for made, _ in noted]) == (1, [0])
+    *_, item = rescued.client.stream(SOURCE, "en", "ko")
+    assert (item.second_try.kept, len(jobs), len(noted)) == (1, 2, 2)
+
+
+def test_it_chooses_from_the_tokens_of_its_own_languages(
+    rescued: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter of a variety goes to the base, which has the language."""
+    planner: Planner = rescued.planner
+    lists = {"en": Shortlist([1, 2]), "ko": Shortlist([1, 3])}
+    monkeypatch.setattr(planner, "shortlist", lists.__getitem__)
+    command = TranslateCommand((SOURCE,), "en", "ko", "base")
+    (item,) = planner.routes(command)
+    planner.split([item], command)
+    (plan,) = item.segments
+    assert plan.job.shortlist == lists["ko"]
+    route = planner.router.route("ko", "en", "base")
+    assert planner.for_another(plan, route, None).shortlist == lists["en"]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_the_text_is_read_as_it_was_written() -> None:
     [
         ('"score": 50.0', '"score": 101.0', "score"),
         ('"score": 50.0', '"score": NaN', "score"),
+        ('"length_penalty": 1.0', '"length_penalty": 1e300', "search.length_penalty"),
         ('"reference": "월요일"', '"reference": ""', "lines.0.reference"),
         ('"pair"', '"pairs"', "pair"),
         ("{", "[", "the file"),

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.http import translating
+from server.messages import ItemResult, TranslateCommand, TranslateResult
 from server.quality.canary.split import request_key, takes_canary
+from server.translation.long_lists import translate_list
 
 texts = st.lists(st.text(max_size=8), max_size=4)
 
@@ -49,3 +56,39 @@ def test_two_canaries_do_not_try_the_same_requests() -> None:
     keys = [key(str(number)) for number in range(4000)]
     both = sum(takes_canary("one", one, 0.5) and takes_canary("other", one, 0.5) for one in keys)
     assert abs(both - 1000) < 4 * (4000 * 0.25 * 0.75) ** 0.5
+
+
+class Recorder:
+    """Takes commands of two texts at most, and notes what they are assigned by."""
+
+    limits = SimpleNamespace(max_contents=2)
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+
+    async def translate(self, command: TranslateCommand) -> TranslateResult:
+        one = command
+        self.keys.append(request_key(one.tenant, one.routing_key, one.target, one.contents))
+        return TranslateResult(tuple(map(ItemResult, one.contents)), "en", "ko", 0, {})
+
+
+def test_a_list_that_is_translated_in_parts_is_assigned_as_a_whole() -> None:
+    whole: Any = Recorder()
+    command = TranslateCommand(("Monday", "Tuesday", "Friday", "May", "June"), "en", "ko")
+    asyncio.run(translate_list(whole, command))
+    assert len(whole.keys) == 3
+    assert len(set(whole.keys)) == 1
+    short: Any = Recorder()
+    asyncio.run(translate_list(short, TranslateCommand(("Monday", "Tuesday"), "en", "ko")))
+    assert short.keys == [request_key("", "", "ko", ["Monday", "Tuesday"])]  # as any other command
+
+
+def test_so_is_a_document_of_texts_of_several_kinds() -> None:
+    recorder = Recorder()
+    core: Any = SimpleNamespace(translator=recorder)
+    texts = [("Monday", "text/plain"), ("<b>May</b>", "text/html"), ("June", "text/plain")]
+    command = TranslateCommand((), "en", "ko")
+    found = asyncio.run(translating.translate_list(core, command, [*texts, *texts]))
+    assert found == [text for text, _ in [*texts, *texts]]
+    assert len(recorder.keys) == 3
+    assert len(set(recorder.keys)) == 1

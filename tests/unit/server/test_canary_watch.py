@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,15 +24,31 @@ from hub.errors import (
     RegistryBusyError,
     TextError,
 )
+from hub.languages import LanguagePair
 from hub.registry import Canary, CanaryEvidence, Registry
 from hub.registry.testing import example_manifest, write_adapter_folder
-from server.messages import Flag, ItemResult, Signals, Timings
+from server.messages import (
+    Flag,
+    ItemResult,
+    Job,
+    Outcome,
+    Search,
+    Signals,
+    Timings,
+    TranslateCommand,
+)
 from server.quality.canary.book import Arm, CanaryBook
 from server.quality.canary.rules import SIGNALS
 from server.quality.canary.split import request_key
 from server.quality.canary.values import values_of
 from server.quality.canary.watch import CanaryWatch, note_arms
 from server.telemetry.metrics import Metrics
+from server.translation.plans import ItemPlan, SegmentPlan
+from server.translation.routing import Route
+from server.translation.segments import Segment
+from server.translation.translator import Translator
+
+PAIR = LanguagePair("en", "ko")
 
 GOOD = ItemResult(
     text="x",
@@ -245,6 +265,46 @@ def test_nothing_is_lost_while_the_registry_is_busy(house: House) -> None:
     assert sums["n.canary"] + sums["n.stable"] == 11
 
 
+def test_what_is_seen_of_a_canary_that_begins_meanwhile_is_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = type(house.book).running.fget
+    assert before is not None
+
+    def then_one_begins(book: CanaryBook) -> list[Canary]:
+        running: list[Canary] = before(book)
+        if not running:
+            start(house)
+            house.serve("Monday")
+        return running
+
+    monkeypatch.setattr(CanaryBook, "running", property(then_one_begins))
+    house.watch.tend()
+    house.watch.tend()
+    (canary,) = house.registry.canaries.running()
+    sums = house.evidence.read(canary.id)
+    assert [value for key, value in sums.items() if key.startswith("n.")] == [1]
+
+
+def test_an_older_look_does_not_replace_a_newer_one(house: House) -> None:
+    """One server's threads look at the registry while a canary ends."""
+    canary, read = start(house), house.registry.canaries.running
+
+    def slow() -> list[Canary]:
+        found = read()
+        house.book._read = read
+        house.registry.canaries.end(canary.id, "cancelled")
+        newer.start()
+        newer.join(0.2)  # it has to wait for this look
+        return found
+
+    newer = threading.Thread(target=house.book.refresh)
+    house.book._read = slow
+    house.book.refresh()
+    newer.join()
+    assert house.book.running == []
+
+
 def test_a_canary_that_was_ended_elsewhere_is_forgotten(house: House) -> None:
     canary = start(house)
     house.serve("Monday")
@@ -316,3 +376,48 @@ def test_a_canary_is_shown_while_it_runs(house: House) -> None:
     house.registry.canaries.end(1, "cancelled")
     house.book.refresh()
     assert value("hub_canary_evidence", both) is None
+
+
+class Noted:
+    """Takes what is noted of arms."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, list[HubError | None]] = {}
+
+    def note(self, arm: Arm, items: Sequence[ItemResult]) -> None:
+        self.found[arm.canary.id] = [item.error for item in items]
+
+
+def test_of_a_call_that_fails_as_a_whole_each_canary_hears_its_own_error(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts in two languages, each with an adapter of its own, of which one is damaged."""
+    canary = start(house)
+    errors = [CorruptBlobError("damaged"), DeadlineError("late")]
+    nothing: Any = None
+    items, outcomes = [], []
+    for number, error in enumerate(errors):
+        route = Route(PAIR, None, arm=arm(replace(canary, id=number)))
+        job = Job(number, "", (1,), (2,), Search(1, 8, 1.0, 1))
+        plan = SegmentPlan(0, Segment(0, 1), "a", (1,), job)
+        items.append(ItemPlan(number, "a", route, segments=[plan]))
+        outcomes.append(Outcome(number, (), error, Timings()))
+
+    async def planned(*_: object) -> list[ItemPlan]:
+        return items
+
+    async def run(*_: object) -> AsyncIterator[Outcome]:
+        for outcome in outcomes:
+            yield outcome
+
+    monkeypatch.setattr(Translator, "_plan", planned)
+    monkeypatch.setattr(Translator, "_run", run)
+    noted: Any = Noted()
+    worker: Any = SimpleNamespace(intake=nothing)
+    translator = Translator(
+        nothing, nothing, worker, house.metrics, nothing, nothing, canaries=noted
+    )
+    command = TranslateCommand(("a", "a"), "", "ko")
+    with pytest.raises(CorruptBlobError):
+        asyncio.run(translator.translate(command))
+    assert noted.found == {number: [error] for number, error in enumerate(errors)}

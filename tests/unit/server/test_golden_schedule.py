@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.messages import LoadedAdapter
 from server.quality.golden.results import GoldenResult, GoldenResults
-from server.quality.golden.runner import Memory
+from server.quality.golden.runner import GoldenRunner, Memory
 from server.quality.golden.schedule import JITTER, Schedule
 from server.telemetry.metrics import Metrics
 
@@ -105,3 +110,32 @@ def test_the_last_looks_are_shown_within_the_limit() -> None:
     assert value("hub_golden_chrf", {**labels, "adapter": "adapter 2"}) is None
     results.keep(["sha256:1"])
     assert [one.name for one in results.shown(9)] == ["adapter 1"]
+
+
+def test_one_that_goes_wrong_in_an_unforeseen_way_lets_others_have_their_turn() -> None:
+    class Registry:
+        def golden(self, version: object) -> None:
+            raise ZeroDivisionError
+
+    version = SimpleNamespace(digest="a", bytes=0, ref="a:1")
+    nothing: Any = None
+    metrics = Metrics()
+
+    async def looks(pool: ThreadPoolExecutor) -> str:
+        worker: Any = SimpleNamespace(intake=SimpleNamespace(crowded=False))
+        inspected: asyncio.Future[tuple[LoadedAdapter, ...]] = asyncio.Future()
+        inspected.set_result(())
+        registry: Any = Registry()
+        versions: Any = [version]
+        runner = GoldenRunner(
+            registry, nothing, worker, metrics, pool, Memory(2, 9, 9), schedule(0.0),
+            lambda: versions, lambda: inspected, GoldenResults(), lambda: 0.0,
+        )  # fmt: skip
+        with pytest.raises(ZeroDivisionError):
+            await runner.look()
+        return await runner.look()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(looks(pool)) == ""
+    labels = {"outcome": "failed"}
+    assert metrics.registry.get_sample_value("hub_golden_runs_total", labels) == 1

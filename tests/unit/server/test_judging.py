@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future
 
 import pytest
 
@@ -54,6 +55,15 @@ def pair(text: str) -> LanguagePair:
 )
 def test_outputs_in_another_language_are_found(text: str, languages: str, found: str) -> None:
     assert LanguageCheck().found_instead("?", text, pair(languages)) == found
+
+
+def test_a_model_that_cannot_be_loaded_fails_no_translation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken: Future[object] = Future()
+    broken.set_exception(MemoryError())
+    monkeypatch.setattr("server.quality.language.language_model", lambda: broken)
+    assert LanguageCheck().found_instead(ENGLISH, ENGLISH, pair("en-de")) == ""
 
 
 def test_names_of_the_source_may_stay() -> None:

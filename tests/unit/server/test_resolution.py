@@ -104,6 +104,20 @@ def test_those_who_depend_on_it_are_told(answers: Answers) -> None:
     assert told == [0]  # after the cache was emptied
 
 
+def test_one_that_cannot_take_a_change_in_keeps_it_from_nobody(answers: Answers) -> None:
+    cache = cache_of(answers)
+    told: list[str] = []
+
+    def busy() -> None:
+        told.append("first")
+        raise RegistryBusyError("busy")
+
+    cache.changed += [busy, lambda: told.append("second")]
+    with pytest.raises(RegistryBusyError):
+        cache.invalidate()
+    assert told == ["first", "second"]
+
+
 @pytest.fixture
 def adapter_folder(tmp_path: Path) -> Path:
     return write_adapter_folder(tmp_path / "adapter", example_manifest())

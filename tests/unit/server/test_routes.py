@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -187,6 +188,46 @@ def test_overload_makes_no_error_of_what_would_be_served(tmp_path: Path) -> None
         routes = table(GENERAL, small, gone, file=write(tmp_path, text.format(rungs)))
         busy = router(routes, Shelf(GENERAL, small), busy=True)
         assert busy.route("en", "ko", "", permit=permit).adapter_version == served
+
+
+@pytest.mark.parametrize(
+    ("rungs", "permit", "taken"),
+    [
+        ("[]", EVERYTHING, ""),
+        ('["small@prod"]', EVERYTHING, "small:1"),
+        ('["gone@prod", "small@prod"]', EVERYTHING, "small:1"),
+        ('["general@prod", "small@prod"]', EVERYTHING, "small:1"),  # it was bad already
+        ('["gone@prod"]', EVERYTHING, ""),
+        ('["small@prod"]', Permit(("general",)), ""),  # it belongs to others
+    ],
+)
+def test_a_second_try_goes_to_the_first_rung_that_can_else_to_the_base(
+    tmp_path: Path, rungs: str, permit: Permit, taken: str
+) -> None:
+    gone, small = (version("gone", "en-ko"), 9), (version("small", "en-ko"), 9)
+    text = f'[[route]]\npair = "en-ko"\nadapter = "general@prod"\nrungs = {rungs}\n'
+    routes = table(GENERAL, small, gone, file=write(tmp_path, text))
+    quiet = router(routes, Shelf(GENERAL, small))
+    first = quiet.route("en", "ko", "", permit=permit)
+    second = quiet.second(first, permit)
+    assert second is not None
+    assert (second.adapter_version, second.requested) == (taken, "general@prod")
+
+
+def test_a_second_try_belongs_to_no_canary(tmp_path: Path) -> None:
+    small, tried = (version("small", "en-ko"), 9), version("tried", "en-ko")
+    text = '[[route]]\npair = "en-ko"\nadapter = "general@prod"\nrungs = ["small@prod"]\n'
+    routes = table(GENERAL, small, file=write(tmp_path, text))
+
+    def split(
+        ref: str, stable: AdapterVersion, key: Callable[[], bytes]
+    ) -> tuple[AdapterVersion, None]:
+        return (tried if ref == "small@prod" else stable), None
+
+    split_router = replace(router(routes, Shelf(GENERAL, small)), split=split)
+    second = split_router.second(split_router.route("en", "ko", ""), EVERYTHING)
+    assert second is not None
+    assert second.adapter_version == "small:1"
 
 
 @pytest.mark.parametrize(
