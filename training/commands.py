@@ -24,7 +24,7 @@ from training.options import (
 )
 
 if TYPE_CHECKING:
-    from training.pipeline import TrainRequest
+    from training.work import TrainRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -86,8 +86,8 @@ def _train_request(
     from hub.budget import parse_budget
     from hub.settings import load_settings
     from training.corpora.feedback import located
-    from training.pipeline import TrainRequest
     from training.reports.training import explicit_size
+    from training.work import TrainRequest
 
     settings = load_settings(
         {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.loop.processes import Processes
     from training.loop.progress import Progress
     from training.loop.trainer import Judge, TrainingResult
-    from training.pipeline import Work
+    from training.work import Work
 
 LOSS_LINES: Final = 64
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from training.corpora import SentencePair
     from training.loop.trainer import TrainingResult
-    from training.pipeline import Work
     from training.study.cells import Cell
     from training.study.file import EarlyStopping, StudyFile
+    from training.work import Work
 
 CHRF: Final = "chrf++"
 
@@ -159,7 +159,7 @@ def _training_facts(work: Work, trained: TrainingResult) -> dict[str, Any]:
 
 def open_work(study: StudyFile, cell: Cell, runs: Path) -> Work:
     """Return the cell's recipe with everything in it opened."""
-    from training.pipeline import Work
+    from training.work import Work
 
     entry = study.bases[cell.point.base]
     base, tokenizer = opened(entry)

@@ -141,7 +141,7 @@ class CanaryWatch:
                 self._end(canary, verdict)
         with self._lock:
             for number in noted - {canary.id for canary in running}:
-                del self._seen[number]
+                self._seen.pop(number, None)  # two looks at once both come here
 
     def shown(self, limit: int) -> list[tuple[Canary, Sums]]:
         """Return the canaries that run here with what is known of them, the first `limit`."""

@@ -237,4 +237,4 @@ def open_house(
 @pytest.fixture(scope="session")
 def house(open_house: Callable[..., Iterator[House]]) -> Iterator[House]:
     """The server that most tests share: int8, two slots, so that adapters have to be swapped."""
-    yield from open_house(slots=2, max_beam=8, metric_label_values=64)
+    yield from open_house(slots=2, max_beam=8, metric_label_values=64, golden_interval=0)

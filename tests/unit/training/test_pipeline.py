@@ -28,7 +28,8 @@ from training.corpora.plan import CorpusRequest
 from training.defaults import Overrides
 from training.evidence.reevaluate import evaluate_ref
 from training.loop.progress import Silent
-from training.pipeline import TrainOutcome, TrainRequest, train_adapter
+from training.pipeline import TrainOutcome, train_adapter
+from training.work import TrainRequest
 
 QUICK = Overrides(
     train=80, dev=20, test=20, max_updates=6, evaluate_every=3, warmup=1, tokens_per_batch=256,

@@ -15,7 +15,8 @@ from hub.errors import IncompatibleAdapterError
 from training.defaults import Overrides
 from training.loop.model import quiet_libraries
 from training.loop.progress import Silent
-from training.pipeline import TrainRequest, train_adapter
+from training.pipeline import train_adapter
+from training.work import TrainRequest
 
 LINES = [
     *("Friday, October 3, 2008 at 7:30", "Der Hund schläft, die Katze nicht.") * 3,

@@ -21,8 +21,9 @@ from training.loop.model import attach, count_trainable, load_base_model, traina
 from training.loop.progress import Silent
 from training.loop.quantized import LOSS_TOLERANCE, check_loss, mean_loss, quantize_for
 from training.methods.catalog import METHODS
-from training.pipeline import TrainRequest, train_adapter
+from training.pipeline import train_adapter
 from training.recipe import Recipe
+from training.work import TrainRequest
 
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 NUMBERS = ("nf4", "int8")

@@ -29,9 +29,10 @@ from training.loop.model import adapter_files, attach, count_trainable, load_bas
 from training.loop.precision import LiveLinear
 from training.loop.progress import Silent
 from training.methods.catalog import METHODS
-from training.pipeline import TrainRequest, train_adapter
+from training.pipeline import train_adapter
 from training.recipe import Recipe
 from training.whole_weights import WholeDecoder, load_tuned, merged_files, tuned_files, unfreeze
+from training.work import TrainRequest
 
 WHOLE = ("full", "cross-attention")
 QUICK = Overrides(
