@@ -109,7 +109,15 @@ function place(pop, element) {
   pop.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
 }
 
-/** Watch for what closes it. */
+/** Keep the popover at its sentence, and close it when the sentence leaves the window. */
+function follow() {
+  if (!opened) return;
+  const box = opened.getBoundingClientRect();
+  if (!opened.isConnected || box.bottom < 0 || box.top > innerHeight) close();
+  else place($("pop"), opened);
+}
+
+/** Watch for what moves and closes it. */
 export function start() {
   const pop = $("pop");
   pop.addEventListener("mouseenter", () => clearTimeout(timer));
@@ -128,8 +136,8 @@ export function start() {
   addEventListener("pointerdown", (event) => {
     if (opened && !pop.contains(event.target) && !opened.contains(event.target)) close();
   });
-  addEventListener("resize", () => close());
+  addEventListener("resize", follow);
   addEventListener("scroll", (event) => {
-    if (!pop.contains(event.target)) close();
+    if (!pop.contains(event.target)) follow();
   }, true);
 }

@@ -51,6 +51,8 @@ from hub.settings import Settings
 from server.access.scopes import OPEN, SCOPE_OF_METHOD
 from server.application import Application
 
+from ...support.waiting import until
+
 SHORT = Decoding(max_output_tokens=4)
 ISSUER, AUDIENCE = "https://login.example", "adapterhub"
 
@@ -206,13 +208,6 @@ def succeeds(client: HubClient) -> bool:
     except CredentialsError:
         return False
     return True
-
-
-def until(done: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def test_adapters_of_others_do_not_exist(guarded: Guarded) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,8 @@ from hub.client import Decoding
 from hub.feedback.location import feedback_url
 from hub.feedback.store import FeedbackStore
 from hub.keys import KeyFile
+
+from ...support.waiting import until
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -53,13 +54,6 @@ def events(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def of_column(found: list[tuple[str, dict[str, Any]]], column: int) -> list[dict[str, Any]]:
     return [{"event": name, **data} for name, data in found if data.get("column") == column]
-
-
-def until(done: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_the_page_and_its_files(http: httpx.Client) -> None:
