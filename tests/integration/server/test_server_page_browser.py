@@ -152,6 +152,8 @@ class Visit:
 
     def close(self) -> None:
         for context in self._contexts:
+            for page in context.pages:
+                page.unroute_all(behavior="ignoreErrors")  # a request may be on its way
             context.close()
 
 
@@ -373,6 +375,25 @@ def test_it_is_accessible(visit: Visit, size: tuple[int, int], scheme: str) -> N
     page.wait_for_selector("#live-board tbody th")
     found += violations(page)
     assert found == []
+
+
+def test_what_is_said_of_a_sentence_stays_with_it_and_leaves_with_it(visit: Visit) -> None:
+    page = visit.typed("\n\n".join([TEXT] * 8), size=PHONE)
+    page.focus(".sentence >> nth=2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#pop li button")
+    gap = """() => document.getElementById("pop").getBoundingClientRect().top -
+        document.querySelectorAll(".sentence")[2].getBoundingClientRect().top"""
+    before = page.evaluate(gap)
+    page.evaluate("scrollBy(0, 10)")
+    page.wait_for_timeout(300)
+    assert page.is_visible("#pop")
+    assert page.evaluate(gap) == pytest.approx(before, abs=1)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.evaluate("scrollTo(0, 0)")
+    page.evaluate("document.querySelectorAll('.sentence')[2].remove()")
+    page.evaluate("scrollBy(0, 10)")
+    page.wait_for_selector("#pop", state="hidden")
 
 
 def test_nothing_moves_by_itself(visit: Visit) -> None:
