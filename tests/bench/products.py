@@ -36,7 +36,8 @@ def of_onednn(
     )
 
 
-def measure(inputs: int, outputs: int, rows: int, variants: list[str], options: argparse.Namespace) -> None:
+def measure(shape: tuple[int, int], rows: int, options: argparse.Namespace) -> None:
+    inputs, outputs = shape
     copies = max(1, int(options.megabytes * 1e6) // (inputs * outputs))
     weights = [torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8) for _ in range(copies)]
     scale, arena = torch.rand(outputs), native.WeightArena()
@@ -45,7 +46,7 @@ def measure(inputs: int, outputs: int, rows: int, variants: list[str], options: 
     row_scale, out = torch.rand(rows, 1), torch.empty(rows, outputs)
     ours = [product(one, values, row_scale, out) for one in packed]
     theirs = [of_onednn(one, scale, values) for one in weights] if options.onednn else []
-    contenders = [(name, ours) for name in variants] + ([("oneDNN", theirs)] if theirs else [])
+    contenders = [(name, ours) for name in options.variants.split(",")] + ([("oneDNN", theirs)] if theirs else [])
     best = dict.fromkeys((name for name, _ in contenders), float("inf"))
     for _ in range(options.rounds):
         for name, calls in contenders:
@@ -76,7 +77,7 @@ def main() -> None:
     for shape in options.shapes.split(","):
         inputs, outputs = map(int, shape.split("x"))
         for rows in map(int, options.rows.split(",")):
-            measure(inputs, outputs, rows, options.variants.split(","), options)
+            measure((inputs, outputs), rows, options)
 
 
 if __name__ == "__main__":
