@@ -266,7 +266,7 @@ static PyObject *py_variants(PyObject *self, PyObject *args)
 {
     PyObject *names = PyList_New(0);
     for (size_t i = 0; names != NULL && i < VARIANTS; i++) {
-        if (!variants[i].supported())
+        if (!usable(&variants[i]))
             continue;
         PyObject *name = PyUnicode_FromString(variants[i].name);
         if (name == NULL || PyList_Append(names, name) < 0)

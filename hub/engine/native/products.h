@@ -3,8 +3,8 @@
  * Weights lie in panels of PANEL outputs: [panel][k / 4][output][k % 4], so that one vector load
  * feeds 4, 8 or 16 outputs with four inputs each. VARIANT(tile), from products_*.h, runs up to
  * VARIANT(TILE) rows down a panel with their sums in registers; meanwhile the next panel is
- * fetched. Up to VARIANT(UNFETCHED) rows go down a panel so fast that the hardware fetches better
- * by itself: 34 GB/s a core in place of 20 for one row on Zen 4. Sums are integers: neither
+ * fetched. Where the hardware reads ahead, up to VARIANT(UNFETCHED) rows go down a panel so fast that
+ * it does so better by itself: 34 GB/s a core in place of 20 for one row on Zen 4. Sums are integers: neither
  * instruction sets nor tiles nor threads change them.
  */
 
@@ -48,7 +48,8 @@ static void VARIANT(run_panel)(const struct product *p, int64_t panel, int more,
 {
     int64_t bytes = p->steps * STEP;
     int64_t tiles = (last_row - first_row + VARIANT(TILE) - 1) / VARIANT(TILE);
-    int fetches = more && last_row - first_row > VARIANT(UNFETCHED);
+    int unfetched = hardware_reads_ahead ? VARIANT(UNFETCHED) : 0;
+    int fetches = more && last_row - first_row > unfetched;
     int64_t lines = fetches ? (bytes / 64 + tiles - 1) / tiles : 0;
     const int8_t *weight = p->weight + panel * bytes;
     const char *ahead = (const char *)weight + bytes;

@@ -83,6 +83,12 @@ static int plain_supported(void)
 }
 
 #if defined(X86_VARIANTS)
+__attribute__((constructor)) static void know_the_processor(void)
+{
+    __builtin_cpu_init();
+    hardware_reads_ahead = !__builtin_cpu_is("intel");
+}
+
 static int avx2_supported(void)
 {
     return __builtin_cpu_supports("avx2");
@@ -127,33 +133,37 @@ static int neon_supported(void)
 
 /* From the slowest to the fastest. */
 static const struct kernels variants[] = {
-    {PRODUCTS_OF(plain), ROWS_OF(plain), .automatic = 1},
+    {PRODUCTS_OF(plain), ROWS_OF(plain)},
 #if defined(X86_VARIANTS)
-    {PRODUCTS_OF(avx2), ROWS_OF(avx2), .automatic = 1, .form = CENTRED_SHORTS},
+    {PRODUCTS_OF(avx2), ROWS_OF(avx2), .form = CENTRED_SHORTS},
 #endif
 #if defined(NEW_VARIANTS)
-    {PRODUCTS_OF(avxvnni), ROWS_OF(avxvnni), .automatic = 1},
+    {PRODUCTS_OF(avxvnni), ROWS_OF(avxvnni)},
 #endif
 #if defined(X86_VARIANTS)
-    {PRODUCTS_OF(avx512), ROWS_OF(avx512), .automatic = 1},
+    {PRODUCTS_OF(avx512), ROWS_OF(avx512)},
 #endif
 #if defined(NEW_VARIANTS)
     {PRODUCTS_OF(amx), ROWS_OF(avx512), .enable = ask_for_tiles},
 #endif
 #if defined(NEON_VARIANT)
-    {PRODUCTS_OF(neon), ROWS_OF(neon), .automatic = 1, .form = CENTRED_BYTES},
+    {PRODUCTS_OF(neon), ROWS_OF(neon), .form = CENTRED_BYTES},
 #endif
 };
 
 enum { VARIANTS = sizeof variants / sizeof variants[0] };
 
+static int usable(const struct kernels *variant)
+{
+    return variant->supported() && (!variant->enable || variant->enable());
+}
+
 static const struct kernels *best_variant(void)
 {
-    const struct kernels *best = &variants[0];
-    for (size_t i = 1; i < VARIANTS; i++)
-        if (variants[i].automatic && variants[i].supported())
-            best = &variants[i];
-    return best;
+    size_t i = VARIANTS - 1;
+    while (i > 0 && !usable(&variants[i]))
+        i--;
+    return &variants[i];
 }
 
 /* The variant of a name, ready to run; NULL where this machine cannot run it. */
@@ -161,8 +171,6 @@ static const struct kernels *find_variant(const char *name)
 {
     for (size_t i = 0; i < VARIANTS; i++)
         if (strcmp(variants[i].name, name) == 0)
-            return variants[i].supported() && (!variants[i].enable || variants[i].enable())
-                       ? &variants[i]
-                       : NULL;
+            return usable(&variants[i]) ? &variants[i] : NULL;
     return NULL;
 }
