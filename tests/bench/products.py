@@ -46,7 +46,9 @@ def measure(shape: tuple[int, int], rows: int, options: argparse.Namespace) -> N
     row_scale, out = torch.rand(rows, 1), torch.empty(rows, outputs)
     ours = [product(one, values, row_scale, out) for one in packed]
     theirs = [of_onednn(one, scale, values) for one in weights] if options.onednn else []
-    contenders = [(name, ours) for name in options.variants.split(",")] + ([("oneDNN", theirs)] if theirs else [])
+    contenders = [(name, ours) for name in options.variants.split(",")]
+    if theirs:
+        contenders.append(("oneDNN", theirs))
     best = dict.fromkeys((name for name, _ in contenders), float("inf"))
     for _ in range(options.rounds):
         for name, calls in contenders:
