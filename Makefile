@@ -4,6 +4,7 @@
 #   TORCH   what pip installs as PyTorch where the environment has none; on a machine with a
 #           GPU, or to choose a build, for example:
 #               make demo TORCH="torch==2.13.0 --index-url <PyTorch's index of that build>"
+#   JOBS    processes that `make test` shares the test files among
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,6 +12,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 TORCH ?= torch==2.13.0
+JOBS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores : 4)))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,7 +49,7 @@ demo: $(READY) ## Train, publish, serve, translate and measure, with the embedde
 	$(BIN)/hub demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(READY) ## Run the tests that take longer
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: there is none

@@ -15,6 +15,8 @@ from .support.hub_server import StandInHub
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("PYTEST_XDIST_WORKER"):  # threads of workers would wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Before any test module imports transformers, which reads these once.
     os.environ.update(
         HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1"
