@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 
 import pytest
@@ -56,6 +57,34 @@ def test_archives_that_lie_about_a_size_are_refused() -> None:
     lying = lying.replace(size, (10).to_bytes(4, "little"))
     with pytest.raises(DocumentError):
         open_document("a.docx", lying)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_part_that_is_larger_than_it_says_takes_no_memory(method: int) -> None:
+    """zipfile itself unpacks such a part whole, and only then looks at its size."""
+    size = 64 * 2**20
+    bomb = bytearray(zipped({"word/document.xml": b" " * size}, method=method))
+    assert len(bomb) < 100_000
+    entry = bomb.rindex(b"PK\x01\x02") + 24
+    assert int.from_bytes(bomb[entry : entry + 4], "little") == size
+    bomb[entry : entry + 4] = (1000).to_bytes(4, "little")
+    told = "damaged" if method == zipfile.ZIP_DEFLATED else f"method {method}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(DocumentError, match=told):
+            open_document("a.docx", bytes(bomb))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_of_very_many_parts_is_refused_before_they_are_counted() -> None:
+    entry = zipped({"a": b""})
+    start, end = entry.index(b"PK\x01\x02"), entry.index(b"PK\x05\x06")
+    many = 20_001 * entry[start:end]
+    tail = entry[end : end + 12] + len(many).to_bytes(4, "little") + entry[end + 16 :]
+    with pytest.raises(DocumentError, match="far more"):
+        open_document("a.docx", entry[:start] + many + tail)
 
 
 @pytest.mark.parametrize(
