@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from starlette.datastructures import UploadFile
-
 from hub.documents import Document, Format, Options, State, Unit, format_of, formats, open_document
 from hub.errors import DocumentError, InputError, LanguageError, MediaTypeError
 from hub.languages import broader
@@ -62,7 +60,7 @@ def upload_body(settings: Settings) -> int:
     return int(settings.max_upload_bytes) + _OTHER_FIELDS
 
 
-async def read_upload(fields: Fields, limit: int) -> Upload:
+def read_upload(fields: Fields, limit: int) -> Upload:
     """Return the file of a form.
 
     Args:
@@ -75,9 +73,9 @@ async def read_upload(fields: Fields, limit: int) -> Upload:
         BodyTooLargeError: It is too large.
     """
     file = fields.files.get("file")
-    if not isinstance(file, UploadFile):
+    if file is None:
         raise InputError("Invalid request: missing file parameter", field="file")
-    name = fields.text("filename") or file.filename or ""
+    name = fields.text("filename") or file.name
     try:
         found = format_of(name)
     except DocumentError:
@@ -86,9 +84,8 @@ async def read_upload(fields: Fields, limit: int) -> Upload:
             f"Invalid file: the file extension of {name[-40:]!r} is not read; use {known}",
             field="file",
         ) from None
-    data = await file.read()
-    check_size(len(data), limit)
-    return Upload(name, found, data)
+    check_size(len(file.data), limit)
+    return Upload(name, found, file.data)
 
 
 def open_upload(upload: Upload, source: str, target: str) -> OpenedDocument:

@@ -157,7 +157,6 @@ class Endpoint:
                 count.code = record.code = found.code
             finally:
                 leaving.close()
-                await request.close()
 
     @contextmanager
     def _watched(self, headers: Mapping[str, str]) -> Iterator[tuple[CallRecord, CallCount]]:

@@ -35,7 +35,7 @@ class Documents:
         fields, core = call.fields, call.core
         refuse(fields)
         source, target = languages_of(core, fields)
-        upload = await read_upload(fields, int(call.entrance.settings.max_upload_bytes))
+        upload = read_upload(fields, int(call.entrance.settings.max_upload_bytes))
         suffixes = {one.lstrip("."): "" for one in upload.format.suffixes}
         choose(fields, "output_format", {"": "", upload.format.name: "", **suffixes}, "")
         command = TranslateCommand(

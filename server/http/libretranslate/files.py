@@ -24,7 +24,7 @@ class Files:
         """Translate a file, and tell where it is."""
         core = call.core
         command = command_of(core, call.fields)
-        upload = await read_upload(call.fields, int(call.entrance.settings.max_upload_bytes))
+        upload = read_upload(call.fields, int(call.entrance.settings.max_upload_bytes))
         opened = await call.off_loop(open_upload, upload, command.source, command.target)
         call.entrance.guard.charge(opened.characters)
         # For anyone who has the address: a browser downloads without a key.
