@@ -22,8 +22,8 @@ from lxml import etree
 
 from hub.documents.archives import Archive, open_archive
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
-from hub.documents.model import Document, Options, Rendered, Unit
-from hub.documents.xml_reading import Element, read_xml, suited, text_of, write_xml
+from hub.documents.model import Document, Options, Rendered, Unit, bounded
+from hub.documents.xml_reading import Element, Room, read_xml, suited, text_of, write_xml
 from hub.errors import DocumentError
 
 _W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -72,6 +72,10 @@ _SHEETS: Final = _Kind(
     "xl/workbook.xml", frozenset((f"{_S}si", f"{_S}is")), f"{_S}r", f"{_S}t", f"{_S}rPr",
     last=frozenset((f"{_S}rPh", f"{_S}phoneticPr")),
 )  # fmt: skip
+_SHEET: Final = re.compile(r"xl/worksheets/[^/]+\.xml")
+_INLINE: Final = b"inlineStr"
+"""Type of a cell that holds its string itself."""
+_STRICT: Final = "http://purl.oclc.org/ooxml/"
 _TABLES: Final = re.compile(r"xl/tables/[^/]+\.xml")
 
 
@@ -149,20 +153,48 @@ def _read(data: bytes, kind: _Kind) -> Document:
             f"the archive has no part {kind.main!r}; is the name's ending that of its format?"
         )
     document = OfficeDocument(archive, kind)
-    fixed = _column_names(archive) if kind is _SHEETS else frozenset()
-    for name in archive.names:
-        if kind.parts.fullmatch(name):
-            document.trees[name] = tree = read_xml(archive.read(name), f"part {name!r:.80}")
-            document.texts += [(name, one) for one in _texts(tree, kind, name, fixed)]
+    room = Room()
+    fixed = _column_names(archive, room) if kind is _SHEETS else frozenset()
+    document.texts.extend(bounded(_all_texts(document, room, fixed)))
     return document
 
 
-def _column_names(archive: Archive) -> frozenset[str]:
+def _all_texts(
+    document: OfficeDocument, room: Room, fixed: frozenset[str]
+) -> Iterator[tuple[str, _Text]]:
+    """Yield the texts of each part with its name, and keep the parts that were read."""
+    for name in document.archive.names:
+        if not document.kind.parts.fullmatch(name):
+            continue
+        content = document.archive.read(name)
+        if _SHEET.fullmatch(name) and _INLINE not in content:
+            continue  # its strings are shared ones; of numbers it may have millions
+        tree = read_xml(content, f"part {name!r:.80}", room)
+        _check_form(tree.getroot(), name)
+        document.trees[name] = tree
+        for one in _texts(tree, document.kind, name, fixed):
+            yield name, one
+
+
+def _check_form(root: Element, name: str) -> None:
+    """Refuse strict Open XML, whose elements have other namespaces and would be overlooked.
+
+    Raises:
+        DocumentError: It is.
+    """
+    if any(str(space).startswith(_STRICT) for space in root.nsmap.values()):
+        raise DocumentError(
+            f"part {name!r:.80} is strict Open XML, which is not read; save the file in the usual "
+            "form (in Office: without the word Strict)"
+        )
+
+
+def _column_names(archive: Archive, room: Room) -> frozenset[str]:
     """Return the names of tables' columns: Excel repairs a file whose header cells differ."""
     found: set[str] = set()
     for name in archive.names:
         if _TABLES.fullmatch(name):
-            tree = read_xml(archive.read(name), f"part {name!r:.80}")
+            tree = read_xml(archive.read(name), f"part {name!r:.80}", room)
             found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{_S}tableColumn")}
     return frozenset(found)
 

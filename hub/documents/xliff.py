@@ -15,7 +15,7 @@ from typing import Final
 from lxml import etree
 
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
-from hub.documents.model import Document, Options, Rendered, State, Unit
+from hub.documents.model import Document, Options, Rendered, State, Unit, bounded
 from hub.documents.xml_reading import Element, local, read_xml, suited, text_of, write_xml
 from hub.errors import DocumentError
 
@@ -110,7 +110,9 @@ def read_xliff(data: bytes, options: Options) -> Document:
         found = _segments_2(root)
     else:
         raise DocumentError(f"XLIFF {version!r:.20} is not known; 1.0 to 1.2 and 2.x are")
-    return XliffDocument(data, tree, [one for one in found if one.inline.unit is not None], options)
+    return XliffDocument(
+        data, tree, list(bounded(one for one in found if one.inline.unit is not None)), options
+    )
 
 
 def _segments_1(root: Element) -> Iterator[_Segment]:
