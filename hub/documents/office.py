@@ -12,71 +12,30 @@ notes and tracked changes; lxml on the parts themselves serves all three formats
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from lxml import etree
 
 from hub.documents.archives import Archive, open_archive
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
 from hub.documents.model import Document, Options, Rendered, Unit, bounded
+from hub.documents.office_formats import (
+    INLINE_STRING,
+    SHEET,
+    SHEETS,
+    SLIDES,
+    SPACE,
+    STRICT,
+    TABLES,
+    WORD,
+    Kind,
+    S,
+    W,
+)
 from hub.documents.xml_reading import Element, Room, read_xml, suited, text_of, write_xml
 from hub.errors import DocumentError
-
-_W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_A: Final = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
-_S: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """The elements of one format.
-
-    Attributes:
-        parts: Names of the parts that hold text.
-        paragraphs: Elements whose runs are one unit.
-        properties: Of a run; first in it.
-        first: Children of a paragraph that stay in front.
-        last: Children that stay behind.
-        around: Elements that hold runs, and are written as a pair.
-    """
-
-    parts: re.Pattern[str]
-    main: str
-    paragraphs: frozenset[str]
-    run: str
-    text: str
-    properties: str
-    first: frozenset[str] = frozenset()
-    last: frozenset[str] = frozenset()
-    around: frozenset[str] = frozenset()
-
-
-_WORD: Final = _Kind(
-    re.compile(r"word/(document|header\d*|footer\d*|footnotes|endnotes|comments)\.xml"),
-    "word/document.xml", frozenset((f"{_W}p",)), f"{_W}r", f"{_W}t", f"{_W}rPr",
-    first=frozenset((f"{_W}pPr",)),
-    around=frozenset((f"{_W}hyperlink", f"{_W}ins", f"{_W}smartTag")),
-)  # fmt: skip
-_SLIDES: Final = _Kind(
-    re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml|ppt/diagrams/data\d*\.xml"),
-    "ppt/presentation.xml", frozenset((f"{_A}p",)), f"{_A}r", f"{_A}t", f"{_A}rPr",
-    first=frozenset((f"{_A}pPr",)), last=frozenset((f"{_A}endParaRPr",)),
-)  # fmt: skip
-_SHEETS: Final = _Kind(
-    re.compile(r"xl/sharedStrings\.xml|xl/worksheets/[^/]+\.xml"),
-    "xl/workbook.xml", frozenset((f"{_S}si", f"{_S}is")), f"{_S}r", f"{_S}t", f"{_S}rPr",
-    last=frozenset((f"{_S}rPh", f"{_S}phoneticPr")),
-)  # fmt: skip
-_SHEET: Final = re.compile(r"xl/worksheets/[^/]+\.xml")
-_INLINE: Final = b"inlineStr"
-"""Type of a cell that holds its string itself."""
-_STRICT: Final = "http://purl.oclc.org/ooxml/"
-_TABLES: Final = re.compile(r"xl/tables/[^/]+\.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +52,7 @@ class OfficeDocument:
     """A file of one of the three formats."""
 
     archive: Archive
-    kind: _Kind
+    kind: Kind
     trees: dict[str, etree._ElementTree] = field(default_factory=dict)
     texts: list[tuple[str, _Text]] = field(default_factory=list)
     language: str = ""
@@ -125,7 +84,7 @@ def read_docx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: It is none, or is larger than allowed when unpacked.
     """
-    return _read(data, _WORD)
+    return _read(data, WORD)
 
 
 def read_pptx(data: bytes, options: Options) -> Document:
@@ -134,7 +93,7 @@ def read_pptx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: As in `read_docx`.
     """
-    return _read(data, _SLIDES)
+    return _read(data, SLIDES)
 
 
 def read_xlsx(data: bytes, options: Options) -> Document:
@@ -143,10 +102,10 @@ def read_xlsx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: As in `read_docx`.
     """
-    return _read(data, _SHEETS)
+    return _read(data, SHEETS)
 
 
-def _read(data: bytes, kind: _Kind) -> Document:
+def _read(data: bytes, kind: Kind) -> Document:
     archive = open_archive(data)
     if kind.main not in archive.names:
         raise DocumentError(
@@ -154,7 +113,7 @@ def _read(data: bytes, kind: _Kind) -> Document:
         )
     document = OfficeDocument(archive, kind)
     room = Room()
-    fixed = _column_names(archive, room) if kind is _SHEETS else frozenset()
+    fixed = _column_names(archive, room) if kind is SHEETS else frozenset()
     document.texts.extend(bounded(_all_texts(document, room, fixed)))
     return document
 
@@ -167,7 +126,7 @@ def _all_texts(
         if not document.kind.parts.fullmatch(name):
             continue
         content = document.archive.read(name)
-        if _SHEET.fullmatch(name) and _INLINE not in content:
+        if SHEET.fullmatch(name) and INLINE_STRING not in content:
             continue  # its strings are shared ones; of numbers it may have millions
         tree = read_xml(content, f"part {name!r:.80}", room)
         _check_form(tree.getroot(), name)
@@ -182,7 +141,7 @@ def _check_form(root: Element, name: str) -> None:
     Raises:
         DocumentError: It is.
     """
-    if any(str(space).startswith(_STRICT) for space in root.nsmap.values()):
+    if any(str(space).startswith(STRICT) for space in root.nsmap.values()):
         raise DocumentError(
             f"part {name!r:.80} is strict Open XML, which is not read; save the file in the usual "
             "form (in Office: without the word Strict)"
@@ -193,14 +152,14 @@ def _column_names(archive: Archive, room: Room) -> frozenset[str]:
     """Return the names of tables' columns: Excel repairs a file whose header cells differ."""
     found: set[str] = set()
     for name in archive.names:
-        if _TABLES.fullmatch(name):
+        if TABLES.fullmatch(name):
             tree = read_xml(archive.read(name), f"part {name!r:.80}", room)
-            found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{_S}tableColumn")}
+            found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{S}tableColumn")}
     return frozenset(found)
 
 
 def _texts(
-    tree: etree._ElementTree, kind: _Kind, name: str, fixed: frozenset[str]
+    tree: etree._ElementTree, kind: Kind, name: str, fixed: frozenset[str]
 ) -> Iterator[_Text]:
     number = 0
     for paragraph in tree.getroot().iter(*kind.paragraphs):
@@ -221,7 +180,7 @@ def _key(properties: Element | None) -> bytes:
 class _Reader:
     """Reads the runs of a paragraph."""
 
-    kind: _Kind
+    kind: Kind
     paragraph: Element
     _formats: dict[bytes, Element | None] = field(default_factory=dict)
     _lengths: Counter[bytes] = field(default_factory=Counter)
@@ -286,7 +245,7 @@ class _Reader:
         """Return what holds the runs of an element that stands around some."""
         if child.tag in self.kind.around:
             return child
-        return child.find(f"{_W}sdtContent") if child.tag == f"{_W}sdt" else None
+        return child.find(f"{W}sdtContent") if child.tag == f"{W}sdt" else None
 
     def _run(self, run: Element) -> Iterator[_Words | Code]:
         properties = run.find(self.kind.properties)
@@ -302,8 +261,8 @@ class _Reader:
 def _field_steps(element: Element) -> int:
     """Return how many fields begin in an element, less those that end."""
     steps = 0
-    for one in element.iter(f"{_W}fldChar"):
-        kind = one.get(f"{_W}fldCharType")
+    for one in element.iter(f"{W}fldChar"):
+        kind = one.get(f"{W}fldCharType")
         steps += (kind == "begin") - (kind == "end")
     return steps
 
@@ -342,7 +301,7 @@ class _Inside:
 class _Writer:
     """Writes a paragraph anew."""
 
-    kind: _Kind
+    kind: Kind
     text: _Text
     _is_bare: bool = False
 
@@ -395,8 +354,8 @@ class _Writer:
     def _text(self, text: str) -> Element:
         made = self.text.paragraph.makeelement(self.kind.text)
         made.text = suited(text)
-        if text != text.strip() and self.kind is not _SLIDES:
-            made.set(_SPACE, "preserve")
+        if text != text.strip() and self.kind is not SLIDES:
+            made.set(SPACE, "preserve")
         return made
 
     def _run(self, properties: Element | None) -> Element:
