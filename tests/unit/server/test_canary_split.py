@@ -7,10 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.http import translating
 from server.messages import ItemResult, TranslateCommand, TranslateResult
 from server.quality.canary.split import request_key, takes_canary
-from server.translation.long_lists import translate_list
+from server.translation.long_lists import translate_list, translate_texts
 
 texts = st.lists(st.text(max_size=8), max_size=4)
 
@@ -84,11 +83,10 @@ def test_a_list_that_is_translated_in_parts_is_assigned_as_a_whole() -> None:
 
 
 def test_so_is_a_document_of_texts_of_several_kinds() -> None:
-    recorder = Recorder()
-    core: Any = SimpleNamespace(translator=recorder)
+    recorder: Any = Recorder()
     texts = [("Monday", "text/plain"), ("<b>May</b>", "text/html"), ("June", "text/plain")]
     command = TranslateCommand((), "en", "ko")
-    found = asyncio.run(translating.translate_list(core, command, [*texts, *texts]))
-    assert found == [text for text, _ in [*texts, *texts]]
+    result = asyncio.run(translate_texts(recorder, command, [*texts, *texts]))
+    assert [item.text for item in result.items] == [text for text, _ in [*texts, *texts]]
     assert len(recorder.keys) == 3
     assert len(set(recorder.keys)) == 1

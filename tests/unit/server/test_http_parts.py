@@ -32,7 +32,7 @@ from server.http.deepl.xml_text import TagRules, as_html, of_html, read_xml_text
 from server.http.endpoint import Endpoint
 from server.http.languages import language_name
 from server.http.protection import BrowserPolicy
-from server.http.shelf import Progress, Shelf
+from server.http.shelf import RECORD_BYTES, Progress, Shelf
 from server.http.site import _routes
 from server.http.statuses import retry_after, status_of
 from server.telemetry.access import AccessLog
@@ -125,21 +125,47 @@ def test_fields_say_what_is_wrong() -> None:
 
 def test_a_document_is_kept_for_a_while() -> None:
     now = 0.0
-    shelf = Shelf(lambda: now, max_bytes=10, kept_seconds=60)
-    kept = shelf.put("a", "x.txt", 6)
+    shelf = Shelf(lambda: now, max_bytes=10 + 2 * RECORD_BYTES, kept_seconds=60)
+    kept = shelf.put("a", "a", "x.txt", 6)
     assert kept.progress is Progress.QUEUED
     with pytest.raises(QueueFullError):
-        shelf.put("b", "y.txt", 5)
+        shelf.put("b", "b", "y.txt", 5)
     assert shelf.get(kept.id, kept.key, "a") is kept
     for key, tenant in ((kept.key, "b"), ("", "a"), (kept.id, "a"), ("é", "a")):
         with pytest.raises(NotFoundError):
             shelf.get(kept.id, key, tenant)
     kept.finish(b"abc")
-    assert shelf.put("b", "y.txt", 5).id != kept.id
+    assert shelf.put("b", "b", "y.txt", 5).id != kept.id
     now = 61.0
     with pytest.raises(NotFoundError):
         shelf.get(kept.id, kept.key, "a")
-    assert shelf.put("b", "z.txt", 10)
+    assert shelf.put("b", "b", "z.txt", 10)
+
+
+def test_no_tenant_fills_the_shelf_for_others() -> None:
+    size = 100 - RECORD_BYTES % 100
+    each = size + RECORD_BYTES
+    shelf = Shelf(lambda: 0.0, max_bytes=4 * each, max_share=2 * each, kept_seconds=90)
+    first = shelf.put("a", "a", "1.txt", size)
+    shelf.put("", "a", "2.txt", size)  # for anyone to fetch, and a's all the same
+    told = rf"tenant 'a' on this server take {2 * each:,} bytes and may take {2 * each:,}; {size} "
+    with pytest.raises(QueueFullError, match=told + r"more .*Fetch .* 1\.5 minutes"):
+        shelf.put("a", "a", "3.txt", size)
+    for name in ("1.txt", "2.txt"):
+        assert shelf.put("b", "b", name, size)
+    with pytest.raises(QueueFullError, match="all documents on this server"):
+        shelf.put("c", "c", "1.txt", size)
+    first.fail("why")
+    shelf.remove(first)
+    assert shelf.put("c", "c", "1.txt", size)
+
+
+def test_a_document_that_failed_is_not_for_nothing() -> None:
+    shelf = Shelf(lambda: 0.0, max_bytes=3 * RECORD_BYTES)
+    for number in range(3):
+        shelf.put("a", "a", f"{number}.txt", 0).fail("why")
+    with pytest.raises(QueueFullError):
+        shelf.put("a", "a", "4.txt", 0)
 
 
 def test_entries_of_glossaries() -> None:
