@@ -7,4 +7,5 @@ forms       forms as fields and files
 statuses    our errors → HTTP statuses
 protection  headers of browsers' safety, foreign origins and hosts
 listening   uvicorn in the server's own event loop
+connection  one connection, with a limit on headers
 """

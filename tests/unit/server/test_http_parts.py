@@ -84,6 +84,8 @@ def request(method: str = "POST", **headers: str) -> Request:
         (False, {}, {"host": "[::1]:8080"}, True),
         (False, {}, {"host": "rebound.example"}, False),
         (False, {}, {"host": ""}, False),
+        (False, {}, {"host": "["}, False),
+        (False, {}, {"host": "localhost:1", "origin": "http://["}, False),
         (False, {"http_hosts": "hub.lan"}, {"host": "HUB.lan:1"}, True),
         (True, {}, {"host": "any.example"}, True),
         (True, {"http_hosts": "hub.lan"}, {"host": "any.example"}, False),
