@@ -6,7 +6,7 @@
 
 Every failure of a call is a HubError of the class that the server raised. An item that failed alone
 carries its error; `ItemReply.text` is empty then. A list of texts that is longer than the server
-takes at once is sent in several calls.
+takes at once is sent in several calls, which one version translates while a canary runs.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from hub.replies import (
     route_info,
     translate_reply,
 )
+from hub.routing_keys import whole_key
 from hub.splitting import (
     MAX_MESSAGE,
     allowed_contents,
@@ -266,8 +267,7 @@ class HubClient:
     ) -> list[TranslateReply]:
         """Send texts in one call, or in smaller ones where the server refuses one for its size."""
         if len(contents) > self._max_contents:
-            parts: Iterable[Sequence[str]] = cut(contents, self._max_contents)
-            return [reply for part in parts for reply in self._send(part, request, deadline)]
+            return self._send_parts(cut(contents, self._max_contents), contents, request, deadline)
         stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         whole = translation_service_pb2.TranslateTextRequest(contents=contents)
         whole.MergeFrom(request)
@@ -277,10 +277,22 @@ class HubClient:
             self._remember(error)
             smaller = smaller_parts(error, contents)
             if smaller is not None:
-                return [reply for part in smaller for reply in self._send(part, request, deadline)]
+                return self._send_parts(smaller, contents, request, deadline)
             if len(contents) == 1 and MAX_MESSAGE in error.metadata:
                 return [text_too_large(contents[0], error)]
             raise
+
+    def _send_parts(
+        self,
+        parts: Iterable[Sequence[str]],
+        contents: Sequence[str],
+        request: translation_service_pb2.TranslateTextRequest,
+        deadline: _Deadline,
+    ) -> list[TranslateReply]:
+        """Send the parts of texts, which one version translates while a canary runs."""
+        if not request.routing_key:
+            request.routing_key = whole_key(request.target_language_code, contents)
+        return [reply for part in parts for reply in self._send(part, request, deadline)]
 
     def _remember(self, error: HubError) -> None:
         """Keep what the server said about the texts of one call, for the calls to come."""

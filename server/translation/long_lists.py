@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from hub.routing_keys import whole_key
 from hub.text import is_blank
 from server.access.admission import HTML, Limits
 from server.messages import Detected, ItemResult, TranslateCommand, TranslateResult
-from server.quality.canary.split import whole_key
 from server.translation.detection import MAX_CHARACTERS, best
 
 _LOOKED_AT: Final = 4 * MAX_CHARACTERS
