@@ -79,12 +79,10 @@ async def read_parts(
         form = await parser.parse()
     except MultiPartException as error:
         raise InputError(
-            f"the form cannot be read: {error.message} Send at most {MAX_FIELDS} fields and "
-            f"{MAX_FILES} files"
+            f"the form cannot be read: {error.message} Send it whole, with at most {MAX_FIELDS} "
+            f"fields and {MAX_FILES} files"
         ) from None
     try:
-        if not parser.is_whole:
-            raise InputError("the form is cut off: its last boundary is missing; send it whole")
         items = form.multi_items()
         texts = [
             (_decoded(name), _decoded(one, name)) for name, one in items if isinstance(one, str)
@@ -111,23 +109,30 @@ def _grouped(items: list[tuple[str, str]]) -> Iterator[tuple[str, str | list[str
 
 
 class _PartsParser(MultiPartParser):
-    """Starlette's parser, in memory; `is_whole` once the last boundary has come."""
+    """Starlette's parser, in memory, which refuses a form whose last boundary is missing."""
 
     spool_max_size = 0  # for a temporary file: none on a disk, however large
 
     def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None]) -> None:
         super().__init__(
             headers,
-            stream,
+            self._checked(stream),
             max_files=MAX_FILES,
             max_fields=MAX_FIELDS,
             max_part_size=MAX_PART_BYTES,
         )
-        self.is_whole = False
+        self._is_whole = False
 
     def on_end(self) -> None:
         """Note that the form is whole."""
-        self.is_whole = True
+        self._is_whole = True
+
+    async def _checked(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """Yield a body; behind it the parser has seen all, and closes its files for an error."""
+        async for piece in stream:
+            yield piece
+        if not self._is_whole:
+            raise MultiPartException("It is cut off: the last boundary is missing.")
 
 
 def _headers(content_type: str) -> Headers:

@@ -48,7 +48,17 @@ def command_of(core: Core, fields: Fields) -> TranslateCommand:
 
 
 def _search(core: Core, alternatives: int) -> SearchChoice:
-    """Return a search that is wide enough for alternatives, of which callers know no width."""
+    """Return a search that is wide enough for alternatives, of which callers know no width.
+
+    Raises:
+        InputError: There cannot be so many.
+    """
+    most = core.translator.limits.max_beam - 1
+    if not 0 <= alternatives <= most:
+        raise InputError(
+            f"alternatives {str(alternatives)[:20]} is out of range; ask for 0 to {most}",
+            field="alternatives",
+        )
     if not alternatives:
         return SearchChoice()
     own = core.translator.limits.search.beam_size

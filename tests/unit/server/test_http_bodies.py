@@ -71,6 +71,7 @@ def test_names_that_come_again_are_lists() -> None:
         (parts(('name="q"', b"a")), f"{BOUND}; charset=utf-7", b"", "charset b'utf-7'"),
         (parts(('name="q"', b"a"), end=b""), BOUND, b"", "cut off"),
         (parts(('name="q"', b"a"), end=b"--edge\r\nContent-"), BOUND, b"", "cut off"),
+        (parts(('name="f"; filename="a"', b"a"), end=b""), BOUND, b"", "cut off"),
         (parts(("", b"a")), BOUND, b"", '"name" must be provided'),
         (parts(*[('name="f"; filename="a"', b"")] * 5), BOUND, b"", "Too many files"),
         (parts(*[('name="f"', b"")] * (MAX_FIELDS + 1)), BOUND, b"", "Too many fields"),
