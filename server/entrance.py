@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from hub.settings import Settings
+from server.access.body_room import MAX_BYTES, BodyRoom
 from server.access.credentials import open_credentials
 from server.access.guard import Guard
 from server.core import Core
@@ -29,6 +30,7 @@ class Entrance:
         pool: Threads for what blocks.
         guard: Knows callers, scopes and quotas.
         calls: The calls in progress, of all doors.
+        bodies: Room for the bodies of HTTP requests.
         tracer: None where tracing is off.
     """
 
@@ -40,6 +42,7 @@ class Entrance:
     guard: Guard
     tracer: CallTracer | None = None
     calls: Calls = field(default_factory=Calls)
+    bodies: BodyRoom = field(default_factory=BodyRoom)
 
 
 def open_entrance(
@@ -58,4 +61,6 @@ def open_entrance(
         KeyFileError: The keys cannot be read.
     """
     guard = Guard(open_credentials(settings, pool))
-    return Entrance(settings, core, pool, metrics, access, guard, tracer)
+    largest = max(int(settings.max_upload_bytes), int(settings.max_message_bytes))
+    bodies = BodyRoom(max(MAX_BYTES, 2 * largest))
+    return Entrance(settings, core, pool, metrics, access, guard, tracer, bodies=bodies)

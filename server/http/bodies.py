@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 
 from hub.errors import BodyTooLargeError, InputError, MediaTypeError
+from server.access.body_room import BodyRoom
 from server.http.forms import PARTS, URLENCODED, UploadedFile, read_parts, read_urlencoded
 
 BODY_SECONDS: Final = 60.0
@@ -113,9 +114,10 @@ class Fields:
 class Inbox:
     """The receiving side of one request: its body within a limit, then the caller's leaving."""
 
-    def __init__(self, receive: _Receive, limit: int) -> None:
+    def __init__(self, receive: _Receive, limit: int, room: BodyRoom) -> None:
         self._receive = receive
         self._limit = limit
+        self._room = room
         self._bytes = 0
 
     async def __call__(self) -> Any:
@@ -123,12 +125,20 @@ class Inbox:
 
         Raises:
             BodyTooLargeError: More has come than the limit.
+            QueueFullError: The bodies of all requests take too much.
         """
         message = await self._receive()
         if message["type"] == "http.request":
-            self._bytes += len(message.get("body", b""))
-            check_size(self._bytes, self._limit)
+            size = len(message.get("body", b""))
+            check_size(self._bytes + size, self._limit)
+            self._room.take(size)
+            self._bytes += size
         return message
+
+    def close(self) -> None:
+        """Give the room of the body back."""
+        self._room.release(self._bytes)
+        self._bytes = 0
 
     async def wait_gone(self) -> None:
         """Wait until the caller has left; whatever else it sends is dropped."""

@@ -140,7 +140,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        inbox = Inbox(receive, self._limit)
+        inbox = Inbox(receive, self._limit, self._entrance.bodies)
         request = Request(scope, inbox)
         headers = dict(request.headers)
         with self._watched(headers) as (record, count):
@@ -157,6 +157,7 @@ class Endpoint:
                 count.code = record.code = found.code
             finally:
                 leaving.close()
+                inbox.close()
 
     @contextmanager
     def _watched(self, headers: Mapping[str, str]) -> Iterator[tuple[CallRecord, CallCount]]:

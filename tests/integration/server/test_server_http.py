@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from hub.keys import KeyFile
+from server.access.body_room import BodyRoom
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,29 @@ def test_bodies_within_limits(http: httpx.Client) -> None:
         assert reply.status_code == status, (how, reply.text)
         assert set(reply.json()) == {"error"}
         assert "Traceback" not in reply.text
+
+
+def test_the_room_of_bodies_is_given_back(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    take, release = BodyRoom.take, BodyRoom.release
+
+    def noted(change: Callable[[BodyRoom, int], None]) -> Callable[[BodyRoom, int], None]:
+        def changed(room: BodyRoom, size: int) -> None:
+            change(room, size)
+            taken.append(room.taken)
+
+        return changed
+
+    monkeypatch.setattr(BodyRoom, "take", noted(take))
+    monkeypatch.setattr(BodyRoom, "release", noted(release))
+    asked = {"q": "Monday", "source": "en", "target": "ko"}
+    for body in (asked, asked | {"target": "zz"}, {"q": "x" * 70_000}):
+        http.post("/translate", json=body)
+    http.get("/health")  # by then the one before is over
+    assert max(taken) > 40
+    assert taken[-1] == 0
 
 
 def test_a_path_that_is_not_served(http: httpx.Client) -> None:

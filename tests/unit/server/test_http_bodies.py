@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from hub.errors import InputError
+from hub.errors import InputError, QueueFullError
+from server.access.body_room import BodyRoom
 from server.http.bodies import Fields, Inbox, read_fields
 from server.http.forms import MAX_FIELDS, PARTS, URLENCODED, UploadedFile
 
@@ -30,7 +31,7 @@ def fields_of(body: bytes, content_type: str, query: bytes = b"") -> Fields:
         "query_string": query,
         "headers": [(b"content-type", content_type.encode("latin-1"))],
     }
-    return asyncio.run(read_fields(Request(scope, Inbox(receive, LIMIT)), LIMIT))
+    return asyncio.run(read_fields(Request(scope, Inbox(receive, LIMIT, BodyRoom())), LIMIT))
 
 
 def parts(*shown: tuple[str, bytes], end: bytes = b"--edge--\r\n") -> bytes:
@@ -99,3 +100,24 @@ def test_files_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     data = bytes(range(256)) * 2**13
     found = fields_of(parts(('name="file"; filename="Grüße.docx"', data)), BOUND)
     assert found.files == {"file": UploadedFile("Grüße.docx", data)}
+
+
+def test_bodies_of_all_requests_have_a_limit_together() -> None:
+    room = BodyRoom(10)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"123456", "more_body": True}
+
+    async def ask() -> None:
+        first, second = Inbox(receive, 100, room), Inbox(receive, 100, room)
+        await first()
+        with pytest.raises(QueueFullError, match="take 6 of 10 bytes"):
+            await second()
+        second.close()
+        first.close()
+        first.close()
+        assert room.taken == 0
+        await second()
+
+    asyncio.run(ask())
+    assert room.taken == 6
