@@ -186,7 +186,8 @@ def _fault(number: int, what: str, line: str) -> DocumentError:
 def _spans(text: str, entry: _Entry, source: _Part, line_end: str) -> Iterator[Span]:
     plural = entry.get("msgid_plural")
     for index, form in enumerate(entry.forms):
-        single = plural is None or (index == 0 and len(entry.forms) > 1)
+        first = form.number == 0 if form.number is not None else index == 0
+        single = plural is None or (first and len(entry.forms) > 1)
         part = source if single or plural is None else plural
         place = f"line {entry.line}" + ("" if form.number is None else f" [{form.number}]")
         inline = tagged(part.value, place, entry.state)
