@@ -231,7 +231,7 @@ class _Reader:
 
     def _element(self, child: Element) -> Iterator[_Words | Code]:
         if child.tag == self.kind.text:  # a string of a sheet without runs
-            yield _Words(child.text or "", b"", None)
+            yield _Words(_text_in(child), b"", None)
         elif child.tag == self.kind.run:
             yield from self._run(child)
         elif (inner := self._inside(child)) is not None:
@@ -253,9 +253,14 @@ class _Reader:
             if child.tag == self.kind.properties:
                 continue
             if child.tag == self.kind.text:
-                yield _Words(child.text or "", _key(properties), properties)
+                yield _Words(_text_in(child), _key(properties), properties)
             else:
                 yield Code(_Inside(child, properties), Role.POINT)
+
+
+def _text_in(element: Element) -> str:
+    """Return the text of an element, comments in it left out and what is behind them kept."""
+    return str(element.xpath("string()"))
 
 
 def _field_steps(element: Element) -> int:

@@ -40,7 +40,9 @@ WORD: Final = Kind(
     re.compile(r"word/(document|header\d*|footer\d*|footnotes|endnotes|comments)\.xml"),
     "word/document.xml", frozenset((f"{W}p",)), f"{W}r", f"{W}t", f"{W}rPr",
     first=frozenset((f"{W}pPr",)),
-    around=frozenset((f"{W}hyperlink", f"{W}ins", f"{W}smartTag")),
+    around=frozenset(
+        f"{W}{name}" for name in ("hyperlink", "ins", "moveTo", "smartTag", "bdo", "dir")
+    ),
 )  # fmt: skip
 SLIDES: Final = Kind(
     re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml|ppt/diagrams/data\d*\.xml"),

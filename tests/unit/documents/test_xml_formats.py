@@ -251,6 +251,35 @@ def test_links_fields_and_text_boxes_of_word() -> None:
     assert canonical(made.encode()) == canonical(expected.encode())
 
 
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def word(paragraph: str) -> bytes:
+    """Return a Word file with one paragraph."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        body = f"<w:document xmlns:w='{WORD}'><w:p>{paragraph}</w:p></w:document>"
+        archive.writestr("word/document.xml", body)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["ins", "moveTo", "bdo", "dir", "smartTag", "hyperlink"])
+def test_words_in_elements_around_runs_are_translated(name: str) -> None:
+    run = "<w:r><w:t xml:space='preserve'>{}</w:t></w:r>"
+    inner = f"<w:{name}>{run.format('red')}</w:{name}>"
+    document = open_document("a.docx", word(run.format("a ") + inner + run.format(" rose")))
+    (unit,) = document.units
+    assert re.sub("<[^>]*>", "", unit.text) == "a red rose"
+    data = document.render([unit.text.replace("red", "rote")]).data
+    (again,) = open_document("a.docx", data).units
+    assert re.sub("<[^>]*>", "", again.text) == "a rote rose"
+
+
+def test_text_behind_a_comment_is_not_lost() -> None:
+    document = open_document("a.docx", word("<w:r><w:t>one <!-- no -->two</w:t></w:r>"))
+    assert [unit.text for unit in document.units] == ["one two"]
+
+
 def test_slides_keep_the_end_of_their_paragraphs() -> None:
     source = (
         f'<a:txBody {A}><a:p><a:pPr/><a:r><a:rPr b="1"/><a:t>Big</a:t></a:r><a:r><a:rPr/>'
