@@ -28,6 +28,7 @@ class Entrance:
         settings: What the server was started with.
         core: Returns what is served; raises UnavailableError while the base is being loaded.
         pool: Threads for what blocks.
+        files: Threads for reading and writing files.
         guard: Knows callers, scopes and quotas.
         calls: The calls in progress, of all doors.
         bodies: Room for the bodies of HTTP requests.
@@ -37,6 +38,7 @@ class Entrance:
     settings: Settings
     core: Callable[[], Core]
     pool: Executor
+    files: Executor
     metrics: Metrics
     access: AccessLog
     guard: Guard
@@ -49,6 +51,7 @@ def open_entrance(
     settings: Settings,
     core: Callable[[], Core],
     pool: Executor,
+    files: Executor,
     metrics: Metrics,
     access: AccessLog,
     tracer: CallTracer | None = None,
@@ -63,4 +66,4 @@ def open_entrance(
     guard = Guard(open_credentials(settings, pool))
     largest = max(int(settings.max_upload_bytes), int(settings.max_message_bytes))
     bodies = BodyRoom(max(MAX_BYTES, 2 * largest))
-    return Entrance(settings, core, pool, metrics, access, guard, tracer, bodies=bodies)
+    return Entrance(settings, core, pool, files, metrics, access, guard, tracer, bodies=bodies)

@@ -52,11 +52,13 @@ class CloudTranslationServicer(Refusals):
     Attributes:
         core: Returns the application; raises UnavailableError while there is none.
         pool: Threads for what blocks.
+        files: Threads for reading and writing files.
         glossaries: The methods about glossaries.
     """
 
     core: Callable[[], Core]
     pool: Executor
+    files: Executor
     glossaries: GlossaryMethods
 
     async def TranslateText(
@@ -138,11 +140,11 @@ class CloudTranslationServicer(Refusals):
             )
         kind = format_of(given.mime_type or "text/plain")
         note_command(command)
-        opened = await self._off_loop(
-            open_file, kind, given.content, command.source, command.target
+        opened = await asyncio.get_running_loop().run_in_executor(
+            self.files, open_file, kind, given.content, command.source, command.target
         )
         charge(opened.characters)
-        made = await translate_file(self.core().translator, command, opened, self.pool)
+        made = await translate_file(self.core().translator, command, opened, self.files)
         note_result(made.result)
         versions = {item.adapter_version for item in made.result.items if item.segments}
         document = pb.DocumentTranslation(

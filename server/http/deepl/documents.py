@@ -44,7 +44,7 @@ class Documents:
         tenant = current_identity().tenant
         document = self.shelf.put(tenant, tenant, upload.name, len(upload.data))
         try:
-            document.characters = await call.off_loop(count_characters, upload, source, target)
+            document.characters = await call.with_file(count_characters, upload, source, target)
             call.entrance.guard.charge(document.characters)
         except BaseException:
             self.shelf.remove(document)

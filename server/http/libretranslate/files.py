@@ -29,7 +29,7 @@ class Files:
         payer = current_identity().tenant
         document = self.shelf.put(ANYONE.tenant, payer, upload.name, len(upload.data))
         try:
-            characters = await call.off_loop(
+            characters = await call.with_file(
                 count_characters, upload, command.source, command.target
             )
             call.entrance.guard.charge(characters)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 
 from hub.keys import KeyFile
 from server.access.body_room import BodyRoom
+from server.application import FILE_THREADS
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,25 @@ def test_the_room_of_bodies_is_given_back(
     http.get("/health")  # by then the one before is over
     assert max(taken) > 40
     assert taken[-1] == 0
+
+
+def test_texts_do_not_wait_for_files(front: Any, http: httpx.Client) -> None:
+    asked = {"source": "en", "target": "ko"}
+    done = threading.Event()
+    busy = [front.application._files.submit(done.wait, 60) for _ in range(FILE_THREADS)]
+    try:
+        assert http.post("/translate", json=asked | {"q": "Monday"}).status_code == 200
+        assert http.post("/detect", json={"q": "Monday"}).status_code == 200
+        with ThreadPoolExecutor(1) as other:
+            file = {"file": ("a.txt", b"Monday")}
+            waits = other.submit(http.post, "/translate_file", data=asked, files=file)
+            assert http.post("/translate", json=asked | {"q": "May"}).status_code == 200
+            assert not waits.done()
+            done.set()
+            assert waits.result().status_code == 200
+    finally:
+        done.set()
+    assert all(one.result() for one in busy)
 
 
 def test_a_path_that_is_not_served(http: httpx.Client) -> None:

@@ -60,7 +60,7 @@ def test_every_route_asks_for_a_scope(tmp_path: Path) -> None:
     async def routes() -> list[Any]:
         settings = load_settings({"registry": str(tmp_path)}, environ={}, folder=tmp_path)
         core: Any = None
-        entrance = open_entrance(settings, core, core, Metrics(), AccessLog())
+        entrance = open_entrance(settings, core, core, core, Metrics(), AccessLog())
         return list(_routes(entrance))
 
     found = asyncio.run(routes())
