@@ -50,7 +50,8 @@ class GlossaryMethods:
             )
         languages = request.glossary.language_pair
         pair = LanguagePair.of(languages.source_language_code, languages.target_language_code)
-        terms = read_terms(request.glossary.input_config.gcs_source.input_uri)
+        uri = request.glossary.input_config.gcs_source.input_uri
+        terms = await self._off_loop(read_terms, uri)
         await self._off_loop(self._owners.check_own, name, current_identity())
         made = await self._off_loop(self._store.put, name, pair, terms)
         message = stored_of(parent, made)

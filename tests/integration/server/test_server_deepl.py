@@ -421,11 +421,12 @@ def test_a_document_is_never_shown_by_a_browser(front: Any, client: deepl.DeepLC
     upload = {"source_lang": "EN", "target_lang": "DE", "filename": "a.html"}
     handle = client.translate_document_upload("<script>alert(1)</script>May", **upload)
     client.translate_document_wait_until_done(handle)
-    reply = httpx.post(
-        f"http://{house.application.ports.http}/v2/document/{handle.document_id}/result",
-        data={"document_key": handle.document_key},
-        headers={"authorization": f"DeepL-Auth-Key {keys['all']}"},
-    )
+    url = f"http://{house.application.ports.http}/v2/document/{handle.document_id}/result"
+    key = {"authorization": f"DeepL-Auth-Key {keys['all']}"}
+    asked = {"document_key": handle.document_key}
+    looked = httpx.head(url, params=asked, headers=key)
+    assert (looked.status_code, looked.content) == (200, b"")  # and it is still there
+    reply = httpx.post(url, data=asked, headers=key)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/octet-stream"
     assert reply.headers["content-disposition"].startswith("attachment")

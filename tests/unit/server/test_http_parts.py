@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from hub.errors import (
     ScopeError,
 )
 from hub.glossaries import Term
+from hub.languages import LanguagePair
 from hub.settings import load_settings
 from server.access.scopes import SCOPE_OF_METHOD
 from server.entrance import open_entrance
@@ -30,13 +32,14 @@ from server.http.bodies import Fields
 from server.http.deepl.entries import read_entries, write_entries
 from server.http.deepl.xml_text import TagRules, as_html, of_html, read_xml_text
 from server.http.endpoint import Endpoint
-from server.http.languages import language_name
+from server.http.languages import ServedLanguages, language_name
 from server.http.protection import BrowserPolicy
 from server.http.shelf import RECORD_BYTES, Progress, Shelf
 from server.http.site import _routes
 from server.http.statuses import retry_after, status_of
 from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
+from server.translation.routes import RoutingTable, list_pairs
 
 
 def tree(kind: type[HubError]) -> Iterator[type[HubError]]:
@@ -275,6 +278,18 @@ def test_any_xml_comes_back(
     text = _written(node)
     rules = TagRules(detect, frozenset(splitting), frozenset(joining), frozenset(ignored))
     assert back(text, rules) == text
+
+
+def test_languages_are_those_of_the_pairs_that_are_served() -> None:
+    base = frozenset({"en", "de", "ko"})
+    routed = [LanguagePair("en", "fr"), LanguagePair("nl", "de"), LanguagePair("en", "de")]
+    served = ServedLanguages(base, frozenset(routed))
+    entry: Any = SimpleNamespace(version=SimpleNamespace(ref="a:1"))
+    pairs = [one.pair for one in list_pairs(RoutingTable({(p, ""): entry for p in routed}), base)]
+    listed = [(s, t) for s, targets in served.targets_by_source().items() for t in targets]
+    assert sorted(listed) == sorted((pair.source, pair.target) for pair in pairs)
+    assert served.sources == {pair.source for pair in pairs}
+    assert served.targets == {pair.target for pair in pairs}
 
 
 def test_names_of_languages() -> None:
