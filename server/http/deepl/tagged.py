@@ -27,7 +27,7 @@ async def translate_xml(
     command = on_behalf(command)
     note_command(command)
     check_contents(command.contents, command.mime_type, call.core.translator.limits)
-    texts = [await call.off_loop(read_xml_text, one, rules) for one in command.contents]
+    texts = [await call.with_file(read_xml_text, one, rules) for one in command.contents]
     return await asyncio.gather(*(_translate(call, command, one) for one in texts))
 
 

@@ -160,6 +160,14 @@ def test_xml_splits_where_it_is_told(client: deepl.DeepLClient) -> None:
         client.translate_text(bomb, source_lang="EN", target_lang="DE", tag_handling="xml")
 
 
+def test_texts_of_xml_are_counted_like_others(client: deepl.DeepLClient) -> None:
+    for handling in (None, "html", "xml"):
+        with pytest.raises(deepl.DeepLException, match="257 texts in one request; at most 256"):
+            client.translate_text(
+                ["Monday"] * 257, source_lang="EN", target_lang="DE", tag_handling=handling
+            )
+
+
 def test_languages(client: deepl.DeepLClient) -> None:
     assert [one.code for one in client.get_source_languages()] == ["DE", "EN", "FR", "KO"]
     found = {one.code: one for one in client.get_target_languages()}

@@ -30,7 +30,7 @@ from server.access.scopes import SCOPE_OF_METHOD
 from server.entrance import open_entrance
 from server.http.bodies import Fields
 from server.http.deepl.entries import read_entries, write_entries
-from server.http.deepl.xml_text import TagRules, as_html, of_html, read_xml_text
+from server.http.deepl.xml_text import MAX_CHARACTERS, TagRules, as_html, of_html, read_xml_text
 from server.http.endpoint import Endpoint
 from server.http.languages import ServedLanguages, language_name
 from server.http.protection import BrowserPolicy
@@ -216,6 +216,12 @@ def test_xml_is_cut_where_elements_split() -> None:
     assert units(XML, splitting=names({"br", "b"}))[3:] == ["Some", "bold", "words", "here."]
     assert len(units(XML, detect=False)) == 1
     assert units(XML, ignored=names({"par"})) == ["A title"]
+
+
+def test_a_text_of_xml_has_a_limit() -> None:
+    read_xml_text("x" * MAX_CHARACTERS, TagRules())
+    with pytest.raises(InputError, match="1,000,001 characters; at most 1,000,000"):
+        read_xml_text("x" * (MAX_CHARACTERS + 1), TagRules())
 
 
 @pytest.mark.parametrize(
