@@ -5,9 +5,11 @@ A door translates words and errors of its protocol; everything behind it is the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Final
 
 from hub.settings import Settings
 from server.access.body_room import MAX_BYTES, BodyRoom
@@ -19,6 +21,8 @@ from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
 from server.telemetry.traces import CallTracer
 
+OPEN_FILES: Final = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
@@ -29,6 +33,7 @@ class Entrance:
         core: Returns what is served; raises UnavailableError while the base is being loaded.
         pool: Threads for what blocks.
         files: Threads for reading and writing files.
+        open_files: Files that are held opened at once, each many times as large as its bytes.
         guard: Knows callers, scopes and quotas.
         calls: The calls in progress, of all doors.
         bodies: Room for the bodies of HTTP requests.
@@ -45,6 +50,7 @@ class Entrance:
     tracer: CallTracer | None = None
     calls: Calls = field(default_factory=Calls)
     bodies: BodyRoom = field(default_factory=BodyRoom)
+    open_files: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_FILES))
 
 
 def open_entrance(

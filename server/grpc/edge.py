@@ -212,7 +212,7 @@ def _add_google(server: grpc.aio.Server, entrance: Entrance) -> None:
     google_grpc.add_TranslationServiceServicer_to_server(
         cast(
             google_grpc.TranslationServiceServicer,  # some of its methods by name
-            CloudTranslationServicer(core, pool, entrance.files, glossaries),
+            CloudTranslationServicer(core, pool, entrance.files, entrance.open_files, glossaries),
         ),
         server,
     )

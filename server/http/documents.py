@@ -109,8 +109,9 @@ async def translate_upload(
     """
     command = on_behalf(replace(command, priority=Priority.BATCH))
     note_command(command)
-    opened = await call.with_file(open_upload, upload, command.source, command.target)
-    made = await translate_file(translator, command, opened, call.entrance.files)
+    async with call.entrance.open_files:
+        opened = await call.with_file(open_upload, upload, command.source, command.target)
+        made = await translate_file(translator, command, opened, call.entrance.files)
     note_result(made.result)
     if made.error is not None:
         raise made.error

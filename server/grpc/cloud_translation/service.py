@@ -53,12 +53,14 @@ class CloudTranslationServicer(Refusals):
         core: Returns the application; raises UnavailableError while there is none.
         pool: Threads for what blocks.
         files: Threads for reading and writing files.
+        open_files: Files that are held opened at once, by all doors.
         glossaries: The methods about glossaries.
     """
 
     core: Callable[[], Core]
     pool: Executor
     files: Executor
+    open_files: asyncio.Semaphore
     glossaries: GlossaryMethods
 
     async def TranslateText(
@@ -140,11 +142,12 @@ class CloudTranslationServicer(Refusals):
             )
         kind = format_of(given.mime_type or "text/plain")
         note_command(command)
-        opened = await asyncio.get_running_loop().run_in_executor(
-            self.files, open_file, kind, given.content, command.source, command.target
-        )
-        charge(opened.characters)
-        made = await translate_file(self.core().translator, command, opened, self.files)
+        async with self.open_files:
+            opened = await asyncio.get_running_loop().run_in_executor(
+                self.files, open_file, kind, given.content, command.source, command.target
+            )
+            charge(opened.characters)
+            made = await translate_file(self.core().translator, command, opened, self.files)
         note_result(made.result)
         versions = {item.adapter_version for item in made.result.items if item.segments}
         document = pb.DocumentTranslation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ import pytest
 from hub.keys import KeyFile
 from server.access.body_room import BodyRoom
 from server.application import FILE_THREADS
+from server.entrance import OPEN_FILES
+from server.http import documents
+from server.translation.files import translate_file
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,36 @@ def test_texts_do_not_wait_for_files(front: Any, http: httpx.Client) -> None:
     finally:
         done.set()
     assert all(one.result() for one in busy)
+
+
+def test_few_files_are_held_opened_at_once(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    now = 0
+
+    async def noted(*arguments: Any) -> Any:
+        nonlocal now
+        now += 1
+        opened.append(now)
+        try:
+            await asyncio.sleep(0)  # lets the others in, as far as they may
+            return await translate_file(*arguments)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(documents, "translate_file", noted)
+    asked = {"source": "en", "target": "ko"}
+    url = f"{http.base_url}/translate_file"
+
+    def ask(number: int) -> int:
+        file = {"file": ("a.txt", f"Monday {number}\n".encode() * 20)}
+        return httpx.post(url, data=asked, files=file, timeout=60).status_code
+
+    with ThreadPoolExecutor(3 * OPEN_FILES) as callers:
+        assert set(callers.map(ask, range(3 * OPEN_FILES))) == {200}
+    assert len(opened) == 3 * OPEN_FILES
+    assert 1 < max(opened) <= OPEN_FILES
 
 
 def test_a_path_that_is_not_served(http: httpx.Client) -> None:
