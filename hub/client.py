@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from hub.asking import Handling, Routing, write_handling, write_routing
+from hub.asking import Handling, Routing, request_of
 from hub.call_errors import error_of_call
-from hub.connecting import Tls, open_channel, with_key
+from hub.connecting import Deadline, Tls, open_channel, with_key
 from hub.errors import HubError, InputError, ServerUnreachableError
 from hub.feedback.sending import post_edits_message
 from hub.loopback import is_loopback
@@ -46,7 +46,6 @@ from hub.replies import (
     RouteInfo,
     TranslateReply,
     adapter_info,
-    decoding_message,
     item_reply,
     loaded_adapter_info,
     route_info,
@@ -89,22 +88,6 @@ _AGAIN_SECONDS: Final = 0.1
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
-
-
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    """When the time of a request is over; it may take several calls."""
-
-    seconds: float
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Self:
-        return cls(seconds, time.monotonic() + seconds)
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.at - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +181,10 @@ class HubClient:
         unsent = unencodable(contents)
         if unsent and len(unsent) == len(contents):
             raise unsent[0]
-        request = _request(source, target, adapter, decoding, num_alternatives, handling, routing)
+        request = request_of(source, target, adapter, decoding, num_alternatives, handling, routing)
         sent = [text for index, text in enumerate(contents) if index not in unsent]
         seconds = self.timeout if timeout is None else timeout
-        return joined(self._send(sent, request, _Deadline.after(seconds)), unsent)
+        return joined(self._send(sent, request, Deadline.after(seconds)), unsent)
 
     def stream(
         self,
@@ -231,7 +214,7 @@ class HubClient:
             HubError: What the server, or the way to it, answered.
         """
         stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
-        request = _request(source, target, adapter, decoding, 0, handling, routing)
+        request = request_of(source, target, adapter, decoding, 0, handling, routing)
         request.contents.append(text)
         seconds = self.timeout if timeout is None else timeout
         try:
@@ -263,7 +246,7 @@ class HubClient:
         self,
         contents: Sequence[str],
         request: translation_service_pb2.TranslateTextRequest,
-        deadline: _Deadline,
+        deadline: Deadline,
     ) -> list[TranslateReply]:
         """Send texts in one call, or in smaller ones where the server refuses one for its size."""
         if len(contents) > self._max_contents:
@@ -287,7 +270,7 @@ class HubClient:
         parts: Iterable[Sequence[str]],
         contents: Sequence[str],
         request: translation_service_pb2.TranslateTextRequest,
-        deadline: _Deadline,
+        deadline: Deadline,
     ) -> list[TranslateReply]:
         """Send the parts of texts, which one version translates while a canary runs."""
         if not request.routing_key:
@@ -402,33 +385,11 @@ class HubClient:
         self,
         method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
         request: _Request,
-        timeout: float | _Deadline | None,
+        timeout: float | Deadline | None,
     ) -> _Reply:
-        if not isinstance(timeout, _Deadline):
-            timeout = _Deadline.after(self.timeout if timeout is None else timeout)
+        if not isinstance(timeout, Deadline):
+            timeout = Deadline.after(self.timeout if timeout is None else timeout)
         try:
             return method(request, timeout=timeout.left)
         except grpc.RpcError as error:
             raise error_of_call(self.target, error, timeout.seconds) from None
-
-
-def _request(
-    source: str,
-    target: str,
-    adapter: str,
-    decoding: Decoding | None,
-    num_alternatives: int,
-    handling: Handling | None,
-    routing: Routing | None,
-) -> translation_service_pb2.TranslateTextRequest:
-    """Write a request without its texts."""
-    request = translation_service_pb2.TranslateTextRequest(
-        source_language_code=source,
-        target_language_code=target,
-        adapter=adapter,
-        decoding=decoding_message(decoding or Decoding()),
-        num_alternatives=num_alternatives,
-    )
-    write_handling(request, handling or Handling())
-    write_routing(request, routing or Routing())
-    return request
