@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from hub.replies import Decoding, decoding_message
 
 Splitting = Literal["sentences", "lines", "off"]
 
@@ -87,3 +88,25 @@ def write_routing(request: pb.TranslateTextRequest, routing: Routing) -> None:
     request.routing_key = routing.key
     if routing.batch:
         request.priority = pb.PRIORITY_BATCH
+
+
+def request_of(
+    source: str,
+    target: str,
+    adapter: str,
+    decoding: Decoding | None,
+    num_alternatives: int,
+    handling: Handling | None,
+    routing: Routing | None,
+) -> pb.TranslateTextRequest:
+    """Return a request without its texts; for the rest see `HubClient.translate`."""
+    request = pb.TranslateTextRequest(
+        source_language_code=source,
+        target_language_code=target,
+        adapter=adapter,
+        decoding=decoding_message(decoding or Decoding()),
+        num_alternatives=num_alternatives,
+    )
+    write_handling(request, handling or Handling())
+    write_routing(request, routing or Routing())
+    return request

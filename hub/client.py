@@ -6,7 +6,7 @@
 
 Every failure of a call is a HubError of the class that the server raised. An item that failed alone
 carries its error; `ItemReply.text` is empty then. A list of texts that is longer than the server
-takes at once is sent in several calls.
+takes at once is sent in several calls, which one version translates while a canary runs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from hub.asking import Handling, Routing, write_handling, write_routing
+from hub.asking import Handling, Routing, request_of
 from hub.call_errors import error_of_call
-from hub.connecting import Tls, open_channel, with_key
+from hub.connecting import Deadline, Tls, open_channel, with_key
 from hub.errors import HubError, InputError, ServerUnreachableError
 from hub.feedback.sending import post_edits_message
 from hub.loopback import is_loopback
@@ -46,12 +46,12 @@ from hub.replies import (
     RouteInfo,
     TranslateReply,
     adapter_info,
-    decoding_message,
     item_reply,
     loaded_adapter_info,
     route_info,
     translate_reply,
 )
+from hub.routing_keys import whole_key
 from hub.splitting import (
     MAX_MESSAGE,
     allowed_contents,
@@ -88,22 +88,6 @@ _AGAIN_SECONDS: Final = 0.1
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
-
-
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    """When the time of a request is over; it may take several calls."""
-
-    seconds: float
-    at: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Self:
-        return cls(seconds, time.monotonic() + seconds)
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.at - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +181,10 @@ class HubClient:
         unsent = unencodable(contents)
         if unsent and len(unsent) == len(contents):
             raise unsent[0]
-        request = _request(source, target, adapter, decoding, num_alternatives, handling, routing)
+        request = request_of(source, target, adapter, decoding, num_alternatives, handling, routing)
         sent = [text for index, text in enumerate(contents) if index not in unsent]
         seconds = self.timeout if timeout is None else timeout
-        return joined(self._send(sent, request, _Deadline.after(seconds)), unsent)
+        return joined(self._send(sent, request, Deadline.after(seconds)), unsent)
 
     def stream(
         self,
@@ -230,7 +214,7 @@ class HubClient:
             HubError: What the server, or the way to it, answered.
         """
         stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
-        request = _request(source, target, adapter, decoding, 0, handling, routing)
+        request = request_of(source, target, adapter, decoding, 0, handling, routing)
         request.contents.append(text)
         seconds = self.timeout if timeout is None else timeout
         try:
@@ -262,12 +246,11 @@ class HubClient:
         self,
         contents: Sequence[str],
         request: translation_service_pb2.TranslateTextRequest,
-        deadline: _Deadline,
+        deadline: Deadline,
     ) -> list[TranslateReply]:
         """Send texts in one call, or in smaller ones where the server refuses one for its size."""
         if len(contents) > self._max_contents:
-            parts: Iterable[Sequence[str]] = cut(contents, self._max_contents)
-            return [reply for part in parts for reply in self._send(part, request, deadline)]
+            return self._send_parts(cut(contents, self._max_contents), contents, request, deadline)
         stub = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         whole = translation_service_pb2.TranslateTextRequest(contents=contents)
         whole.MergeFrom(request)
@@ -277,10 +260,22 @@ class HubClient:
             self._remember(error)
             smaller = smaller_parts(error, contents)
             if smaller is not None:
-                return [reply for part in smaller for reply in self._send(part, request, deadline)]
+                return self._send_parts(smaller, contents, request, deadline)
             if len(contents) == 1 and MAX_MESSAGE in error.metadata:
                 return [text_too_large(contents[0], error)]
             raise
+
+    def _send_parts(
+        self,
+        parts: Iterable[Sequence[str]],
+        contents: Sequence[str],
+        request: translation_service_pb2.TranslateTextRequest,
+        deadline: Deadline,
+    ) -> list[TranslateReply]:
+        """Send the parts of texts, which one version translates while a canary runs."""
+        if not request.routing_key:
+            request.routing_key = whole_key(request.target_language_code, contents)
+        return [reply for part in parts for reply in self._send(part, request, deadline)]
 
     def _remember(self, error: HubError) -> None:
         """Keep what the server said about the texts of one call, for the calls to come."""
@@ -390,33 +385,11 @@ class HubClient:
         self,
         method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
         request: _Request,
-        timeout: float | _Deadline | None,
+        timeout: float | Deadline | None,
     ) -> _Reply:
-        if not isinstance(timeout, _Deadline):
-            timeout = _Deadline.after(self.timeout if timeout is None else timeout)
+        if not isinstance(timeout, Deadline):
+            timeout = Deadline.after(self.timeout if timeout is None else timeout)
         try:
             return method(request, timeout=timeout.left)
         except grpc.RpcError as error:
             raise error_of_call(self.target, error, timeout.seconds) from None
-
-
-def _request(
-    source: str,
-    target: str,
-    adapter: str,
-    decoding: Decoding | None,
-    num_alternatives: int,
-    handling: Handling | None,
-    routing: Routing | None,
-) -> translation_service_pb2.TranslateTextRequest:
-    """Write a request without its texts."""
-    request = translation_service_pb2.TranslateTextRequest(
-        source_language_code=source,
-        target_language_code=target,
-        adapter=adapter,
-        decoding=decoding_message(decoding or Decoding()),
-        num_alternatives=num_alternatives,
-    )
-    write_handling(request, handling or Handling())
-    write_routing(request, routing or Routing())
-    return request

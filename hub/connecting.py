@@ -1,11 +1,12 @@
-"""A client's channel to a server: in clear or over TLS, with or without a key."""
+"""A client's channel to a server, in clear or over TLS, with or without a key; its deadlines."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -110,3 +111,21 @@ class _Bearer(UnaryUnary, UnaryStream):
         self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
     ) -> Any:
         return continuation(_Details(details, self._header), request)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the time of a request is over; it may take several calls."""
+
+    seconds: float
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """Return the one that is so many seconds from now."""
+        return cls(seconds, time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Return the seconds that are left, 0 where it has passed."""
+        return max(0.0, self.at - time.monotonic())

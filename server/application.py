@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hub.errors import UnavailableError
 from hub.settings import Settings
-from server.core import Core, open_core
+from server.core import Core, give_way, open_core
 from server.entrance import Entrance, open_entrance
 from server.grpc.edge import Edge, join_address
 from server.live_settings import LiveSettings
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from server.http.listening import HttpServer
 
 POOL_THREADS: Final = 8
+FILE_THREADS: Final = 2
+"""For reading and writing files, which may take seconds: texts of other calls do not wait for them,
+and no more files than these are being read.
+"""
+FILE_NICENESS: Final = 10
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -77,6 +82,7 @@ class Application:
         self.reloads = ReloadHub(self.metrics)
         self._reread = reread
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="blocking")
+        self._files = ThreadPoolExecutor(FILE_THREADS, "files", give_way, (FILE_NICENESS,))
         self._core: Core | None = None
         self._edge: Edge | None = None
         self._http: HttpServer | None = None
@@ -132,8 +138,9 @@ class Application:
         settings = self.settings
         self._tracer = open_tracer(settings.tracing)
         entrance = open_entrance(
-            settings, lambda: self.core, self._pool, self.metrics, self.access, self._tracer
-        )
+            settings, lambda: self.core, self._pool, self._files, self.metrics, self.access,
+            self._tracer,
+        )  # fmt: skip
         self._edge = Edge(entrance)
         self._exposition = Exposition(self.metrics, settings.host, settings.metrics_port)
         port = await self._edge.start()
@@ -223,7 +230,8 @@ class Application:
             await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
         if self._exposition is not None:
             self._exposition.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._files):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _edge_serving(self, serving: bool) -> None:
         assert self._edge is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hub.bases import Base, open_base
@@ -24,6 +25,7 @@ from hub.glossaries import Glossaries
 from hub.registry import AdapterVersion, CanaryEvidence, Registry
 from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
+from server.access.glossary_owners import GlossaryOwners
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
 from server.quality.canary.book import CanaryBook
@@ -82,6 +84,7 @@ class Core:
     resolution: ResolveCache
     watcher: RegistryWatcher
     glossaries: Glossaries
+    glossary_owners: GlossaryOwners
     feedback: FeedbackDesk
     canaries: CanaryKeeper
     evidence: CanaryEvidence
@@ -142,14 +145,14 @@ def open_core(
     settings = settings.model_copy(update=_found(engine))
     spill = _spill(engine, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
-    glossaries = Glossaries(registry.root)
+    glossaries, owners = Glossaries(registry.root), GlossaryOwners(Path(registry.root))
     watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
     planner = Planner(
         router=_router(base, tokenizer, resolution, routes, settings, worker, book),
         tokenizer=tokenizer,
         detector=Detector(tokenizer.languages),
         limits=limits_of(settings, base, tokenizer),
-        glossaries=GlossaryShelf(glossaries),
+        glossaries=GlossaryShelf(glossaries, owners.visible),
         shortlist=_shortlists(tokenizer, settings),
     )
     assembler, window = Assembler(tokenizer, Judge(tokenizer.unk_id)), window_of(settings.queue)
@@ -179,7 +182,7 @@ def open_core(
     )
     return Core(
         base, settings, registry, translator, worker, spill, routes, resolution, watcher,
-        glossaries, feedback, canaries, evidence, golden,
+        glossaries, owners, feedback, canaries, evidence, golden,
     )  # fmt: skip
 
 

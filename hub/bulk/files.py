@@ -1,7 +1,8 @@
 """Whole files through a client: units of several files share calls, each file is written at once.
 
 A file is written when its last unit is translated, to another name first and then renamed, so that
-there is never half of one. Units with the same text are translated once.
+there is never half of one. Units with the same text are translated once. Files whose units may
+share a call have one routing key, so that while a canary runs one version translates all of a file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hub.documents import Document, Options, State, Unit, open_document
 from hub.documents.model import MAX_BYTES
 from hub.errors import DocumentError, HubError
 from hub.replies import ItemReply
+from hub.routing_keys import whole_key
 
 TEXTS_PER_CALL: Final = 64
 CHARACTERS_PER_CALL: Final = 60_000
@@ -32,7 +34,9 @@ OPEN_FILES: Final = 16
 class Ask(Protocol):
     """Translates texts of one MIME type; called on threads."""
 
-    def __call__(self, contents: Sequence[str], mime_type: str, /) -> Sequence[ItemReply]:
+    def __call__(
+        self, contents: Sequence[str], mime_type: str, routing_key: str, /
+    ) -> Sequence[ItemReply]:
         """Return one reply for each."""
 
 
@@ -99,7 +103,7 @@ class _Wanted:
 class _Call:
     mime_type: str
     wanted: tuple[_Wanted, ...]
-    finished: tuple[FileWork, ...] = ()
+    routing_key: str
 
 
 def translate_files(
@@ -118,7 +122,8 @@ def translate_files(
     """
 
     def work(call: _Call) -> Sequence[ItemReply]:
-        return ask([one.unit.text for one in call.wanted], call.mime_type) if call.wanted else ()
+        texts = [one.unit.text for one in call.wanted]
+        return ask(texts, call.mime_type, call.routing_key) if texts else ()
 
     opened: list[FileWork] = []
     try:
@@ -137,27 +142,30 @@ def translate_files(
 def _calls(targets: Sequence[Target], wishes: Wishes, opened: list[FileWork]) -> Iterator[_Call]:
     """Yield calls of up to `TEXTS_PER_CALL` texts; an empty one lets files without any finish."""
     buffers: dict[str, list[_Wanted]] = {}
+    key = ""
     for number, target in enumerate(targets, 1):
+        if number % OPEN_FILES == 1:
+            key = whole_key(wishes.options.target, (str(target.source),))
         work = _open(target, wishes)
         opened.append(work)
         for wanted in _wanted(work, wishes):
             buffer = buffers.setdefault(wanted.unit.mime_type, [])
             if _is_full(buffer, wanted):
-                yield _Call(wanted.unit.mime_type, tuple(buffer))
+                yield _Call(wanted.unit.mime_type, tuple(buffer), key)
                 buffer.clear()
             buffer.append(wanted)
         work.is_read = True
         if number % OPEN_FILES == 0 or not work.waiting:
-            yield from _flushed(buffers)
-    yield from _flushed(buffers)
-    yield _Call("", ())
+            yield from _flushed(buffers, key)
+    yield from _flushed(buffers, key)
+    yield _Call("", (), key)
 
 
-def _flushed(buffers: dict[str, list[_Wanted]]) -> Iterator[_Call]:
-    yield _Call("", ())
+def _flushed(buffers: dict[str, list[_Wanted]], key: str) -> Iterator[_Call]:
+    yield _Call("", (), key)
     for mime_type, buffer in buffers.items():
         if buffer:
-            yield _Call(mime_type, tuple(buffer))
+            yield _Call(mime_type, tuple(buffer), key)
             buffer.clear()
 
 

@@ -174,12 +174,15 @@ def _run_texts(
 
     output = _Output(asking.pair, as_json=as_json)
 
-    def ask(batch: list[InputText]) -> TranslateReply | None:
+    def ask(keyed: tuple[str, list[InputText]]) -> TranslateReply | None:
+        key, batch = keyed
         sent = [one.text for one in batch if one.error is None]
-        return asking.ask(client, sent) if sent else None
+        return asking.ask(client, sent, key=key) if sent else None
 
     batches = _batches(read_words(texts) if texts else _lines_of_stdin())
-    for batch, reply in in_order(batches, ask, calls):
+    several = not texts or len(texts) > TEXTS_PER_CALL
+    keyed = _held_together(batches, asking.pair[1]) if several else (("", one) for one in batches)
+    for (_, batch), reply in in_order(keyed, ask, calls):
         output.show(batch, reply)
     return output.failure
 
@@ -243,6 +246,18 @@ def _batches(texts: Iterable[InputText]) -> Iterator[list[InputText]]:
             batch = []
     if batch:
         yield batch
+
+
+def _held_together(
+    batches: Iterable[list[InputText]], target: str
+) -> Iterator[tuple[str, list[InputText]]]:
+    """Yield batches with the key of the first, so that one version of a canary has them all."""
+    from hub.routing_keys import whole_key
+
+    key = ""
+    for batch in batches:
+        key = key or whole_key(target, (one.text for one in batch))
+        yield key, batch
 
 
 class _Output:

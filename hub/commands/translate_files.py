@@ -39,18 +39,26 @@ class Asking:
     leaving: Event = field(default_factory=Event, repr=False, compare=False)
 
     def ask(
-        self, client: HubClient, contents: Sequence[str], mime_type: str = ""
+        self, client: HubClient, contents: Sequence[str], mime_type: str = "", key: str = ""
     ) -> TranslateReply:
-        """Translate texts; a server without room is asked again."""
+        """Translate texts; a server without room is asked again.
+
+        Args:
+            client: The connection.
+            contents: The texts.
+            mime_type: Theirs, where `handling` does not say.
+            key: While a canary runs, calls with the same key get the same version.
+        """
         from hub.bulk.patience import Patience
 
         handling = replace(self.handling, mime_type=mime_type) if mime_type else self.handling
+        routing = replace(self.routing, key=key) if key else self.routing
         source, target = self.pair
 
         def call() -> TranslateReply:
             return client.translate(
                 contents, source, target, adapter=self.adapter, decoding=self.decoding,
-                handling=handling, routing=self.routing, timeout=self.timeout,
+                handling=handling, routing=routing, timeout=self.timeout,
             )  # fmt: skip
 
         return Patience(sleep=self._wait).call(call) if self.routing.batch else call()
@@ -96,8 +104,8 @@ def run_files(client: HubClient, asking: Asking, choice: FileChoice) -> HubError
     options = Options(*asking.pair, encoding=choice.encoding)
     wishes = Wishes(options, told, fill=choice.fill, resume=choice.resume, calls=choice.calls)
 
-    def ask(contents: Sequence[str], mime_type: str) -> Sequence[ItemReply]:
-        return asking.ask(client, contents, mime_type).items
+    def ask(contents: Sequence[str], mime_type: str, key: str) -> Sequence[ItemReply]:
+        return asking.ask(client, contents, mime_type, key).items
 
     failure: HubError | None = None
     with progress("translating", float(sum(target.size for target in plan.targets))) as work:

@@ -1,4 +1,9 @@
-"""Zip archives of strangers: bounded before they are unpacked, and written again part by part."""
+"""Zip archives of strangers: bounded before they are unpacked, and written again part by part.
+
+An archive states the size of each part, and may lie. So parts are unpacked a piece at a time, which
+ends at the stated size, and only by the methods that office formats have: what comes out of other
+methods (bzip2, LZMA) cannot be taken in pieces.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,10 @@ MAX_UNPACKED: Final = 256 * 2**20
 MAX_RATIO: Final = 200
 """How many times larger a part may become, beyond the first megabyte."""
 _FREE: Final = 2**20
+_PIECE: Final = 2**16
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENTRY: Final = b"PK\x01\x02"
+"""Begins a part's entry in the directory of an archive."""
 _ENCRYPTED: Final = 0x1
 
 
@@ -38,10 +47,14 @@ class Archive:
         Raises:
             DocumentError: It is damaged.
         """
+        made = io.BytesIO()
         try:
-            return self.opened.read(name)
+            with self.opened.open(name) as part:
+                while piece := part.read(_PIECE):
+                    made.write(piece)
         except (*_FAULTS, KeyError) as error:
             raise DocumentError(f"part {name!r:.80} is damaged: {error!s:.100}") from None
+        return made.getvalue()
 
     def with_parts(self, parts: Mapping[str, bytes]) -> bytes:
         """Return the archive with other contents for some of its parts."""
@@ -49,12 +62,7 @@ class Archive:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
             for info in self.infos:
                 part = parts.get(info.filename)
-                try:
-                    content = self.opened.read(info) if part is None else part
-                except _FAULTS as error:
-                    raise DocumentError(
-                        f"part {info.filename!r:.80} is damaged: {error!s:.100}"
-                    ) from None
+                content = self.read(info.filename) if part is None else part
                 new.writestr(_like(info), content)
         return made.getvalue()
 
@@ -70,6 +78,9 @@ def open_archive(data: bytes) -> Archive:
     Raises:
         DocumentError: It is no archive, is encrypted, or would take too much when unpacked.
     """
+    # zipfile makes an object of each entry first. Archives inside of an archive have entries, too.
+    if data.count(_ENTRY) > 2 * MAX_PARTS:
+        raise DocumentError(f"an archive may have {MAX_PARTS:,} parts; this one has far more")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except _FAULTS as error:
@@ -90,6 +101,11 @@ def open_archive(data: bytes) -> Archive:
 def _check(info: zipfile.ZipInfo) -> None:
     if info.flag_bits & _ENCRYPTED:
         raise DocumentError("the file is encrypted; save it without a password")
+    if info.compress_type not in _METHODS:
+        raise DocumentError(
+            f"part {info.filename!r:.80} is compressed by method {info.compress_type}; office "
+            "formats have 0 (stored) and 8 (deflated), so save the file anew"
+        )
     if info.file_size > _FREE + MAX_RATIO * info.compress_size:
         raise DocumentError(
             f"part {info.filename!r:.80} grows from {info.compress_size:,} to "
@@ -99,10 +115,6 @@ def _check(info: zipfile.ZipInfo) -> None:
 
 def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     made = zipfile.ZipInfo(info.filename, info.date_time)
-    made.compress_type = (
-        info.compress_type
-        if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        else zipfile.ZIP_DEFLATED
-    )
+    made.compress_type = info.compress_type
     made.external_attr = info.external_attr
     return made

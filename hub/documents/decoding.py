@@ -17,6 +17,12 @@ _MARKS: Final = (
 )
 
 
+_NOT_OF_FILES: Final = frozenset(
+    {"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"}
+)
+"""Codecs of Python's that are no encodings of files; some take the square of a text's length."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """A text and how it was written."""
@@ -58,6 +64,8 @@ def decode(data: bytes, encoding: str = "utf-8") -> Decoded:
     )
     try:
         known = codecs.lookup(name)
+        if known.name in _NOT_OF_FILES:
+            raise LookupError("it is no encoding of files")
         text = data[len(mark) :].decode(known.name)
     except UnicodeDecodeError as error:
         place = error.start + len(mark)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hub.documents.decoding import Decoded, decode
-from hub.documents.model import Document, Options, State
+from hub.documents.model import Document, Options, State, bounded
 from hub.documents.spans import Span, SpanDocument, Write, as_it_is, write_inline
 from hub.documents.tags import tagged
 from hub.errors import DocumentError
@@ -90,20 +90,23 @@ def read_po(data: bytes, options: Options) -> Document:
     """
     found = decode(data, _charset(data, options.encoding))
     decoded = Decoded(found.text, "utf-8", codecs.BOM_UTF8 if found.mark else b"")
-    edits: list[tuple[int, int, str]] = []
-    language = ""
-    spans: list[Span] = []
+    headers: list[_Part] = []
+    spans = list(bounded(_all_spans(found, headers)))
+    edits = [edit for header in headers for edit in _header(found.text, header, options)]
+    stated = _STATED.search(found.text, headers[-1].start, headers[-1].end) if headers else None
+    return SpanDocument(decoded, spans, edits=edits, language=stated[1] if stated else "")
+
+
+def _all_spans(found: Decoded, headers: list[_Part]) -> Iterator[Span]:
+    """Yield what is translated; the translation of a message without text is a header."""
     for entry in _entries(found.text):
         source = entry.get("msgid")
         if source is None or not entry.forms:
             continue
         if not source.value and entry.get("msgctxt") is None:
-            edits += _header(found.text, entry.forms[0], options)
-            stated = _STATED.search(found.text, entry.forms[0].start, entry.forms[0].end)
-            language = stated[1] if stated else ""
+            headers.append(entry.forms[0])
         else:
-            spans += _spans(found.text, entry, source, found.line_end)
-    return SpanDocument(decoded, spans, edits=edits, language=language)
+            yield from _spans(found.text, entry, source, found.line_end)
 
 
 def _charset(data: bytes, default: str) -> str:
@@ -183,7 +186,8 @@ def _fault(number: int, what: str, line: str) -> DocumentError:
 def _spans(text: str, entry: _Entry, source: _Part, line_end: str) -> Iterator[Span]:
     plural = entry.get("msgid_plural")
     for index, form in enumerate(entry.forms):
-        single = plural is None or (index == 0 and len(entry.forms) > 1)
+        first = form.number == 0 if form.number is not None else index == 0
+        single = plural is None or (first and len(entry.forms) > 1)
         part = source if single or plural is None else plural
         place = f"line {entry.line}" + ("" if form.number is None else f" [{form.number}]")
         inline = tagged(part.value, place, entry.state)

@@ -36,14 +36,24 @@ _VOID: Final = frozenset(_VOID_NAMES.split())
 def read_html(data: bytes, options: Options) -> Document:
     """Read a page, in the encoding that it declares."""
     meta = _META.search(data, 0, 2048)
-    known = webencodings.lookup(meta[1].decode("ascii")) if meta else None
-    decoded = decode(data, known.codec_info.name if known else options.encoding)
+    decoded = decode(data, _declared(meta, options.encoding))
     text = decoded.text
     spans = list(_spans(text, options.unit_characters))
     edits = list(_language(text, options))
     if edits:
         spans = [_apart(span, text, edits[0]) for span in spans]
     return SpanDocument(decoded, spans, errors="xmlcharrefreplace")
+
+
+def _declared(meta: re.Match[bytes] | None, default: str) -> str:
+    """Return the codec that a page declares; UTF-8 for UTF-16, which it cannot be in ASCII.
+
+    So does WHATWG HTML, 13.2.3.2.
+    """
+    known = webencodings.lookup(meta[1].decode("ascii")) if meta else None
+    if known is None:
+        return default
+    return "utf-8" if known.name.startswith("utf-16") else str(known.codec_info.name)
 
 
 def _spans(text: str, characters: int) -> Iterator[Span]:

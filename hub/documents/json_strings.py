@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hub.documents.decoding import decode
-from hub.documents.model import Document, Options
+from hub.documents.model import Document, Options, bounded
 from hub.documents.spans import Span, SpanDocument, write_inline
 from hub.documents.tags import tagged
 from hub.errors import DocumentError
@@ -33,7 +33,7 @@ def read_json(data: bytes, options: Options) -> Document:
         raise DocumentError("the JSON is nested too deeply to be read; flatten it") from None
     except ValueError as error:
         raise DocumentError(f"it is not JSON: {error}; mend the file") from None
-    return SpanDocument(decoded, list(_values(decoded.text)))
+    return SpanDocument(decoded, list(bounded(_values(decoded.text))))
 
 
 def _values(text: str) -> Iterator[Span]:

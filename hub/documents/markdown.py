@@ -21,10 +21,12 @@ from markdown_it.token import Token
 
 from hub.documents.decoding import Decoded, decode
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
-from hub.documents.model import HTML, PLAIN, Document, Options, Unit, has_words
+from hub.documents.model import HTML, PLAIN, Document, Options, Unit, bounded, has_words
 from hub.documents.plain_text import on_one_line
 from hub.documents.spans import Span, SpanDocument, Write
+from hub.errors import DocumentError
 
+MAX_BYTES: Final = 4 * 2**20
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(?:.*\r?\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)")
 _SOFT: Final = re.compile(r" *\n *")
@@ -40,10 +42,19 @@ class _Lost(Exception):
 
 
 def read_markdown(data: bytes, options: Options) -> Document:
-    """Read Markdown: CommonMark with tables and strikethrough; front matter stays."""
+    """Read Markdown: CommonMark with tables and strikethrough; front matter stays.
+
+    Raises:
+        DocumentError: It is too large.
+    """
+    if len(data) > MAX_BYTES:
+        raise DocumentError(
+            f"{len(data):,} bytes; Markdown, whose parts take much more memory than the file, may "
+            f"have {MAX_BYTES:,}, so split it"
+        )
     decoded = decode(data, options.encoding)
     page = _Page(decoded)
-    return SpanDocument(decoded, sorted(page.spans(), key=lambda span: span.start))
+    return SpanDocument(decoded, sorted(bounded(page.spans()), key=lambda span: span.start))
 
 
 def _parser() -> MarkdownIt:

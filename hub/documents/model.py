@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
+
+from hub.errors import DocumentError
 
 PLAIN: Final = "text/plain"
 HTML: Final = "text/html"
@@ -14,6 +16,8 @@ MAX_BYTES: Final = 64 * 2**20
 """Largest file."""
 MAX_UNITS: Final = 500_000
 """Most units of one file."""
+
+_Item = TypeVar("_Item")
 
 
 class State(Enum):
@@ -87,6 +91,18 @@ class Document(Protocol):
 
         Call it once: it may change what was read.
         """
+
+
+def bounded(units: Iterable[_Item], what: str = "texts") -> Iterator[_Item]:
+    """Yield the units of a file, or `what` they are, counted before all of them are made.
+
+    Raises:
+        DocumentError: There are more than `MAX_UNITS`.
+    """
+    for number, unit in enumerate(units):
+        if number == MAX_UNITS:
+            raise DocumentError(f"more than {MAX_UNITS:,} {what}, the most of a file; split it")
+        yield unit
 
 
 def has_words(text: str) -> bool:

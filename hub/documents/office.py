@@ -12,67 +12,30 @@ notes and tracked changes; lxml on the parts themselves serves all three formats
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from lxml import etree
 
 from hub.documents.archives import Archive, open_archive
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
-from hub.documents.model import Document, Options, Rendered, Unit
-from hub.documents.xml_reading import Element, read_xml, suited, text_of, write_xml
+from hub.documents.model import Document, Options, Rendered, Unit, bounded
+from hub.documents.office_formats import (
+    INLINE_STRING,
+    SHEET,
+    SHEETS,
+    SLIDES,
+    SPACE,
+    STRICT,
+    TABLES,
+    WORD,
+    Kind,
+    S,
+    W,
+)
+from hub.documents.xml_reading import Element, Room, read_xml, suited, text_of, write_xml
 from hub.errors import DocumentError
-
-_W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_A: Final = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
-_S: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """The elements of one format.
-
-    Attributes:
-        parts: Names of the parts that hold text.
-        paragraphs: Elements whose runs are one unit.
-        properties: Of a run; first in it.
-        first: Children of a paragraph that stay in front.
-        last: Children that stay behind.
-        around: Elements that hold runs, and are written as a pair.
-    """
-
-    parts: re.Pattern[str]
-    main: str
-    paragraphs: frozenset[str]
-    run: str
-    text: str
-    properties: str
-    first: frozenset[str] = frozenset()
-    last: frozenset[str] = frozenset()
-    around: frozenset[str] = frozenset()
-
-
-_WORD: Final = _Kind(
-    re.compile(r"word/(document|header\d*|footer\d*|footnotes|endnotes|comments)\.xml"),
-    "word/document.xml", frozenset((f"{_W}p",)), f"{_W}r", f"{_W}t", f"{_W}rPr",
-    first=frozenset((f"{_W}pPr",)),
-    around=frozenset((f"{_W}hyperlink", f"{_W}ins", f"{_W}smartTag")),
-)  # fmt: skip
-_SLIDES: Final = _Kind(
-    re.compile(r"ppt/(slides|notesSlides)/[^/]+\.xml|ppt/diagrams/data\d*\.xml"),
-    "ppt/presentation.xml", frozenset((f"{_A}p",)), f"{_A}r", f"{_A}t", f"{_A}rPr",
-    first=frozenset((f"{_A}pPr",)), last=frozenset((f"{_A}endParaRPr",)),
-)  # fmt: skip
-_SHEETS: Final = _Kind(
-    re.compile(r"xl/sharedStrings\.xml|xl/worksheets/[^/]+\.xml"),
-    "xl/workbook.xml", frozenset((f"{_S}si", f"{_S}is")), f"{_S}r", f"{_S}t", f"{_S}rPr",
-    last=frozenset((f"{_S}rPh", f"{_S}phoneticPr")),
-)  # fmt: skip
-_TABLES: Final = re.compile(r"xl/tables/[^/]+\.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +52,7 @@ class OfficeDocument:
     """A file of one of the three formats."""
 
     archive: Archive
-    kind: _Kind
+    kind: Kind
     trees: dict[str, etree._ElementTree] = field(default_factory=dict)
     texts: list[tuple[str, _Text]] = field(default_factory=list)
     language: str = ""
@@ -121,7 +84,7 @@ def read_docx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: It is none, or is larger than allowed when unpacked.
     """
-    return _read(data, _WORD)
+    return _read(data, WORD)
 
 
 def read_pptx(data: bytes, options: Options) -> Document:
@@ -130,7 +93,7 @@ def read_pptx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: As in `read_docx`.
     """
-    return _read(data, _SLIDES)
+    return _read(data, SLIDES)
 
 
 def read_xlsx(data: bytes, options: Options) -> Document:
@@ -139,36 +102,64 @@ def read_xlsx(data: bytes, options: Options) -> Document:
     Raises:
         DocumentError: As in `read_docx`.
     """
-    return _read(data, _SHEETS)
+    return _read(data, SHEETS)
 
 
-def _read(data: bytes, kind: _Kind) -> Document:
+def _read(data: bytes, kind: Kind) -> Document:
     archive = open_archive(data)
     if kind.main not in archive.names:
         raise DocumentError(
             f"the archive has no part {kind.main!r}; is the name's ending that of its format?"
         )
     document = OfficeDocument(archive, kind)
-    fixed = _column_names(archive) if kind is _SHEETS else frozenset()
-    for name in archive.names:
-        if kind.parts.fullmatch(name):
-            document.trees[name] = tree = read_xml(archive.read(name), f"part {name!r:.80}")
-            document.texts += [(name, one) for one in _texts(tree, kind, name, fixed)]
+    room = Room()
+    fixed = _column_names(archive, room) if kind is SHEETS else frozenset()
+    document.texts.extend(bounded(_all_texts(document, room, fixed)))
     return document
 
 
-def _column_names(archive: Archive) -> frozenset[str]:
+def _all_texts(
+    document: OfficeDocument, room: Room, fixed: frozenset[str]
+) -> Iterator[tuple[str, _Text]]:
+    """Yield the texts of each part with its name, and keep the parts that were read."""
+    for name in document.archive.names:
+        if not document.kind.parts.fullmatch(name):
+            continue
+        content = document.archive.read(name)
+        if SHEET.fullmatch(name) and INLINE_STRING not in content:
+            continue  # its strings are shared ones; of numbers it may have millions
+        tree = read_xml(content, f"part {name!r:.80}", room)
+        _check_form(tree.getroot(), name)
+        document.trees[name] = tree
+        for one in _texts(tree, document.kind, name, fixed):
+            yield name, one
+
+
+def _check_form(root: Element, name: str) -> None:
+    """Refuse strict Open XML, whose elements have other namespaces and would be overlooked.
+
+    Raises:
+        DocumentError: It is.
+    """
+    if any(str(space).startswith(STRICT) for space in root.nsmap.values()):
+        raise DocumentError(
+            f"part {name!r:.80} is strict Open XML, which is not read; save the file in the usual "
+            "form (in Office: without the word Strict)"
+        )
+
+
+def _column_names(archive: Archive, room: Room) -> frozenset[str]:
     """Return the names of tables' columns: Excel repairs a file whose header cells differ."""
     found: set[str] = set()
     for name in archive.names:
-        if _TABLES.fullmatch(name):
-            tree = read_xml(archive.read(name), f"part {name!r:.80}")
-            found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{_S}tableColumn")}
+        if TABLES.fullmatch(name):
+            tree = read_xml(archive.read(name), f"part {name!r:.80}", room)
+            found |= {str(one.get("name", "")) for one in tree.getroot().iter(f"{S}tableColumn")}
     return frozenset(found)
 
 
 def _texts(
-    tree: etree._ElementTree, kind: _Kind, name: str, fixed: frozenset[str]
+    tree: etree._ElementTree, kind: Kind, name: str, fixed: frozenset[str]
 ) -> Iterator[_Text]:
     number = 0
     for paragraph in tree.getroot().iter(*kind.paragraphs):
@@ -189,7 +180,7 @@ def _key(properties: Element | None) -> bytes:
 class _Reader:
     """Reads the runs of a paragraph."""
 
-    kind: _Kind
+    kind: Kind
     paragraph: Element
     _formats: dict[bytes, Element | None] = field(default_factory=dict)
     _lengths: Counter[bytes] = field(default_factory=Counter)
@@ -240,7 +231,7 @@ class _Reader:
 
     def _element(self, child: Element) -> Iterator[_Words | Code]:
         if child.tag == self.kind.text:  # a string of a sheet without runs
-            yield _Words(child.text or "", b"", None)
+            yield _Words(_text_in(child), b"", None)
         elif child.tag == self.kind.run:
             yield from self._run(child)
         elif (inner := self._inside(child)) is not None:
@@ -254,7 +245,7 @@ class _Reader:
         """Return what holds the runs of an element that stands around some."""
         if child.tag in self.kind.around:
             return child
-        return child.find(f"{_W}sdtContent") if child.tag == f"{_W}sdt" else None
+        return child.find(f"{W}sdtContent") if child.tag == f"{W}sdt" else None
 
     def _run(self, run: Element) -> Iterator[_Words | Code]:
         properties = run.find(self.kind.properties)
@@ -262,16 +253,21 @@ class _Reader:
             if child.tag == self.kind.properties:
                 continue
             if child.tag == self.kind.text:
-                yield _Words(child.text or "", _key(properties), properties)
+                yield _Words(_text_in(child), _key(properties), properties)
             else:
                 yield Code(_Inside(child, properties), Role.POINT)
+
+
+def _text_in(element: Element) -> str:
+    """Return the text of an element, comments in it left out and what is behind them kept."""
+    return str(element.xpath("string()"))
 
 
 def _field_steps(element: Element) -> int:
     """Return how many fields begin in an element, less those that end."""
     steps = 0
-    for one in element.iter(f"{_W}fldChar"):
-        kind = one.get(f"{_W}fldCharType")
+    for one in element.iter(f"{W}fldChar"):
+        kind = one.get(f"{W}fldCharType")
         steps += (kind == "begin") - (kind == "end")
     return steps
 
@@ -310,7 +306,7 @@ class _Inside:
 class _Writer:
     """Writes a paragraph anew."""
 
-    kind: _Kind
+    kind: Kind
     text: _Text
     _is_bare: bool = False
 
@@ -363,8 +359,8 @@ class _Writer:
     def _text(self, text: str) -> Element:
         made = self.text.paragraph.makeelement(self.kind.text)
         made.text = suited(text)
-        if text != text.strip() and self.kind is not _SLIDES:
-            made.set(_SPACE, "preserve")
+        if text != text.strip() and self.kind is not SLIDES:
+            made.set(SPACE, "preserve")
         return made
 
     def _run(self, properties: Element | None) -> Element:

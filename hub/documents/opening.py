@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hub.documents.formats import Format, format_of
-from hub.documents.model import MAX_BYTES, MAX_UNITS, Document, Options
+from hub.documents.model import MAX_BYTES, Document, Options
 from hub.errors import DocumentError
 
 Reader = Callable[[bytes, Options], Document]
@@ -25,12 +25,7 @@ def open_document(name: str | Format, data: bytes, options: Options | None = Non
     kind = format_of(name) if isinstance(name, str) else name
     if len(data) > MAX_BYTES:
         raise DocumentError(f"{len(data):,} bytes; a file may have {MAX_BYTES:,}, so split it")
-    document = _reader(kind.name)(data, options or Options())
-    if len(document.units) > MAX_UNITS:
-        raise DocumentError(
-            f"{len(document.units):,} texts; a file may have {MAX_UNITS:,}, so split it"
-        )
-    return document
+    return _reader(kind.name)(data, options or Options())
 
 
 def _reader(name: str) -> Reader:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hub.documents.decoding import decode
-from hub.documents.model import Document, Options, Unit, has_words, split_blanks
+from hub.documents.model import Document, Options, Unit, bounded, has_words, split_blanks
 from hub.documents.spans import Span, SpanDocument
 
 _LINE: Final = re.compile(r"[^\r\n]+")
@@ -17,7 +17,7 @@ _LINE_END: Final = re.compile(r"[ \t]*[\r\n\u2028\u2029]+[ \t]*")
 def read_text(data: bytes, options: Options) -> Document:
     """Read a text file."""
     decoded = decode(data, options.encoding)
-    return SpanDocument(decoded, list(_lines(decoded.text)))
+    return SpanDocument(decoded, list(bounded(_lines(decoded.text))))
 
 
 def _lines(text: str) -> Iterator[Span]:

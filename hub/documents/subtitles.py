@@ -13,7 +13,7 @@ from typing import Final
 
 from hub.documents.decoding import decode
 from hub.documents.inline import Code, Piece, Role, make_inline
-from hub.documents.model import Document, Options
+from hub.documents.model import Document, Options, bounded
 from hub.documents.plain_text import on_one_line
 from hub.documents.spans import Span, SpanDocument, write_inline
 from hub.documents.tags import pieces_of
@@ -72,7 +72,7 @@ def _cues(text: str) -> Iterator[tuple[int, list[Line]]]:
     """Yield the line number of each cue's times, and the lines of its text with their places."""
     cue: list[Line] | None = None
     at = 0
-    for number, found in enumerate(_LINE.finditer(text), 1):
+    for number, found in enumerate(bounded(_LINE.finditer(text), "lines"), 1):
         line = found[0].rstrip("\r\n")
         if cue is not None and line.strip():
             cue.append((found.start(), line))

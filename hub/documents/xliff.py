@@ -15,7 +15,7 @@ from typing import Final
 from lxml import etree
 
 from hub.documents.inline import Code, Inline, Piece, Role, make_inline
-from hub.documents.model import Document, Options, Rendered, State, Unit
+from hub.documents.model import Document, Options, Rendered, State, Unit, bounded
 from hub.documents.xml_reading import Element, local, read_xml, suited, text_of, write_xml
 from hub.errors import DocumentError
 
@@ -110,35 +110,53 @@ def read_xliff(data: bytes, options: Options) -> Document:
         found = _segments_2(root)
     else:
         raise DocumentError(f"XLIFF {version!r:.20} is not known; 1.0 to 1.2 and 2.x are")
-    return XliffDocument(data, tree, [one for one in found if one.inline.unit is not None], options)
+    return XliffDocument(
+        data, tree, list(bounded(one for one in found if one.inline.unit is not None)), options
+    )
 
 
 def _segments_1(root: Element) -> Iterator[_Segment]:
     for unit in root.iter("{*}trans-unit", "trans-unit"):
-        if any(one.get("translate") == "no" for one in (unit, *unit.iterancestors())):
+        if not _is_translated(unit):
             continue
         source, target = _child(unit, "source"), _child(unit, "target")
         if source is None:
             continue
         place = f"unit {unit.get('id', '')!s:.40}"
         parts = list(_marked(_child(unit, "seg-source")))
-        translated = {one.get("mid"): one for one in _marked(target)} if parts else {}
+        translated: dict[str, list[Element]] = {}
+        for one in _marked(target) if parts else ():
+            translated.setdefault(one.get("mid", ""), []).append(one)
         state = _state_1(target)
         if not parts:
             inline = make_inline(_pieces(source), place, state)
             yield _Segment(unit, source, target, inline)
         for part in parts:
             mark = part.get("mid", "")
-            there = translated.get(mark)
+            same = translated.get(mark)  # ids may come twice, against the standard: in their order
+            there = same.pop(0) if same else None
             own = State.UNTRANSLATED if there is None else state
             inline = make_inline(_pieces(part), f"{place} {mark:.20}", own)
             yield _Segment(unit, part, there, inline, mark)
 
 
+def _is_translated(element: Element) -> bool:
+    """Tell whether text is to be translated: what is said next to it counts."""
+    around = (element, *element.iterancestors())
+    said = (one.get("translate") for one in around)
+    return next((one for one in said if one is not None), "yes") != "no"
+
+
 def _marked(element: Element | None) -> Iterator[Element]:
+    """Yield the segments of an element; one inside of another is a part of that."""
     for one in element.iter("{*}mrk", "mrk") if element is not None else ():
-        if one.get("mtype") == "seg":
+        if one.get("mtype") == "seg" and not _is_inside(one):
             yield one
+
+
+def _is_inside(segment: Element) -> bool:
+    around = segment.iterancestors("{*}mrk", "mrk")
+    return any(one.get("mtype") == "seg" for one in around)
 
 
 def _state_1(target: Element | None) -> State:
@@ -152,7 +170,7 @@ def _state_1(target: Element | None) -> State:
 
 def _segments_2(root: Element) -> Iterator[_Segment]:
     for segment in root.iter("{*}segment"):
-        if any(one.get("translate") == "no" for one in segment.iterancestors()):
+        if not _is_translated(segment):
             continue
         source, target = _child(segment, "source"), _child(segment, "target")
         if source is None:

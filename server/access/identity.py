@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from hub.errors import ScopeError
 from hub.keys import SCOPES
 from server.access.permits import EVERYTHING, Permit
 
@@ -50,17 +49,3 @@ def current_identity() -> Identity:
 def act_for(identity: Identity) -> None:
     """Serve the rest of this task's call for a caller; each call is a task of its own."""
     _current.set(identity)
-
-
-def check_own(name: str) -> None:
-    """Refuse to change what is not the caller's, whether it exists or not.
-
-    Raises:
-        ScopeError: Its tenant has no names of this form.
-    """
-    identity = current_identity()
-    if not identity.permit.allows(name):
-        raise ScopeError(
-            f"tenant {identity.tenant!r} may not change {name[:80]!r}; what its adapters may be "
-            f"called holds for glossaries too: {', '.join(identity.permit.patterns)}"
-        )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -28,7 +27,6 @@ from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2_grpc as google_grpc
 from hub.pb.google.longrunning import operations_pb2, operations_pb2_grpc
 from server.access.certificates import open_certificates
-from server.core import Core
 from server.entrance import Entrance
 from server.grpc.access import AccessInterceptor
 from server.grpc.authorization import AuthorizationInterceptor
@@ -102,8 +100,9 @@ class Edge:
         self._settings = entrance.settings
         self._calls = entrance.calls
         self._health = Health(("", *SERVICES))
-        core, pool = entrance.core, entrance.pool
-        shedding = Shedding(core, entrance.guard, entrance.calls, entrance.metrics, entrance.access)
+        shedding = Shedding(
+            entrance.core, entrance.guard, entrance.calls, entrance.metrics, entrance.access
+        )
         self._server = grpc.aio.server(
             interceptors=[
                 SheddingInterceptor(shedding),
@@ -121,11 +120,10 @@ class Edge:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
         )
-        self._add_services(cast(grpc.aio.Server, _ByName(self._server)), core, pool)
+        self._add_services(cast(grpc.aio.Server, _ByName(self._server)), entrance)
 
-    def _add_services(
-        self, server: grpc.aio.Server, core: Callable[[], Core], pool: Executor
-    ) -> None:
+    def _add_services(self, server: grpc.aio.Server, entrance: Entrance) -> None:
+        core, pool = entrance.core, entrance.pool
         translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(
             TranslationServicer(core, pool), server
         )
@@ -139,7 +137,7 @@ class Edge:
             FeedbackServicer(core), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        _add_google(server, core, pool)
+        _add_google(server, entrance)
         names = (*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         # It looks at the server's class.
         reflection.enable_server_reflection(names, self._server, pool_of(_FILES))
@@ -207,13 +205,14 @@ class Edge:
         await self._server.stop(None)
 
 
-def _add_google(server: grpc.aio.Server, core: Callable[[], Core], pool: Executor) -> None:
+def _add_google(server: grpc.aio.Server, entrance: Entrance) -> None:
+    core, pool = entrance.core, entrance.pool
     operations = Operations()
     glossaries = GlossaryMethods(core, pool, operations)
     google_grpc.add_TranslationServiceServicer_to_server(
         cast(
             google_grpc.TranslationServiceServicer,  # some of its methods by name
-            CloudTranslationServicer(core, pool, glossaries),
+            CloudTranslationServicer(core, pool, entrance.files, entrance.open_files, glossaries),
         ),
         server,
     )

@@ -13,7 +13,8 @@ from hub.glossaries import Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 from hub.pb.adapterhub.v1 import glossary_service_pb2 as pb
 from hub.pb.adapterhub.v1 import glossary_service_pb2_grpc as grpc_pb
-from server.access.identity import check_own, current_identity
+from server.access.glossary_owners import GlossaryOwners
+from server.access.identity import current_identity
 from server.core import Core
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         """Store a glossary."""
         pair = LanguagePair.of(request.source_language_code, request.target_language_code)
         terms = [Term(term.source, tuple(term.targets)) for term in request.terms]
-        check_own(request.name)
+        await self._off_loop(self._owners.check_own, request.name, current_identity())
         made = await self._off_loop(self._store.put, request.name, pair, terms)
         return pb.PutGlossaryResponse(glossary=_message(made))
 
@@ -55,7 +56,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         if not request.glossary.strip():
             raise InputError("glossary is empty; give a name", field="glossary")
         found = await self._off_loop(
-            self._store.get, request.glossary, current_identity().permit.allows
+            self._store.get, request.glossary, self._owners.visible_to_caller()
         )
         message = _message(found)
         for term in found.terms:
@@ -68,7 +69,7 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListGlossariesRequest, pb.ListGlossariesResponse],
     ) -> pb.ListGlossariesResponse:
         """List the newest version of each glossary."""
-        found = await self._off_loop(self._store.newest, current_identity().permit.allows)
+        found = await self._off_loop(self._store.newest, self._owners.visible_to_caller())
         return pb.ListGlossariesResponse(glossaries=[_message(one) for one in found])
 
     async def DeleteGlossary(
@@ -77,9 +78,13 @@ class GlossaryServicer(grpc_pb.GlossaryServiceServicer):
         context: grpc.aio.ServicerContext[pb.DeleteGlossaryRequest, pb.DeleteGlossaryResponse],
     ) -> pb.DeleteGlossaryResponse:
         """Remove a glossary."""
-        check_own(request.name)
+        await self._off_loop(self._owners.check_own, request.name, current_identity())
         await self._off_loop(self._store.remove, request.name)
         return pb.DeleteGlossaryResponse()
+
+    @property
+    def _owners(self) -> GlossaryOwners:
+        return self.core().glossary_owners
 
     @property
     def _store(self) -> Glossaries:

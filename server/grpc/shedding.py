@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -24,6 +25,8 @@ import grpc.aio
 
 from hub.errors import HubError, UnavailableError
 from hub.pb.adapterhub.v1 import translation_service_pb2 as translation_pb
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.text import is_blank
 from server.access.guard import Guard
 from server.core import Core
 from server.draining import Calls
@@ -41,10 +44,16 @@ else:
     Interceptor = grpc.aio.ServerInterceptor
 
 SHED: Final = frozenset(
-    f"/adapterhub.v1.TranslationService/{method}"
-    for method in ("TranslateText", "StreamTranslateText")
+    (
+        "/adapterhub.v1.TranslationService/TranslateText",
+        "/adapterhub.v1.TranslationService/StreamTranslateText",
+        "/google.cloud.translation.v3.TranslationService/TranslateText",
+    )
 )
 """Methods whose calls go to the queue."""
+
+
+_REQUESTS: Final = (translation_pb.TranslateTextRequest, google_pb.TranslateTextRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +76,36 @@ class Shedding:
         self, request: Any, headers: Callable[[], Mapping[str, str]], deadline: float | None
     ) -> tuple[HubError, str] | None:
         """Return why a call would be refused and whose it is; None where it is to go on."""
-        if self.calls.refusing or not isinstance(request, translation_pb.TranslateTextRequest):
+        if self.calls.refusing or not isinstance(request, _REQUESTS):
             return None  # the one knows better, the other is told what is wrong with it
         tenant = self.guard.tenant_of(headers)
         if tenant is None:
             return None
-        batch = request.priority == translation_pb.PRIORITY_BATCH
-        priority = Priority.BATCH if batch else Priority.INTERACTIVE
         try:
-            preparation = self.core().translator.preparation
+            translator = self.core().translator
         except UnavailableError:
             return None
-        error = preparation.refusal(request.contents, deadline, tenant, priority)
+        contents, priority = _asked(request, translator.limits.max_contents)
+        error = translator.preparation.refusal(contents, deadline, tenant, priority)
         return None if error is None else (error, tenant)
 
     def delay(self, error: HubError, deadline: float | None) -> float:
         """Return how long the refusal is to wait."""
         return self.core().translator.preparation.delay(error, deadline)
+
+
+def _asked(request: Any, most: int) -> tuple[Sequence[str], Priority]:
+    """Return the texts of a request that would go to the queue first, and their priority.
+
+    Args:
+        request: Any of `_REQUESTS`.
+        most: Texts of one command.
+    """
+    if isinstance(request, google_pb.TranslateTextRequest):
+        with_words = (text for text in request.contents if not is_blank(text))
+        return tuple(islice(with_words, most)), Priority.INTERACTIVE
+    batch = request.priority == translation_pb.PRIORITY_BATCH
+    return request.contents, Priority.BATCH if batch else Priority.INTERACTIVE
 
 
 class SheddingInterceptor(Interceptor):

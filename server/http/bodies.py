@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from hub.errors import BodyTooLargeError, InputError, MediaTypeError
+from server.access.body_room import BodyRoom
+from server.http.forms import PARTS, URLENCODED, UploadedFile, read_parts, read_urlencoded
 
 BODY_SECONDS: Final = 60.0
 """For a whole body: who sends a byte now and then does not hold a connection for ever."""
-MAX_FIELDS: Final = 2000
-MAX_FILES: Final = 4
 _JSON: Final = "application/json"
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How JSON writes a surrogate, one half of a pair or alone."""
 
 _Receive = Callable[[], Awaitable[Any]]
 
@@ -36,7 +36,7 @@ class Fields:
 
     values: Mapping[str, Any] = field(default_factory=dict)
     from_json: bool = False
-    files: Mapping[str, UploadFile] = field(default_factory=dict)
+    files: Mapping[str, UploadedFile] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
@@ -114,9 +114,10 @@ class Fields:
 class Inbox:
     """The receiving side of one request: its body within a limit, then the caller's leaving."""
 
-    def __init__(self, receive: _Receive, limit: int) -> None:
+    def __init__(self, receive: _Receive, limit: int, room: BodyRoom) -> None:
         self._receive = receive
         self._limit = limit
+        self._room = room
         self._bytes = 0
 
     async def __call__(self) -> Any:
@@ -124,12 +125,20 @@ class Inbox:
 
         Raises:
             BodyTooLargeError: More has come than the limit.
+            QueueFullError: The bodies of all requests take too much.
         """
         message = await self._receive()
         if message["type"] == "http.request":
-            self._bytes += len(message.get("body", b""))
-            check_size(self._bytes, self._limit)
+            size = len(message.get("body", b""))
+            check_size(self._bytes + size, self._limit)
+            self._room.take(size)
+            self._bytes += size
         return message
+
+    def close(self) -> None:
+        """Give the room of the body back."""
+        self._room.release(self._bytes)
+        self._bytes = 0
 
     async def wait_gone(self) -> None:
         """Wait until the caller has left; whatever else it sends is dropped."""
@@ -162,7 +171,7 @@ async def read_fields(request: Request, limit: int) -> Fields:
     length = request.headers.get("content-length", "")
     if length.isdecimal():
         check_size(int(length), limit)
-    query = dict(_grouped(request.query_params.multi_items()))
+    query = read_urlencoded(request.scope.get("query_string", b""), "the query")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await _read_body(request)
@@ -174,43 +183,34 @@ async def read_fields(request: Request, limit: int) -> Fields:
 
 
 async def _read_body(request: Request) -> Fields:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _FORMS:
-        return await _read_form(request)
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == PARTS:
+        values, files = await read_parts(content_type, request.stream())
+        return Fields(values, files=files)
     data = await request.body()
+    if kind == URLENCODED:
+        return Fields(read_urlencoded(data))
     if not data:
         return Fields()
     if kind not in ("", _JSON):
         raise MediaTypeError(
-            f"content type {kind[:60]!r} is not read here; send {_JSON} or {' or '.join(_FORMS)}"
+            f"content type {kind[:60]!r} is not read here; send {_JSON}, {URLENCODED} or {PARTS}"
         )
+    return Fields(_read_json(data), from_json=True)
+
+
+def _read_json(data: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(data)
+        values = json.loads(data.decode("utf-8-sig"))
+        if _HALF.search(data):
+            json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "the body has a lone surrogate, half of a character; send valid Unicode"
+        ) from None
     except (ValueError, RecursionError):
         raise InputError("the body is not valid JSON in UTF-8") from None
     if not isinstance(values, dict):
         raise InputError("the body is not a JSON object; send {…} with named fields")
-    return Fields(values, from_json=True)
-
-
-async def _read_form(request: Request) -> Fields:
-    limit = MAX_FIELDS
-    try:
-        form = await request.form(max_files=MAX_FILES, max_fields=limit, max_part_size=2**24)
-    except (HTTPException, UnicodeDecodeError, ValueError):
-        raise InputError(
-            f"the form cannot be read; send UTF-8, at most {limit} fields and {MAX_FILES} files"
-        ) from None
-    items = form.multi_items()
-    files = {name: one for name, one in items if isinstance(one, UploadFile)}
-    texts = [(name, one) for name, one in items if isinstance(one, str)]
-    return Fields(dict(_grouped(texts)), files=files)
-
-
-def _grouped(items: list[tuple[str, str]]) -> Iterator[tuple[str, str | list[str]]]:
-    """Yield each name once: with its value, or with the list of its values."""
-    found: dict[str, list[str]] = {}
-    for name, value in items:
-        found.setdefault(name, []).append(value)
-    for name, values in found.items():
-        yield name, values[0] if len(values) == 1 else values
+    return values

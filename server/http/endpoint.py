@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -80,9 +81,17 @@ class Call:
 
     async def off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         """Run what blocks on a thread, in the name of the same caller."""
+        return await self._run_in(self.entrance.pool, function, *arguments)
+
+    async def with_file(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        """Run what reads or writes a file on a thread for that, likewise."""
+        return await self._run_in(self.entrance.files, function, *arguments)
+
+    async def _run_in(
+        self, pool: Executor, function: Callable[..., _Result], *arguments: object
+    ) -> _Result:
         run: Callable[..., _Result] = copy_context().run
-        loop, pool = asyncio.get_running_loop(), self.entrance.pool
-        return await loop.run_in_executor(pool, run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(pool, run, function, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        inbox = Inbox(receive, self._limit)
+        inbox = Inbox(receive, self._limit, self._entrance.bodies)
         request = Request(scope, inbox)
         headers = dict(request.headers)
         with self._watched(headers) as (record, count):
@@ -157,7 +166,7 @@ class Endpoint:
                 count.code = record.code = found.code
             finally:
                 leaving.close()
-                await request.close()
+                inbox.close()
 
     @contextmanager
     def _watched(self, headers: Mapping[str, str]) -> Iterator[tuple[CallRecord, CallCount]]:

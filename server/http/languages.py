@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 from babel import Locale
 
-from hub.languages import canonical, choose
+from hub.languages import LanguagePair, canonical, choose
 from server.access.identity import current_identity
 from server.core import Core
-from server.translation.routes import ServedPair, list_pairs
 
 
 @cache
@@ -25,10 +26,48 @@ def language_name(code: str) -> str:
     return code
 
 
-def served_pairs(core: Core) -> list[ServedPair]:
-    """Return the pairs that the current caller may ask for, sorted."""
-    table = core.routes().permitted(current_identity().permit)
-    return list_pairs(table, core.translator.router.languages)
+@dataclass(frozen=True, slots=True)
+class ServedLanguages:
+    """The pairs that a caller may ask for: all of the base's languages, and those of routes.
+
+    A base of 200 languages has 40,000 pairs, so they are not listed where it can be avoided.
+
+    Attributes:
+        base: The base's languages.
+        routes: Pairs that have a route.
+    """
+
+    base: frozenset[str]
+    routes: frozenset[LanguagePair]
+
+    @classmethod
+    def of(cls, core: Core) -> Self:
+        """Return those of the current caller."""
+        table = core.routes().permitted(current_identity().permit)
+        routes = frozenset(pair for pair, domain in table.entries if not domain)
+        languages = frozenset(core.translator.router.languages)
+        return cls(languages if len(languages) > 1 else frozenset(), routes)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Return the languages to translate from."""
+        return self.base | {pair.source for pair in self.routes}
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Return the languages to translate into."""
+        return self.base | {pair.target for pair in self.routes}
+
+    def targets_by_source(self) -> dict[str, list[str]]:
+        """Return for each source the languages that it is translated into, all sorted."""
+        routed: dict[str, set[str]] = {}
+        for pair in self.routes:
+            routed.setdefault(pair.source, set()).add(pair.target)
+        own = {source: self.base - {source} for source in self.base}
+        return {
+            source: sorted(own.get(source, frozenset()) | routed.get(source, set()))
+            for source in sorted(self.sources)
+        }
 
 
 def served_tag(core: Core, code: str) -> str:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from hub.errors import PortInUseError
 from hub.settings import Settings
 from server.access.certificates import open_certificates
+from server.http.connection import BoundedConnection
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the clients' own, so that it is they who close an idle connection."""
@@ -33,6 +34,7 @@ class HttpServer:
         certificates = open_certificates(settings)
         config = uvicorn.Config(
             app,
+            http=BoundedConnection,
             lifespan="off",
             ws="none",
             log_config=None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,7 +87,7 @@ class BrowserPolicy:
         if self.hosts is not None:
             self._check_host(host)
         origin = request.headers.get("origin", "").lower()
-        if origin and urlsplit(origin).netloc != host.lower() and not self._allows(origin):
+        if origin and _parsed(origin).netloc != host.lower() and not self._allows(origin):
             raise ScopeError(
                 f"pages of {origin[:100]!r} may not call this server; allow it with --http-origins"
             )
@@ -102,11 +102,19 @@ class BrowserPolicy:
 
     def _check_host(self, host: str) -> None:
         assert self.hosts is not None
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parsed(f"//{host}").hostname or ""
         if name not in self.hosts and not is_loopback(name):
             raise ScopeError(
                 f"this server does not answer to the name {name[:100]!r}; add it with --http-hosts"
             )
+
+
+def _parsed(address: str) -> SplitResult:
+    """Return the parts of an address; one that cannot be read has none, and so is nobody's."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class SafetyHeaders:

@@ -1,7 +1,7 @@
 """Documents between upload and download: in memory, for a while, within a limit.
 
 Nothing is written to a disk. A document is known by an id and opened by a key that only its caller
-was told.
+was told. Each tenant has a share of the shelf, so that none fills it for all.
 
 Pure but for the random ids: time comes in as seconds that never go back.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -18,6 +18,10 @@ from typing import Final
 from hub.errors import NotFoundError, QueueFullError
 
 MAX_BYTES: Final = 256 * 2**20
+MAX_SHARE: Final = MAX_BYTES // 4
+"""Of one tenant."""
+RECORD_BYTES: Final = 4096
+"""That a document counts beside its content, so that there are not millions of empty ones."""
 KEPT_SECONDS: Final = 3600.0
 """From upload to the last chance of a download."""
 
@@ -36,7 +40,8 @@ class ShelvedDocument:
     """A document on the shelf.
 
     Attributes:
-        tenant: Whose it is.
+        tenant: Who may have it; "" for anyone who knows its key.
+        payer: In whose share it is.
         name: The caller's name of it.
         size: Bytes that it takes.
         characters: That are translated.
@@ -47,6 +52,7 @@ class ShelvedDocument:
     id: str
     key: str
     tenant: str
+    payer: str
     name: str
     size: int
     since: float
@@ -74,29 +80,35 @@ class Shelf:
     Attributes:
         clock: Seconds that never go back.
         max_bytes: Of all documents together.
+        max_share: Of those of one tenant.
         kept_seconds: After which a document is dropped.
     """
 
     clock: Callable[[], float]
     max_bytes: int = MAX_BYTES
+    max_share: int = MAX_SHARE
     kept_seconds: float = KEPT_SECONDS
     _documents: dict[str, ShelvedDocument] = field(default_factory=dict)
 
-    def put(self, tenant: str, name: str, size: int) -> ShelvedDocument:
+    def put(self, tenant: str, payer: str, name: str, size: int) -> ShelvedDocument:
         """Make room for a document.
+
+        Args:
+            tenant: Who may have it; "" for anyone who knows its key.
+            payer: In whose share it is.
+            name: The caller's name of it.
+            size: Bytes of its content.
 
         Raises:
             QueueFullError: There is none now.
         """
         self._drop_old()
-        taken = sum(one.size for one in self._documents.values())
-        if taken + size > self.max_bytes:
-            raise QueueFullError(
-                f"documents take {taken:,} of {self.max_bytes:,} bytes; retry when some of them "
-                "have been fetched"
-            )
+        self._check(size, "all documents", self.max_bytes, self._documents.values())
+        own = [one for one in self._documents.values() if one.payer == payer]
+        whose = f"the documents of tenant {payer!r}" if payer else "all documents"
+        self._check(size, whose, self.max_share, own)
         identifier, key = secrets.token_hex(16).upper(), secrets.token_hex(32).upper()
-        made = ShelvedDocument(identifier, key, tenant, name, size, self.clock())
+        made = ShelvedDocument(identifier, key, tenant, payer, name, size, self.clock())
         self._documents[identifier] = made
         return made
 
@@ -117,6 +129,17 @@ class Shelf:
     def remove(self, document: ShelvedDocument) -> None:
         """Forget a document."""
         self._documents.pop(document.id, None)
+
+    def _check(
+        self, size: int, whose: str, limit: int, documents: Iterable[ShelvedDocument]
+    ) -> None:
+        taken = sum(one.size + RECORD_BYTES for one in documents)
+        if taken + size + RECORD_BYTES > limit:
+            raise QueueFullError(
+                f"{whose} on this server take {taken:,} bytes and may take {limit:,}; {size:,} "
+                "more are too many. Fetch translations that are done, which removes them, or "
+                f"retry later: each is kept for {self.kept_seconds / 60:g} minutes at most"
+            )
 
     def _drop_old(self) -> None:
         oldest = self.clock() - self.kept_seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp
 from server.entrance import Entrance
 from server.http import deepl, health, libretranslate, spec
 from server.http.protection import SafetyHeaders
+from server.http.shelf import MAX_BYTES, MAX_SHARE, RECORD_BYTES, Shelf
 from server.web import site as web
 
 PREFLIGHT_SECONDS = 600
@@ -36,13 +39,22 @@ def open_site(entrance: Entrance) -> ASGIApp:
 
 def _routes(entrance: Entrance) -> list[BaseRoute]:
     """Return every route; a door that serves something new adds its line here."""
+    shelf = _shelf(entrance)
     served = [
         *health.routes(entrance),
-        *libretranslate.routes(entrance),
-        *deepl.routes(entrance),
+        *libretranslate.routes(entrance, shelf),
+        *deepl.routes(entrance, shelf),
     ]
     # What the page asks is its own business, which the document leaves out.
     return [*served, *spec.routes(entrance, served), *web.routes(entrance)]
+
+
+def _shelf(entrance: Entrance) -> Shelf:
+    """Return the shelf of all doors; who asks nobody has one tenant, and it has all of it."""
+    largest = int(entrance.settings.max_upload_bytes) + RECORD_BYTES
+    whole = max(MAX_BYTES, largest)
+    share = max(MAX_SHARE, largest) if entrance.guard.asks else whole
+    return Shelf(time.monotonic, whole, share)
 
 
 def _middleware(entrance: Entrance) -> list[Middleware]:

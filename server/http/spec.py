@@ -14,6 +14,7 @@ from hub import __version__
 from server.access.scopes import OPEN, SCOPE_OF_METHOD
 from server.entrance import Entrance
 from server.http.endpoint import Call, Endpoint, Operation, routes_of
+from server.http.forms import PARTS, URLENCODED
 from server.http.health import HealthApi
 from server.http.schemas import FILE, Schema
 
@@ -21,7 +22,6 @@ VERSION: Final = "3.1.0"
 _BODIES: Final = ("POST", "PUT", "PATCH")
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _JSON: Final = "application/json"
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "deepl": {
@@ -94,8 +94,8 @@ def _query(takes: Schema) -> list[dict[str, Any]]:
 def _contents(takes: Schema) -> dict[str, Any]:
     """Return the media types of a body: a file takes a form of parts."""
     if FILE in takes["properties"].values():
-        return {_FORMS[1]: {"schema": takes}}
-    return {kind: {"schema": takes} for kind in (_JSON, *_FORMS)}
+        return {PARTS: {"schema": takes}}
+    return {kind: {"schema": takes} for kind in (_JSON, URLENCODED, PARTS)}
 
 
 def _response(reply: Schema | None) -> dict[str, Any]:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
-from server.access.admission import HTML
 from server.access.identity import current_identity
 from server.core import Core
 from server.messages import TranslateCommand, TranslateResult
-from server.quality.canary.split import whole_key
 from server.telemetry.calls import note_command, note_result
-from server.translation.detection import REFUSED
-
-CHUNK: Final = 128
-"""Texts of a long list that are asked for at once: two steps of a full batch."""
-_LOOKED_AT: Final = 2000
-"""Characters by which the language of many texts is told."""
+from server.translation.long_lists import raise_first
 
 
 def on_behalf(command: TranslateCommand) -> TranslateCommand:
@@ -46,46 +37,5 @@ async def translate_all(core: Core, command: TranslateCommand) -> TranslateResul
         HubError: Some text cannot be translated.
     """
     result = await translate(core, command)
-    for item in result.items:
-        if item.error is not None:
-            raise item.error
+    raise_first(result)
     return result
-
-
-async def translate_list(
-    core: Core, command: TranslateCommand, texts: Sequence[tuple[str, str]]
-) -> list[str]:
-    """Translate a list of any length, a few at a time.
-
-    Args:
-        core: What translates.
-        command: Says how; its contents do not count.
-        texts: Each with its MIME type.
-
-    Returns:
-        The translations, in order.
-
-    Raises:
-        HubError: Some text cannot be translated.
-    """
-    size = min(CHUNK, core.translator.limits.max_contents)
-    if not command.routing_key:
-        key = whole_key(command.target, (text for text, _ in texts))
-        command = replace(command, routing_key=key)
-    found: dict[int, str] = {}
-    for kind in dict.fromkeys(kind for _, kind in texts):
-        chosen = [index for index, (_, one) in enumerate(texts) if one == kind]
-        for begin in range(0, len(chosen), size):
-            part = chosen[begin : begin + size]
-            contents = tuple(texts[index][0] for index in part)
-            asked = replace(command, contents=contents, mime_type=kind)
-            result = await translate_all(core, asked)
-            found |= {index: item.text for index, item in zip(part, result.items, strict=True)}
-    return [found[index] for index in range(len(texts))]
-
-
-def detect(core: Core, texts: Sequence[str], *, html: bool = False) -> str:
-    """Return the one language of several texts, "" where it cannot be told. Blocks."""
-    joined = "\n".join(texts)[:_LOOKED_AT]
-    found = core.translator.detect([joined or " "], HTML if html else "")[0]
-    return found[0].language if found and found[0].confidence >= REFUSED else ""

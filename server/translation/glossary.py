@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import ChainMap, OrderedDict
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,13 +17,15 @@ from typing import Final
 import regex  # type: ignore[import-untyped]
 
 from hub.bases.tokenizer import BaseTokenizer
-from hub.glossaries import MAX_READY, Allows, Glossaries, StoredGlossary, Term, anything, normalized
+from hub.glossaries import MAX_READY, Allows, Glossaries, StoredGlossary, Term, normalized
 from hub.languages import LanguagePair
+from server.access.permits import EVERYTHING, Permit
 from server.messages import Flag, FlagDetail, GlossaryChoice
 
 MAX_FORCED: Final = 16
 """Terms that one sentence is made to hold; what is more of them is only looked for."""
 
+Visible = Callable[[str, Permit], Allows]
 Forms = tuple[tuple[int, ...], ...]
 _MULTIBYTE: Final = 0xC2
 """First byte of the characters that take several."""
@@ -125,16 +127,33 @@ class Glossary:
 class GlossaryShelf:
     """Stored glossaries, made ready once per version; used on several threads."""
 
-    def __init__(self, store: Glossaries) -> None:
-        """Take where glossaries are stored."""
+    def __init__(self, store: Glossaries, visible: Visible | None = None) -> None:
+        """Take where glossaries are stored.
+
+        Args:
+            store: Has them.
+            visible: Tells which names there are for a tenant with a permit; all that the permit
+                allows by default.
+        """
         self._store = store
+        self._visible = visible
         self._ready: OrderedDict[tuple[str, bool], Glossary] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(
-        self, choice: GlossaryChoice, pair: LanguagePair, allows: Allows = anything
+        self,
+        choice: GlossaryChoice,
+        pair: LanguagePair,
+        tenant: str = "",
+        permit: Permit = EVERYTHING,
     ) -> Glossary | None:
         """Return the terms of a request, its own before those of its stored glossary.
+
+        Args:
+            choice: What the request names.
+            pair: That is translated.
+            tenant: Who asks.
+            permit: The tenant's.
 
         Raises:
             GlossaryNotFoundError: The request names a glossary that is not stored.
@@ -145,6 +164,7 @@ class GlossaryShelf:
         own = Glossary(choice.terms, ignore_case=choice.ignore_case)
         if not choice.stored:
             return own
+        allows = permit.allows if self._visible is None else self._visible(tenant, permit)
         stored = self._stored(self._store.for_pair(choice.stored, pair, allows), choice.ignore_case)
         return own.before(stored) if choice.terms else stored
 

@@ -230,7 +230,9 @@ class Planner:
         return _Layout(
             empty=self.encode("", pair),
             prefix=tuple(self.tokenizer.target_prefix(pair.target)),
-            glossary=self.glossaries.of(command.glossary, pair, Permit(command.permitted).allows),
+            glossary=self.glossaries.of(
+                command.glossary, pair, command.tenant, Permit(command.permitted)
+            ),
             shortlist=self.shortlist(pair.target),
         )
 

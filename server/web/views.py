@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hub.bases import EMBEDDED
-from hub.glossaries import Glossaries
+from hub.glossaries import Allows, Glossaries
 from hub.manifest import AdapterManifest, Metric
 from hub.provenance import OriginRecord
 from hub.registry import AdapterVersion
@@ -42,7 +42,9 @@ def page_view(core: Core, identity: Identity, loaded: Loaded | None) -> dict[str
         "languages": [{"code": code} for code in sorted(core.translator.router.languages)],
         "adapters": [brief(one, loaded) for one in served_versions(core, identity.permit)],
         "routes": [route_view(one) for one in core.routes().permitted(identity.permit).sorted()],
-        "glossaries": _glossaries(core.glossaries, identity.permit),
+        "glossaries": _glossaries(
+            core.glossaries, core.glossary_owners.visible(identity.tenant, identity.permit)
+        ),
         "limits": {"characters": limits.max_content_characters, "beam": limits.max_beam},
         "samples": _SAMPLES if core.base.name == EMBEDDED else (),
         "feedback": may_correct(core, identity),
@@ -183,7 +185,7 @@ def route_view(entry: RouteEntry) -> dict[str, Any]:
     }
 
 
-def _glossaries(glossaries: Glossaries, permit: Permit) -> Sequence[dict[str, Any]]:
+def _glossaries(glossaries: Glossaries, allows: Allows) -> Sequence[dict[str, Any]]:
     return [
         {
             "ref": one.name,
@@ -192,5 +194,5 @@ def _glossaries(glossaries: Glossaries, permit: Permit) -> Sequence[dict[str, An
             "target": one.pair.target,
             "terms": len(one.terms),
         }
-        for one in glossaries.newest(permit.allows)
+        for one in glossaries.newest(allows)
     ]

@@ -14,7 +14,8 @@ from hub.glossaries import Glossaries, StoredGlossary
 from hub.languages import LanguagePair
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as pb
 from hub.pb.google.longrunning import operations_pb2
-from server.access.identity import check_own, current_identity
+from server.access.glossary_owners import GlossaryOwners
+from server.access.identity import current_identity
 from server.core import Core
 from server.grpc.cloud_translation.glossary_terms import read_terms
 from server.grpc.cloud_translation.messages import entry_of, stored_of
@@ -49,8 +50,9 @@ class GlossaryMethods:
             )
         languages = request.glossary.language_pair
         pair = LanguagePair.of(languages.source_language_code, languages.target_language_code)
-        terms = read_terms(request.glossary.input_config.gcs_source.input_uri)
-        check_own(name)
+        uri = request.glossary.input_config.gcs_source.input_uri
+        terms = await self._off_loop(read_terms, uri)
+        await self._off_loop(self._owners.check_own, name, current_identity())
         made = await self._off_loop(self._store.put, name, pair, terms)
         message = stored_of(parent, made)
         metadata = pb.CreateGlossaryMetadata(
@@ -70,7 +72,7 @@ class GlossaryMethods:
         parent = check_parent(request.parent)
         if request.filter:
             raise InputError("filter is not served; leave it out", field="filter")
-        found = await self._off_loop(self._store.newest, current_identity().permit.allows)
+        found = await self._off_loop(self._store.newest, self._owners.visible_to_caller())
         page, token = page_of(found, request.page_size, request.page_token)
         return pb.ListGlossariesResponse(
             glossaries=[stored_of(parent, one) for one in page], next_page_token=token
@@ -79,7 +81,7 @@ class GlossaryMethods:
     async def delete(self, request: pb.DeleteGlossaryRequest) -> operations_pb2.Operation:
         """Remove a glossary, all versions."""
         parent, name = child(request.name, "glossaries", "name")
-        check_own(name)
+        await self._off_loop(self._owners.check_own, name, current_identity())
         await self._off_loop(self._store.remove, name)
         response = pb.DeleteGlossaryResponse(name=request.name)
         response.submit_time.FromDatetime(datetime.now(UTC))
@@ -109,7 +111,7 @@ class GlossaryMethods:
         glossary, _, number = request.name.rpartition("/glossaryEntries/")
         _, name = child(glossary, "glossaries", "name")
         found: StoredGlossary = await self._off_loop(
-            self._store.get, name, current_identity().permit.allows
+            self._store.get, name, self._owners.visible_to_caller()
         )
         place = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
         if not 1 <= place <= len(found.terms):
@@ -121,11 +123,15 @@ class GlossaryMethods:
         return entry_of(glossary, place, found, found.terms[place - 1])
 
     @property
+    def _owners(self) -> GlossaryOwners:
+        return self.core().glossary_owners
+
+    @property
     def _store(self) -> Glossaries:
         return self.core().glossaries
 
     async def _found(self, name: str) -> StoredGlossary:
-        return await self._off_loop(self._store.get, name, current_identity().permit.allows)
+        return await self._off_loop(self._store.get, name, self._owners.visible_to_caller())
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)

@@ -17,6 +17,7 @@ from hub.errors import InputError
 from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as pb
 from hub.pb.google.longrunning import operations_pb2
 from hub.registry import AdapterVersion
+from server.access.charging import charge
 from server.access.identity import current_identity
 from server.catalog import Filter, list_page
 from server.core import Core
@@ -33,8 +34,8 @@ from server.grpc.cloud_translation.messages import (
 from server.grpc.cloud_translation.names import adapter_ref, check_parent, child, model_name
 from server.grpc.cloud_translation.refusals import Refusals
 from server.telemetry.calls import note_command, note_result
-from server.translation.files import translate_file
-from server.translation.long_lists import first_error, translate_list
+from server.translation.files import open_file, translate_file
+from server.translation.long_lists import raise_first, translate_list
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -51,11 +52,15 @@ class CloudTranslationServicer(Refusals):
     Attributes:
         core: Returns the application; raises UnavailableError while there is none.
         pool: Threads for what blocks.
+        files: Threads for reading and writing files.
+        open_files: Files that are held opened at once, by all doors.
         glossaries: The methods about glossaries.
     """
 
     core: Callable[[], Core]
     pool: Executor
+    files: Executor
+    open_files: asyncio.Semaphore
     glossaries: GlossaryMethods
 
     async def TranslateText(
@@ -70,12 +75,12 @@ class CloudTranslationServicer(Refusals):
         response = pb.TranslateTextResponse()
         if not glossary.empty:
             forced = await translate_list(translator, replace(command, glossary=glossary))
-            _raise_first(first_error(forced))
+            raise_first(forced)
             response.glossary_translations.extend(
                 translations_of(forced, request, request.glossary_config)
             )
         note_result(result)
-        _raise_first(first_error(result))
+        raise_first(result)
         response.translations.extend(translations_of(result, request))
         return response
 
@@ -137,8 +142,14 @@ class CloudTranslationServicer(Refusals):
             )
         kind = format_of(given.mime_type or "text/plain")
         note_command(command)
-        made = await translate_file(self.core().translator, command, kind, given.content, self.pool)
-        versions = {item.adapter_version for item in made.items if item.segments}
+        async with self.open_files:
+            opened = await asyncio.get_running_loop().run_in_executor(
+                self.files, open_file, kind, given.content, command.source, command.target
+            )
+            charge(opened.characters)
+            made = await translate_file(self.core().translator, command, opened, self.files)
+        note_result(made.result)
+        versions = {item.adapter_version for item in made.result.items if item.segments}
         document = pb.DocumentTranslation(
             byte_stream_outputs=[made.data],
             mime_type=kind.mime_type,
@@ -217,11 +228,6 @@ class CloudTranslationServicer(Refusals):
 
     async def _off_loop(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
-
-
-def _raise_first(error: Exception | None) -> None:
-    if error is not None:
-        raise error
 
 
 def _deadline(context: Context) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from starlette.routing import BaseRoute
@@ -115,10 +114,10 @@ def _documents(entrance: Entrance, documents: Documents) -> tuple[Operation, ...
     )  # fmt: skip
 
 
-def routes(entrance: Entrance) -> list[BaseRoute]:
-    """Return the routes of DeepL's API."""
+def routes(entrance: Entrance, shelf: Shelf) -> list[BaseRoute]:
+    """Return the routes of DeepL's API, whose documents are on a shelf."""
     api = DeepLApi()
-    documents = Documents(Shelf(time.monotonic), Jobs(entrance, api.service, "DocumentJob"))
+    documents = Documents(shelf, Jobs(entrance, api.service, "DocumentJob"))
     operations = (
         *_texts(),
         *_glossaries_of_one_pair(),

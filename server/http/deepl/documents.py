@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
 from hub.errors import HubError, InputError, UnavailableError
 from server.access.identity import current_identity
 from server.http.deepl.translation import choose, glossary_of, languages_of, refuse
-from server.http.documents import (
-    OpenedDocument,
-    open_upload,
-    read_upload,
-    source_of,
-    translate_document,
-)
+from server.http.documents import Upload, count_characters, read_upload, translate_upload
 from server.http.endpoint import Call
 from server.http.jobs import Jobs
 from server.http.replies import attachment
 from server.http.shelf import Progress, Shelf, ShelvedDocument
 from server.messages import TranslateCommand
+from server.translation.waiting import WaitingTranslator
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ class Documents:
         fields, core = call.fields, call.core
         refuse(fields)
         source, target = languages_of(core, fields)
-        upload = await read_upload(fields, int(call.entrance.settings.max_upload_bytes))
+        upload = read_upload(fields, int(call.entrance.settings.max_upload_bytes))
         suffixes = {one.lstrip("."): "" for one in upload.format.suffixes}
         choose(fields, "output_format", {"": "", upload.format.name: "", **suffixes}, "")
         command = TranslateCommand(
@@ -46,27 +41,25 @@ class Documents:
             domain=fields.text("domain"),
             glossary=await glossary_of(call, source, target),
         )
-        opened = await call.off_loop(open_upload, upload, source, target)
-        call.entrance.guard.charge(opened.characters)
         tenant = current_identity().tenant
-        document = self.shelf.put(tenant, upload.name, len(upload.data))
-        document.characters = opened.characters
-        self._begin(call, document, opened, command)
+        document = self.shelf.put(tenant, tenant, upload.name, len(upload.data))
+        try:
+            document.characters = await call.with_file(count_characters, upload, source, target)
+            call.entrance.guard.charge(document.characters)
+        except BaseException:
+            self.shelf.remove(document)
+            raise
+        self._begin(call, document, upload, command)
         return JSONResponse({"document_id": document.id, "document_key": document.key})
 
     def _begin(
-        self,
-        call: Call,
-        document: ShelvedDocument,
-        opened: OpenedDocument,
-        command: TranslateCommand,
+        self, call: Call, document: ShelvedDocument, upload: Upload, command: TranslateCommand
     ) -> None:
-        core = call.core
+        translator = WaitingTranslator(call.core.translator)
 
         async def work() -> None:
             document.progress = Progress.TRANSLATING
-            source = await call.off_loop(source_of, core, opened, command.source, command.target)
-            made = await translate_document(core, opened, replace(command, source=source))
+            made = await translate_upload(call, translator, command, upload)
             document.finish(made.data, made.left)
 
         def failed(error: HubError) -> None:
@@ -94,7 +87,8 @@ class Documents:
             raise InputError(f"the document was not translated: {found.error}")
         if found.progress is not Progress.DONE:
             raise UnavailableError("the document is being translated; ask for its status")
-        self.shelf.remove(found)
+        if call.request.method != "HEAD":  # which asks about it and gets no content
+            self.shelf.remove(found)
         return attachment(found)
 
     def _find(self, call: Call) -> ShelvedDocument:

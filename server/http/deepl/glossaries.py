@@ -98,7 +98,11 @@ def _single(found: DeepLGlossary) -> DeepLGlossary:
 
 async def language_pairs(call: Call) -> Response:
     """List the pairs that glossaries may have (/v2/glossary-language-pairs)."""
-    tags = [tag.lower() for tag in sources(call.core)]
+    return await call.off_loop(_listed_pairs, sources(call.core))
+
+
+def _listed_pairs(languages: Sequence[str]) -> Response:
+    tags = [tag.lower() for tag in languages]
     pairs = [
         {"source_lang": one, "target_lang": other} for one in tags for other in tags if one != other
     ]

@@ -5,8 +5,9 @@ dictionary is a stored glossary of ours, "deepl-ID-PAIR", so that every door can
 them together is a small file, `deepl-glossaries/ID.json` in the registry's folder. Glossaries that
 were stored otherwise are shown with their name for an id.
 
-A tenant whose adapters are limited sees the glossaries that it made, and of ours those whose names
-it may use; others do not exist for it.
+A tenant sees the glossaries that it made, and of ours those whose names it may use; others do not
+exist for it, at any door (`server.access.glossary_owners`). So the file that says who made a
+glossary is there before its terms are, and goes after them.
 """
 
 from __future__ import annotations
@@ -23,16 +24,15 @@ from pathlib import Path
 from typing import Final
 
 from hub.errors import CorruptError, GlossaryNotFoundError, InputError, RefError
-from hub.glossaries import Glossaries, StoredGlossary, Term
+from hub.glossaries import Allows, Glossaries, StoredGlossary, Term
 from hub.languages import LanguagePair
 from hub.registry.disk import make_folder
 from hub.registry.faults import storage_faults
+from server.access.glossary_owners import PREFIX, GlossaryOwners
 from server.access.identity import Identity, current_identity
 from server.core import Core
 from server.messages import GlossaryChoice
 
-FOLDER: Final = "deepl-glossaries"
-PREFIX: Final = "deepl-"
 MAX_NAME: Final = 1024
 
 
@@ -72,13 +72,23 @@ class GlossaryStore:
     """Keeps them for one caller; every method blocks."""
 
     terms: Glossaries
-    folder: Path
+    owners: GlossaryOwners
     identity: Identity
 
     @classmethod
     def of(cls, core: Core) -> GlossaryStore:
         """Return the store of a server, for the current caller."""
-        return cls(core.glossaries, Path(core.registry.root) / FOLDER, current_identity())
+        return cls(core.glossaries, core.glossary_owners, current_identity())
+
+    @property
+    def folder(self) -> Path:
+        """Return where the files are that hold dictionaries together."""
+        return self.owners.folder
+
+    @property
+    def allows(self) -> Allows:
+        """Return what tells which glossaries of ours there are for the caller."""
+        return self.owners.visible(self.identity.tenant, self.identity.permit)
 
     def create(
         self, name: str, dictionaries: Sequence[tuple[LanguagePair, Sequence[Term]]]
@@ -95,9 +105,15 @@ class GlossaryStore:
             raise InputError("give one dictionary for each pair, and at least one")
         owner = self.identity.tenant
         made = DeepLGlossary(str(uuid.uuid4()), name, datetime.now(UTC), (), owner)
-        stored = [self._put(made.id, pair, terms) for pair, terms in dictionaries]
-        made = replace(made, dictionaries=tuple(stored))
         self._write(made)
+        try:
+            for pair, terms in dictionaries:
+                stored = self._put(made.id, pair, terms)
+                made = replace(made, dictionaries=(*made.dictionaries, stored))
+            self._write(made)
+        except BaseException:
+            self._remove(made)
+            raise
         return made
 
     def get(self, identifier: str) -> DeepLGlossary:
@@ -110,7 +126,7 @@ class GlossaryStore:
         try:
             if _is_id(wanted) and (path := self.folder / f"{wanted}.json").is_file():
                 return self._check_visible(self._read(path))
-            found = self.terms.get(wanted, self.identity.permit.allows)
+            found = self.terms.get(wanted, self.allows)
         except (GlossaryNotFoundError, RefError):
             raise GlossaryNotFoundError(
                 f"Not found: no glossary has the id {identifier[:80]!r}", field="glossary_id"
@@ -126,12 +142,13 @@ class GlossaryStore:
             for path in sorted(self.folder.glob("*.json")):
                 with suppress(GlossaryNotFoundError):
                     yield self._check_visible(self._read(path))
-        for one in self.terms.newest(self.identity.permit.allows):
+        for one in self.terms.newest(self.allows):
             if not one.name.startswith(PREFIX):
                 yield _ours(one)
 
     def _check_visible(self, found: DeepLGlossary) -> DeepLGlossary:
-        if self.identity.permit.everything or found.tenant == self.identity.tenant:
+        identity = self.identity
+        if self.owners.belongs(found.tenant, identity.tenant, identity.permit, PREFIX + found.id):
             return found
         raise GlossaryNotFoundError("it belongs to another tenant")
 
@@ -184,12 +201,14 @@ class GlossaryStore:
         Raises:
             GlossaryNotFoundError: There is none such.
         """
-        found = self.get(identifier)
-        if _is_id(found.id):
-            with storage_faults(str(self.folder), "nothing was removed"):
-                (self.folder / f"{found.id}.json").unlink(missing_ok=True)
+        self._remove(self.get(identifier))
+
+    def _remove(self, found: DeepLGlossary) -> None:
         for one in found.dictionaries:
             self.terms.remove(one.name)
+        if _is_id(found.id):
+            with storage_faults(str(self.folder), "remove it again"):
+                (self.folder / f"{found.id}.json").unlink(missing_ok=True)
 
     def remove_dictionary(self, identifier: str, pair: LanguagePair) -> None:
         """Remove the dictionary of a pair.
@@ -250,7 +269,7 @@ def choice_of(core: Core, names: Sequence[str], source: str, target: str) -> Glo
     """
     store, pair = GlossaryStore.of(core), LanguagePair.of(source, target)
     found = [store.get(name).find(pair) for name in names]
-    if len(found) == 1 and store.identity.permit.allows(found[0].name):
+    if len(found) == 1 and store.allows(found[0].name):
         return GlossaryChoice(stored=found[0].ref)
     terms: dict[str, Term] = {}
     for one in found:

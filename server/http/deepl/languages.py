@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from hub.errors import InputError, LanguageError
 from server.core import Core
 from server.http.endpoint import Call
-from server.http.languages import language_name, served_pairs, served_tag
+from server.http.languages import ServedLanguages, language_name, served_tag
 
 _VARIETIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"en": ("en-GB", "en-US"), "pt": ("pt-BR", "pt-PT")}
@@ -61,12 +61,12 @@ def code_of(tag: str) -> str:
 
 def sources(core: Core) -> list[str]:
     """Return the tags of the source languages, sorted."""
-    return sorted({served.pair.source for served in served_pairs(core)})
+    return sorted(ServedLanguages.of(core).sources)
 
 
 def targets(core: Core) -> list[str]:
     """Return the tags of the target languages, sorted, by variety where DeepL has them so."""
-    found = {served.pair.target for served in served_pairs(core)}
+    found = ServedLanguages.of(core).targets
     return sorted({one for tag in found for one in _VARIETIES.get(tag, (tag,))})
 
 

@@ -20,6 +20,8 @@ from hub.documents.model import HTML
 from hub.documents.xml_reading import read_xml
 from hub.errors import DocumentError, EngineError, InputError
 
+MAX_CHARACTERS: Final = 1_000_000
+"""Of one text; its tree takes many times more memory."""
 _PROLOGUE: Final = re.compile(r"\s*(?:<\?xml\b[^>]*\?>\s*)?(?:<!DOCTYPE[^\[<>]*>)?")
 _TOKEN: Final = re.compile(
     r"(?P<comment><!--.*?-->|<\?.*?\?>)"
@@ -93,8 +95,14 @@ def read_xml_text(text: str, rules: TagRules) -> XmlText:
     """Read an XML text: a document, or a part of one with any number of roots.
 
     Raises:
-        InputError: It is not well-formed, or declares entities.
+        InputError: It is not well-formed, declares entities, or is too long.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(
+            f"a text of XML has {len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed, "
+            "so send it in parts",
+            field="text",
+        )
     found = _PROLOGUE.match(text)
     head = found[0] if found and found[0].strip() else ""
     body = text[len(head) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from starlette.routing import BaseRoute
@@ -20,9 +19,9 @@ from server.http.shelf import Shelf
 __all__ = ["routes"]
 
 
-def routes(entrance: Entrance) -> list[BaseRoute]:
-    """Return the routes of LibreTranslate's API."""
-    files = Files(Shelf(time.monotonic))
+def routes(entrance: Entrance, shelf: Shelf) -> list[BaseRoute]:
+    """Return the routes of LibreTranslate's API, whose files are on a shelf."""
+    files = Files(shelf)
     whole = upload_body(entrance.settings)
     operations = (
         Operation("/translate", ("POST",), "Translate", translate, texts="q"),

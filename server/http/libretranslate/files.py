@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 
-from server.access.identity import ANYONE
-from server.http.documents import open_upload, read_upload, source_of, translate_document
+from server.access.identity import ANYONE, current_identity
+from server.http.documents import count_characters, read_upload, translate_upload
 from server.http.endpoint import Call
 from server.http.libretranslate.translation import command_of
 from server.http.replies import attachment
@@ -24,14 +24,16 @@ class Files:
         """Translate a file, and tell where it is."""
         core = call.core
         command = command_of(core, call.fields)
-        upload = await read_upload(call.fields, int(call.entrance.settings.max_upload_bytes))
-        opened = await call.off_loop(open_upload, upload, command.source, command.target)
-        call.entrance.guard.charge(opened.characters)
+        upload = read_upload(call.fields, int(call.entrance.settings.max_upload_bytes))
         # For anyone who has the address: a browser downloads without a key.
-        document = self.shelf.put(ANYONE.tenant, upload.name, len(upload.data))
+        payer = current_identity().tenant
+        document = self.shelf.put(ANYONE.tenant, payer, upload.name, len(upload.data))
         try:
-            source = await call.off_loop(source_of, core, opened, command.source, command.target)
-            made = await translate_document(core, opened, replace(command, source=source))
+            characters = await call.with_file(
+                count_characters, upload, command.source, command.target
+            )
+            call.entrance.guard.charge(characters)
+            made = await translate_upload(call, core.translator, command, upload)
         except BaseException:
             self.shelf.remove(document)
             raise

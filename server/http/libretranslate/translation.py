@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from server.access.identity import current_identity
 from server.core import Core
 from server.http.bodies import Fields
 from server.http.endpoint import Call
-from server.http.languages import language_name, served_pairs
+from server.http.languages import ServedLanguages, language_name
 from server.http.libretranslate.api import require, tag_of
 from server.http.translating import translate_all
 from server.messages import Detected, ItemResult, SearchChoice, TranslateCommand
@@ -48,7 +48,17 @@ def command_of(core: Core, fields: Fields) -> TranslateCommand:
 
 
 def _search(core: Core, alternatives: int) -> SearchChoice:
-    """Return a search that is wide enough for alternatives, of which callers know no width."""
+    """Return a search that is wide enough for alternatives, of which callers know no width.
+
+    Raises:
+        InputError: There cannot be so many.
+    """
+    most = core.translator.limits.max_beam - 1
+    if not 0 <= alternatives <= most:
+        raise InputError(
+            f"alternatives {str(alternatives)[:20]} is out of range; ask for 0 to {most}",
+            field="alternatives",
+        )
     if not alternatives:
         return SearchChoice()
     own = core.translator.limits.search.beam_size
@@ -88,14 +98,16 @@ async def detect(call: Call) -> Response:
 
 async def languages(call: Call) -> Response:
     """List source languages, each with those that it is translated into."""
-    targets: dict[str, list[str]] = {}
-    for served in served_pairs(call.core):
-        targets.setdefault(served.pair.source, []).append(served.pair.target)
-    return JSONResponse([_language(code, targets[code]) for code in sorted(targets)])
+    return await call.off_loop(_listed, ServedLanguages.of(call.core))
 
 
-def _language(code: str, targets: Sequence[str]) -> dict[str, object]:
-    return {"code": code, "name": language_name(code), "targets": sorted(targets)}
+def _listed(served: ServedLanguages) -> Response:
+    return JSONResponse(
+        [
+            {"code": code, "name": language_name(code), "targets": targets}
+            for code, targets in served.targets_by_source().items()
+        ]
+    )
 
 
 async def suggest(call: Call) -> Response:

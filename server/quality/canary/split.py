@@ -16,31 +16,16 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
+from hub.routing_keys import digest_of
+
 _SPAN: Final = 1 << 64
 
 
 def request_key(tenant: str, routing_key: str, target: str, texts: Iterable[str]) -> bytes:
     """Return what a request is assigned by."""
     if routing_key:
-        return _digest((tenant, "key", routing_key))
-    return _digest((tenant, "texts", target, *texts))
-
-
-def whole_key(target: str, texts: Iterable[str]) -> str:
-    """Return the `routing_key` of a document or list that is translated in several commands.
-
-    Else its parts would be assigned one by one, and be of two versions.
-    """
-    return _digest(("whole", target, *texts)).hex()
-
-
-def _digest(parts: Iterable[str]) -> bytes:
-    hashed = hashlib.sha256()
-    for part in parts:  # each with its length, so that no two lists are written alike
-        data = part.encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8, "big"))
-        hashed.update(data)
-    return hashed.digest()
+        return digest_of((tenant, "key", routing_key))
+    return digest_of((tenant, "texts", target, *texts))
 
 
 def takes_canary(salt: str, key: bytes, fraction: float) -> bool:

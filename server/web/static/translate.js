@@ -276,14 +276,14 @@ export class Desk {
     }
   }
 
-  /** Return the request for what else could be said of a sentence. */
+  /** Return the request for what else the same version could say: a route or a canary may choose another for a sentence alone. */
   alternativesOf(column, sentence) {
     const points = Array.from($("source").value);
     return {
       text: points.slice(sentence.start, sentence.end).join(""),
       source: this.source || this.detected,
       target: this.target,
-      adapter: column.value,
+      adapter: column.item ? column.item.adapter_version || BASE : column.value,
       ...this.terms.request,
     };
   }

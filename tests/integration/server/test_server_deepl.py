@@ -14,8 +14,16 @@ import pytest
 from deepl.api_data import MultilingualGlossaryDictionaryEntries as Dictionary
 
 from hub.asking import Handling
+from hub.client import HubClient
+from hub.errors import GlossaryNotFoundError, ScopeError
 from hub.glossaries import Term
 from hub.keys import KeyFile
+from hub.pb.adapterhub.v1 import glossary_service_pb2 as pb
+from hub.pb.adapterhub.v1.glossary_service_pb2_grpc import GlossaryServiceStub
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.pb.google.cloud.translation.v3.translation_service_pb2_grpc import (
+    TranslationServiceStub as GoogleStub,
+)
 
 NOWHERE = "96ab91fd-e715-41a1-adeb-5d701f84a483"
 
@@ -30,8 +38,9 @@ def front(
         ("all", ["translate", "admin"]),
         ("reader", ["translate"]),
         ("stranger", ["translate"]),
+        ("other admin", ["translate", "admin"]),
     ):
-        file, _, keys[name] = file.added(name, scopes)
+        file, _, keys[name] = file.added(name.replace(" ", "-"), scopes)
     file.write(folder / "keys.json")
     for house in open_house(http_port=0, keys=str(folder / "keys.json"), max_upload_bytes="1MiB"):
         house.client.close()
@@ -50,8 +59,6 @@ def client(front: tuple[Any, dict[str, str]]) -> deepl.DeepLClient:
 
 def ours(front: tuple[Any, dict[str, str]], text: str, **more: Any) -> str:
     """What the gRPC door says, with the same key."""
-    from hub.client import HubClient
-
     with HubClient(front[0].target, timeout=60, key=front[1]["all"]) as hub:
         return hub.translate([text], "en", "de", **more).items[0].text
 
@@ -153,6 +160,14 @@ def test_xml_splits_where_it_is_told(client: deepl.DeepLClient) -> None:
         client.translate_text(bomb, source_lang="EN", target_lang="DE", tag_handling="xml")
 
 
+def test_texts_of_xml_are_counted_like_others(client: deepl.DeepLClient) -> None:
+    for handling in (None, "html", "xml"):
+        with pytest.raises(deepl.DeepLException, match="257 texts in one request; at most 256"):
+            client.translate_text(
+                ["Monday"] * 257, source_lang="EN", target_lang="DE", tag_handling=handling
+            )
+
+
 def test_languages(client: deepl.DeepLClient) -> None:
     assert [one.code for one in client.get_source_languages()] == ["DE", "EN", "FR", "KO"]
     found = {one.code: one for one in client.get_target_languages()}
@@ -234,6 +249,47 @@ def test_glossaries_of_several_pairs(client: deepl.DeepLClient) -> None:
     assert made.glossary_id not in {
         one.glossary_id for one in client.list_multilingual_glossaries()
     }
+
+
+def test_a_glossary_is_its_makers_at_every_door(front: Any, client: deepl.DeepLClient) -> None:
+    made = client.create_glossary("mine", "EN", "DE", {"Monday": "Mondtag"})
+    ours = f"deepl-{made.glossary_id}-en-de"
+    parent = "projects/p/locations/l"
+
+    def asked(key: str, stub: Any, method: str, request: Any) -> Any:
+        with HubClient(front[0].target, timeout=60, key=front[1][key]) as hub:
+            return hub.ask(stub, method, request)
+
+    get = pb.GetGlossaryRequest(glossary=ours)
+    listed = google_pb.ListGlossaryEntriesRequest(parent=f"{parent}/glossaries/{ours}")
+    doors = [
+        (GlossaryServiceStub, "GetGlossary", get),
+        (GoogleStub, "ListGlossaryEntries", listed),
+    ]
+    for stub, method, request in doors:
+        assert "Mondtag" in str(asked("all", stub, method, request))
+        with pytest.raises(GlossaryNotFoundError):
+            asked("stranger", stub, method, request)
+    names = asked("stranger", GlossaryServiceStub, "ListGlossaries", pb.ListGlossariesRequest())
+    assert ours not in {one.name for one in names.glossaries}
+    page = httpx.get(
+        f"http://{front[0].application.ports.http}/api/page",
+        headers={"authorization": f"Bearer {front[1]['stranger']}"},
+    )
+    assert page.status_code == 200
+    assert ours not in page.text
+    with (
+        HubClient(front[0].target, timeout=60, key=front[1]["stranger"]) as hub,
+        pytest.raises(GlossaryNotFoundError),
+    ):
+        hub.translate(["Monday"], "en", "de", handling=Handling(glossary=ours))
+    put = pb.PutGlossaryRequest(name=ours, source_language_code="en", target_language_code="de")
+    put.terms.add(source="Monday", targets=["X"])
+    with pytest.raises(ScopeError, match="made them by DeepL's API"):
+        asked("other admin", GlossaryServiceStub, "PutGlossary", put)
+    with pytest.raises(deepl.DeepLException, match="Not found"):
+        client_of(front, "other admin").get_glossary(made.glossary_id)
+    client.delete_glossary(made.glossary_id)
 
 
 def test_bad_entries_are_refused(front: Any) -> None:
@@ -373,11 +429,12 @@ def test_a_document_is_never_shown_by_a_browser(front: Any, client: deepl.DeepLC
     upload = {"source_lang": "EN", "target_lang": "DE", "filename": "a.html"}
     handle = client.translate_document_upload("<script>alert(1)</script>May", **upload)
     client.translate_document_wait_until_done(handle)
-    reply = httpx.post(
-        f"http://{house.application.ports.http}/v2/document/{handle.document_id}/result",
-        data={"document_key": handle.document_key},
-        headers={"authorization": f"DeepL-Auth-Key {keys['all']}"},
-    )
+    url = f"http://{house.application.ports.http}/v2/document/{handle.document_id}/result"
+    key = {"authorization": f"DeepL-Auth-Key {keys['all']}"}
+    asked = {"document_key": handle.document_key}
+    looked = httpx.head(url, params=asked, headers=key)
+    assert (looked.status_code, looked.content) == (200, b"")  # and it is still there
+    reply = httpx.post(url, data=asked, headers=key)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/octet-stream"
     assert reply.headers["content-disposition"].startswith("attachment")

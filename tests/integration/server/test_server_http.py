@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from hub.keys import KeyFile
+from server.access.body_room import BodyRoom
+from server.application import FILE_THREADS
+from server.entrance import OPEN_FILES
+from server.http import documents
+from server.translation.files import translate_file
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +96,78 @@ def test_bodies_within_limits(http: httpx.Client) -> None:
         assert reply.status_code == status, (how, reply.text)
         assert set(reply.json()) == {"error"}
         assert "Traceback" not in reply.text
+
+
+def test_the_room_of_bodies_is_given_back(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    take, release = BodyRoom.take, BodyRoom.release
+
+    def noted(change: Callable[[BodyRoom, int], None]) -> Callable[[BodyRoom, int], None]:
+        def changed(room: BodyRoom, size: int) -> None:
+            change(room, size)
+            taken.append(room.taken)
+
+        return changed
+
+    monkeypatch.setattr(BodyRoom, "take", noted(take))
+    monkeypatch.setattr(BodyRoom, "release", noted(release))
+    asked = {"q": "Monday", "source": "en", "target": "ko"}
+    for body in (asked, asked | {"target": "zz"}, {"q": "x" * 70_000}):
+        http.post("/translate", json=body)
+    http.get("/health")  # by then the one before is over
+    assert max(taken) > 40
+    assert taken[-1] == 0
+
+
+def test_texts_do_not_wait_for_files(front: Any, http: httpx.Client) -> None:
+    asked = {"source": "en", "target": "ko"}
+    done = threading.Event()
+    busy = [front.application._files.submit(done.wait, 60) for _ in range(FILE_THREADS)]
+    try:
+        assert http.post("/translate", json=asked | {"q": "Monday"}).status_code == 200
+        assert http.post("/detect", json={"q": "Monday"}).status_code == 200
+        with ThreadPoolExecutor(1) as other:
+            file = {"file": ("a.txt", b"Monday")}
+            waits = other.submit(http.post, "/translate_file", data=asked, files=file)
+            assert http.post("/translate", json=asked | {"q": "May"}).status_code == 200
+            assert not waits.done()
+            done.set()
+            assert waits.result().status_code == 200
+    finally:
+        done.set()
+    assert all(one.result() for one in busy)
+
+
+def test_few_files_are_held_opened_at_once(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    now = 0
+
+    async def noted(*arguments: Any) -> Any:
+        nonlocal now
+        now += 1
+        opened.append(now)
+        try:
+            await asyncio.sleep(0)  # lets the others in, as far as they may
+            return await translate_file(*arguments)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(documents, "translate_file", noted)
+    asked = {"source": "en", "target": "ko"}
+    url = f"{http.base_url}/translate_file"
+
+    def ask(number: int) -> int:
+        file = {"file": ("a.txt", f"Monday {number}\n".encode() * 20)}
+        return httpx.post(url, data=asked, files=file, timeout=60).status_code
+
+    with ThreadPoolExecutor(3 * OPEN_FILES) as callers:
+        assert set(callers.map(ask, range(3 * OPEN_FILES))) == {200}
+    assert len(opened) == 3 * OPEN_FILES
+    assert 1 < max(opened) <= OPEN_FILES
 
 
 def test_a_path_that_is_not_served(http: httpx.Client) -> None:

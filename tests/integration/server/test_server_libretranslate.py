@@ -95,6 +95,8 @@ def test_html(front: Any, http: httpx.Client) -> None:
         ({"target": "zz"}, "zz is not supported"),
         ({"format": "pdf"}, "pdf format is not supported; use text or html"),
         ({"alternatives": "many"}, "alternatives 'many' is not a whole number"),
+        ({"alternatives": "-1"}, "alternatives -1 is out of range; ask for 0 to 15"),
+        ({"alternatives": "100"}, "alternatives 100 is out of range; ask for 0 to 15"),
     ],
 )
 def test_errors(http: httpx.Client, fields: dict[str, str], message: str) -> None:

@@ -202,6 +202,15 @@ def test_what_is_typed_is_translated_as_the_other_door_translates_it(
     assert page.input_value("#to") == "ko"  # remembered
 
 
+def test_alternatives_are_those_of_the_version_that_translated(visit: Visit) -> None:
+    """A route, or a canary behind it, may choose another version for one sentence alone."""
+    page = visit.typed()
+    assert page.input_value(".column select") == ""
+    with page.expect_request("**/api/alternatives") as asked:
+        page.click(".sentence")
+    assert asked.value.post_data_json["adapter"] == "one-lora:1"
+
+
 def test_an_earlier_request_is_withdrawn_on_the_server(visit: Visit, front: Any) -> None:
     labels = {"grpc_type": "unary", "grpc_service": "http.Page", "grpc_method": "Translate"}
 

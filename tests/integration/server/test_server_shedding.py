@@ -16,6 +16,10 @@ import pytest
 from hub.client import Decoding, HubClient
 from hub.errors import CredentialsError, DeadlineError, QueueFullError
 from hub.keys import KeyFile
+from hub.pb.google.cloud.translation.v3 import translation_service_pb2 as google_pb
+from hub.pb.google.cloud.translation.v3.translation_service_pb2_grpc import (
+    TranslationServiceStub as GoogleStub,
+)
 from server.telemetry.access import LOGGER
 from server.telemetry.logs import JsonFormatter
 
@@ -99,6 +103,37 @@ def test_streams_are_refused_at_the_door_too(tight: tuple[Any, dict[str, str]]) 
         pytest.raises(QueueFullError),
     ):
         list(client.stream("Monday", "en", "ko", decoding=SHORT))
+
+
+def test_the_google_door_refuses_as_early(
+    tight: tuple[Any, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, keys = tight
+    metadata = [("authorization", f"Bearer {keys['one']}")]
+    request = google_pb.TranslateTextRequest(
+        parent="projects/p/locations/l", source_language_code="en", target_language_code="ko"
+    )
+    request.contents.extend(["", "Monday", " "])
+    handled = {
+        "grpc_type": "unary",
+        "grpc_service": "google.cloud.translation.v3.TranslationService",
+        "grpc_method": "TranslateText",
+        "grpc_code": "RESOURCE_EXHAUSTED",
+    }
+    before = house.metric("grpc_server_handled_total", **handled)
+    with grpc.insecure_channel(house.target) as channel:
+        method = GoogleStub(channel).TranslateText
+        with monkeypatch.context() as patch, Full(house):
+            # Whatever is behind the door has no part in it.
+            patch.setattr("server.grpc.cloud_translation.service.command_of", None)
+            with pytest.raises(grpc.RpcError) as caught:
+                method(request, timeout=20, metadata=metadata)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert house.metric("grpc_server_handled_total", **handled) == before + 1
+        assert method(request, timeout=20, metadata=metadata).translations[1].translated_text
+        del request.contents[1]
+        with Full(house):  # nothing of it goes to the queue
+            assert len(method(request, timeout=20, metadata=metadata).translations) == 2
 
 
 def test_strangers_and_bad_messages_are_told_what_is_wrong_with_them(

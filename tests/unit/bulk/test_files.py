@@ -29,14 +29,20 @@ class Translator:
 
     Attributes:
         calls: The texts of each call.
+        keys: For each text the routing keys that it was sent with.
         breaks_at: The call that fails as a whole, 0 for none.
     """
 
     calls: list[Sequence[str]] = field(default_factory=list)
     breaks_at: int = 0
+    keys: dict[str, set[str]] = field(default_factory=dict)
 
-    def __call__(self, contents: Sequence[str], mime_type: str, /) -> Sequence[ItemReply]:
+    def __call__(
+        self, contents: Sequence[str], mime_type: str, routing_key: str, /
+    ) -> Sequence[ItemReply]:
         self.calls.append(contents)
+        for text in contents:
+            self.keys.setdefault(text, set()).add(routing_key)
         if len(self.calls) == self.breaks_at:
             raise EngineError("broken")
         return [self.reply(text) for text in contents]
@@ -142,6 +148,32 @@ def test_texts_of_several_files_share_calls(tmp_path: Path) -> None:
     assert len(translator.texts) == 60
     assert len(translator.calls) <= 4
     assert max(map(len, translator.calls)) <= 64
+
+
+def test_one_version_of_a_canary_has_all_of_a_file(tmp_path: Path) -> None:
+    """Also where its lines share calls with other files, and where an earlier run broke off."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(40):
+        lines = 100 if number % 20 == 5 else 2
+        text = "".join(f"file {number} line {line}\n" for line in range(lines))
+        (folder / f"{number:02}.txt").write_text(text)
+    whole = Translator()
+    run([folder], whole, tmp_path / "out")
+    of_file: dict[str, set[str]] = {}
+    for text, keys in whole.keys.items():
+        of_file.setdefault(text.split(" line")[0], set()).update(keys)
+    files = [keys for name, keys in of_file.items() if name.startswith("file")]
+    assert len(files) == 40
+    assert all(len(keys) == 1 for keys in files)
+    assert len(set.union(*files)) == 3  # not one for all, or a share of 10 % would be all or none
+    broken = Translator(breaks_at=2)
+    with pytest.raises(EngineError):
+        run([folder], broken, tmp_path / "other")
+    again = Translator()
+    run([folder], again, tmp_path / "other", resume=True)
+    assert again.keys
+    assert all(keys == whole.keys[text] for text, keys in (broken.keys | again.keys).items())
 
 
 def test_what_fails_stays_as_it_was_and_is_told(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.documents import Options, format_of, formats, open_document
+from hub.documents import Options, format_of, formats, model, open_document, xml_reading
 from hub.errors import DocumentError
 
 NAMES = [one.name for one in formats()]
@@ -58,6 +59,34 @@ def test_archives_that_lie_about_a_size_are_refused() -> None:
         open_document("a.docx", lying)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_part_that_is_larger_than_it_says_takes_no_memory(method: int) -> None:
+    """zipfile itself unpacks such a part whole, and only then looks at its size."""
+    size = 64 * 2**20
+    bomb = bytearray(zipped({"word/document.xml": b" " * size}, method=method))
+    assert len(bomb) < 100_000
+    entry = bomb.rindex(b"PK\x01\x02") + 24
+    assert int.from_bytes(bomb[entry : entry + 4], "little") == size
+    bomb[entry : entry + 4] = (1000).to_bytes(4, "little")
+    told = "damaged" if method == zipfile.ZIP_DEFLATED else f"method {method}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(DocumentError, match=told):
+            open_document("a.docx", bytes(bomb))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_of_very_many_parts_is_refused_before_they_are_counted() -> None:
+    entry = zipped({"a": b""})
+    start, end = entry.index(b"PK\x01\x02"), entry.index(b"PK\x05\x06")
+    many = 20_001 * entry[start:end]
+    tail = entry[end : end + 12] + len(many).to_bytes(4, "little") + entry[end + 16 :]
+    with pytest.raises(DocumentError, match="far more"):
+        open_document("a.docx", entry[:start] + many + tail)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
@@ -81,6 +110,96 @@ def test_archives_that_lie_about_a_size_are_refused() -> None:
 def test_what_cannot_be_read_is_told(name: str, data: bytes, told: str) -> None:
     with pytest.raises(DocumentError, match=told):
         open_document(name, data)
+
+
+MANY = 2_001
+SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.txt", b"a\n" * MANY),
+        ("a.json", b"[" + b'"a",' * MANY + b'"a"]'),
+        ("a.md", b"a\n\n" * MANY),
+        ("a.po", b'msgid "a"\nmsgstr ""\n\n' * MANY),
+        ("a.po", b'msgid "a"\nmsgid_plural "b"\n' + b'msgstr[0] ""\n' * 30 + b"\n" * 2),
+        ("a.srt", b"00:00:01,000 --> 00:00:02,000\n" + b"-a\n" * MANY),
+        ("a.xlf", b"<xliff version='1.2'>" + b"<trans-unit><source>a</source></trans-unit>" * MANY
+         + b"</xliff>"),
+        ("a.xlsx", zipped({"xl/workbook.xml": b"<x/>", "xl/sharedStrings.xml":
+         f"<sst xmlns='{SHEET}'>".encode() + b"<si><t>a</t></si>" * MANY + b"</sst>"})),
+    ],
+)  # fmt: skip
+def test_texts_are_counted_before_all_are_there(
+    name: str, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 20 if b"plural" in data else MANY - 1
+    monkeypatch.setattr(model, "MAX_UNITS", limit)
+    with pytest.raises(DocumentError, match=f"more than {limit:,} (texts|lines)"):
+        open_document(name, data)
+
+
+def test_nodes_of_xml_are_counted_over_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = b"<a/><a b=''/><!----><?c?><![CDATA[]]>"  # six, with the attribute
+    monkeypatch.setattr(xml_reading, "MAX_NODES", 60)
+    monkeypatch.setattr(xml_reading.Room.__init__, "__defaults__", (60,))
+    assert open_document("a.xlf", b"<xliff version='1.2'>" + nodes * 9 + b"</xliff>")
+    with pytest.raises(DocumentError, match="over 60 elements"):
+        open_document("a.xlf", b"<xliff version='1.2'>" + nodes * 10 + b"</xliff>")
+    part = b"<x>" + nodes * 6 + b"</x>"
+    slides = {"ppt/presentation.xml": b"<x/>", "ppt/slides/a.xml": part}
+    assert not open_document("a.pptx", zipped(slides)).units
+    with pytest.raises(DocumentError, match=r"part 'ppt/slides/b.xml' brings"):
+        open_document("a.pptx", zipped({**slides, "ppt/slides/b.xml": part}))
+
+
+def test_sheets_of_numbers_are_not_parsed() -> None:
+    numbers = b"<worksheet>" + b"<c t='n'><v>1</v></c>" * 100 + b"</worksheet"
+    parts = {"xl/workbook.xml": b"<x/>", "xl/worksheets/sheet1.xml": numbers}
+    data = zipped(parts)
+    document = open_document("a.xlsx", data)
+    assert not document.units
+    written = zipfile.ZipFile(io.BytesIO(document.render([]).data))
+    assert {name: written.read(name) for name in written.namelist()} == parts
+    parts["xl/worksheets/sheet1.xml"] = numbers.replace(b"'n'", b"'inlineStr'")
+    with pytest.raises(DocumentError, match="not well-formed"):
+        open_document("a.xlsx", zipped(parts))
+
+
+@pytest.mark.parametrize(
+    ("name", "main", "part", "space"),
+    [
+        ("a.docx", "word/document.xml", "word/document.xml", "wordprocessingml"),
+        ("a.pptx", "ppt/presentation.xml", "ppt/slides/slide1.xml", "presentationml"),
+        ("a.xlsx", "xl/workbook.xml", "xl/sharedStrings.xml", "spreadsheetml"),
+    ],
+)
+def test_strict_open_xml_is_refused_not_overlooked(
+    name: str, main: str, part: str, space: str
+) -> None:
+    strict = f"<w:a xmlns:w='http://purl.oclc.org/ooxml/{space}/main'><w:t>Hi</w:t></w:a>"
+    with pytest.raises(DocumentError, match="strict Open XML"):
+        open_document(name, zipped({main: b"<x/>", part: strict.encode()}))
+
+
+def test_a_page_in_ascii_is_not_utf_16() -> None:
+    page = "<meta charset=utf-16><p>Grüße an alle</p> "
+    document = open_document("a.html", page.encode())
+    assert [unit.text for unit in document.units] == [page]
+    assert document.render([None]).data == page.encode()
+
+
+@pytest.mark.parametrize("codec", ["punycode", "idna", "unicode_escape", "raw_unicode_escape"])
+def test_codecs_that_are_no_encodings_of_files_are_refused(codec: str) -> None:
+    header = f'msgid ""\nmsgstr "Content-Type: text/plain; charset={codec}\\n"\n'
+    with pytest.raises(DocumentError, match=f"'{codec}' is not known"):
+        open_document("a.po", header.encode())
+
+
+def test_markdown_has_a_limit_of_its_own() -> None:
+    with pytest.raises(DocumentError, match="4,194,304"):
+        open_document("a.md", b" " * (4 * 2**20 + 1))
 
 
 def test_encodings_that_make_no_text_are_refused() -> None:

@@ -240,6 +240,14 @@ def test_po_reads_in_polib_as_it_was_written(tmp_path: Path) -> None:
     assert [line for line in data.splitlines() if line in untouched] == untouched
 
 
+def test_forms_of_po_are_known_by_their_numbers() -> None:
+    entry = 'msgid "one file"\nmsgid_plural "%d files"\nmsgstr[1] ""\nmsgstr[0] ""\n'
+    document = open_document("a.po", entry.encode())
+    assert [unit.text for unit in document.units] == ["%d files", "one file"]
+    alone = entry.replace('msgstr[1] ""\n', "")  # of a language with one form
+    assert [unit.text for unit in open_document("a.po", alone.encode()).units] == ["%d files"]
+
+
 def test_po_in_another_charset_comes_out_in_utf8() -> None:
     header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=ISO-8859-1\\n"\n\n'
     source = header + 'msgid "caf\xe9"\nmsgstr ""\n'

@@ -99,6 +99,47 @@ def test_a_part_without_an_id_is_a_part() -> None:
     assert data.count(b'<mrk mtype="seg">A ONE.</mrk>') == 1
 
 
+def unit_of(inner: str, around: str = "<body>{}</body>") -> bytes:
+    """Return a file of XLIFF 1.2 with one unit."""
+    unit = around.format(f"<trans-unit id='1'>{inner}</trans-unit>")
+    return f"<xliff version='1.2'><file target-language='de'>{unit}</file></xliff>".encode()
+
+
+def test_segments_with_one_id_each_have_their_translation() -> None:
+    seg = "<mrk mtype='seg' mid='1'>{}</mrk>"
+    source = f"<source>x</source><seg-source>{seg.format('one')}{seg.format('two')}</seg-source>"
+    for there in ("", seg.format("ein"), seg.format("ein") + seg.format("zwei")):
+        document = open_document("a.xlf", unit_of(f"{source}<target>{there}</target>"))
+        assert [unit.text for unit in document.units] == ["one", "two"]
+        written = etree.fromstring(document.render(["EINS", "ZWEI"]).data)
+        assert [one.text for one in written.iterfind(".//target/mrk")] == ["EINS", "ZWEI"]
+
+
+def test_a_segment_in_a_segment_is_translated_once() -> None:
+    inner = "<mrk mtype='seg' mid='1'>one <mrk mtype='seg' mid='2'>two</mrk></mrk>"
+    document = open_document(
+        "a.xlf", unit_of(f"<source>x</source><seg-source>{inner}</seg-source>")
+    )
+    (unit,) = document.units
+    written = etree.fromstring(document.render([unit.text.replace("two", "zwei")]).data)
+    target = written.find(".//target")
+    assert target is not None
+    assert "".join(target.itertext()) == "one zwei"
+
+
+@pytest.mark.parametrize(
+    ("around", "translated"),
+    [
+        ("<body translate='no'><group>{}</group></body>", False),
+        ("<body translate='no'><group translate='yes'>{}</group></body>", True),
+        ("<body translate='yes'><group translate='no'>{}</group></body>", False),
+    ],
+)
+def test_what_is_said_nearest_to_a_text_decides(around: str, translated: bool) -> None:
+    document = open_document("a.xlf", unit_of("<source>one</source>", around))
+    assert [unit.text for unit in document.units] == ["one"] * translated
+
+
 def test_segments_of_xliff_2_are_filled() -> None:
     document = open_document("a.xlf", XLIFF_2.encode(), Options(target="de"))
     assert [unit.state for unit in document.units] == [State.UNTRANSLATED, State.FUZZY]
@@ -208,6 +249,35 @@ def test_links_fields_and_text_boxes_of_word() -> None:
         expected = expected.replace(f">{words}<", f">{words.upper()}<")
     made = part(translated(document), "word/header1.xml")
     assert canonical(made.encode()) == canonical(expected.encode())
+
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def word(paragraph: str) -> bytes:
+    """Return a Word file with one paragraph."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        body = f"<w:document xmlns:w='{WORD}'><w:p>{paragraph}</w:p></w:document>"
+        archive.writestr("word/document.xml", body)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["ins", "moveTo", "bdo", "dir", "smartTag", "hyperlink"])
+def test_words_in_elements_around_runs_are_translated(name: str) -> None:
+    run = "<w:r><w:t xml:space='preserve'>{}</w:t></w:r>"
+    inner = f"<w:{name}>{run.format('red')}</w:{name}>"
+    document = open_document("a.docx", word(run.format("a ") + inner + run.format(" rose")))
+    (unit,) = document.units
+    assert re.sub("<[^>]*>", "", unit.text) == "a red rose"
+    data = document.render([unit.text.replace("red", "rote")]).data
+    (again,) = open_document("a.docx", data).units
+    assert re.sub("<[^>]*>", "", again.text) == "a rote rose"
+
+
+def test_text_behind_a_comment_is_not_lost() -> None:
+    document = open_document("a.docx", word("<w:r><w:t>one <!-- no -->two</w:t></w:r>"))
+    assert [unit.text for unit in document.units] == ["one two"]
 
 
 def test_slides_keep_the_end_of_their_paragraphs() -> None:

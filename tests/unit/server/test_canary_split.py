@@ -4,13 +4,18 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.http import translating
+from hub.client import HubClient
+from hub.commands.texts import InputText
+from hub.commands.translate import _held_together
+from hub.pb.adapterhub.v1 import translation_service_pb2 as pb
+from hub.routing_keys import whole_key
 from server.messages import ItemResult, TranslateCommand, TranslateResult
 from server.quality.canary.split import request_key, takes_canary
-from server.translation.long_lists import translate_list
+from server.translation.long_lists import translate_list, translate_texts
 
 texts = st.lists(st.text(max_size=8), max_size=4)
 
@@ -84,11 +89,37 @@ def test_a_list_that_is_translated_in_parts_is_assigned_as_a_whole() -> None:
 
 
 def test_so_is_a_document_of_texts_of_several_kinds() -> None:
-    recorder = Recorder()
-    core: Any = SimpleNamespace(translator=recorder)
+    recorder: Any = Recorder()
     texts = [("Monday", "text/plain"), ("<b>May</b>", "text/html"), ("June", "text/plain")]
     command = TranslateCommand((), "en", "ko")
-    found = asyncio.run(translating.translate_list(core, command, [*texts, *texts]))
-    assert found == [text for text, _ in [*texts, *texts]]
+    result = asyncio.run(translate_texts(recorder, command, [*texts, *texts]))
+    assert [item.text for item in result.items] == [text for text, _ in [*texts, *texts]]
     assert len(recorder.keys) == 3
     assert len(set(recorder.keys)) == 1
+
+
+def test_a_client_that_sends_a_list_in_parts_holds_them_together() -> None:
+    asked: list[pb.TranslateTextRequest] = []
+
+    def call(_: Any, method: Any, request: pb.TranslateTextRequest, deadline: Any) -> Any:
+        asked.append(pb.TranslateTextRequest.FromString(request.SerializeToString()))
+        return pb.TranslateTextResponse()
+
+    with pytest.MonkeyPatch.context() as patch, HubClient("127.0.0.1:1") as client:
+        patch.setattr(HubClient, "_call", call)
+        object.__setattr__(client, "_max_contents", 2)
+        client.translate(["Monday", "Tuesday", "Friday"], "en", "ko")
+        client.translate(["Monday", "Tuesday"], "en", "ko")
+    assert [list(one.contents) for one in asked] == [
+        ["Monday", "Tuesday"], ["Friday"], ["Monday", "Tuesday"],
+    ]  # fmt: skip
+    first, second, single = (one.routing_key for one in asked)
+    assert first == second == whole_key("ko", ["Monday", "Tuesday", "Friday"])
+    assert single == ""
+
+
+def test_lines_of_one_input_are_held_together() -> None:
+    batches = [[InputText("Monday", 1)], [InputText("Tuesday", 2)]]
+    keyed = list(_held_together(iter(batches), "ko"))
+    assert [batch for _, batch in keyed] == batches
+    assert {key for key, _ in keyed} == {whole_key("ko", ["Monday"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,20 +24,22 @@ from hub.errors import (
     ScopeError,
 )
 from hub.glossaries import Term
+from hub.languages import LanguagePair
 from hub.settings import load_settings
 from server.access.scopes import SCOPE_OF_METHOD
 from server.entrance import open_entrance
 from server.http.bodies import Fields
 from server.http.deepl.entries import read_entries, write_entries
-from server.http.deepl.xml_text import TagRules, as_html, of_html, read_xml_text
+from server.http.deepl.xml_text import MAX_CHARACTERS, TagRules, as_html, of_html, read_xml_text
 from server.http.endpoint import Endpoint
-from server.http.languages import language_name
+from server.http.languages import ServedLanguages, language_name
 from server.http.protection import BrowserPolicy
-from server.http.shelf import Progress, Shelf
+from server.http.shelf import RECORD_BYTES, Progress, Shelf
 from server.http.site import _routes
 from server.http.statuses import retry_after, status_of
 from server.telemetry.access import AccessLog
 from server.telemetry.metrics import Metrics
+from server.translation.routes import RoutingTable, list_pairs
 
 
 def tree(kind: type[HubError]) -> Iterator[type[HubError]]:
@@ -60,7 +63,7 @@ def test_every_route_asks_for_a_scope(tmp_path: Path) -> None:
     async def routes() -> list[Any]:
         settings = load_settings({"registry": str(tmp_path)}, environ={}, folder=tmp_path)
         core: Any = None
-        entrance = open_entrance(settings, core, core, Metrics(), AccessLog())
+        entrance = open_entrance(settings, core, core, core, Metrics(), AccessLog())
         return list(_routes(entrance))
 
     found = asyncio.run(routes())
@@ -84,6 +87,8 @@ def request(method: str = "POST", **headers: str) -> Request:
         (False, {}, {"host": "[::1]:8080"}, True),
         (False, {}, {"host": "rebound.example"}, False),
         (False, {}, {"host": ""}, False),
+        (False, {}, {"host": "["}, False),
+        (False, {}, {"host": "localhost:1", "origin": "http://["}, False),
         (False, {"http_hosts": "hub.lan"}, {"host": "HUB.lan:1"}, True),
         (True, {}, {"host": "any.example"}, True),
         (True, {"http_hosts": "hub.lan"}, {"host": "any.example"}, False),
@@ -125,21 +130,47 @@ def test_fields_say_what_is_wrong() -> None:
 
 def test_a_document_is_kept_for_a_while() -> None:
     now = 0.0
-    shelf = Shelf(lambda: now, max_bytes=10, kept_seconds=60)
-    kept = shelf.put("a", "x.txt", 6)
+    shelf = Shelf(lambda: now, max_bytes=10 + 2 * RECORD_BYTES, kept_seconds=60)
+    kept = shelf.put("a", "a", "x.txt", 6)
     assert kept.progress is Progress.QUEUED
     with pytest.raises(QueueFullError):
-        shelf.put("b", "y.txt", 5)
+        shelf.put("b", "b", "y.txt", 5)
     assert shelf.get(kept.id, kept.key, "a") is kept
     for key, tenant in ((kept.key, "b"), ("", "a"), (kept.id, "a"), ("é", "a")):
         with pytest.raises(NotFoundError):
             shelf.get(kept.id, key, tenant)
     kept.finish(b"abc")
-    assert shelf.put("b", "y.txt", 5).id != kept.id
+    assert shelf.put("b", "b", "y.txt", 5).id != kept.id
     now = 61.0
     with pytest.raises(NotFoundError):
         shelf.get(kept.id, kept.key, "a")
-    assert shelf.put("b", "z.txt", 10)
+    assert shelf.put("b", "b", "z.txt", 10)
+
+
+def test_no_tenant_fills_the_shelf_for_others() -> None:
+    size = 100 - RECORD_BYTES % 100
+    each = size + RECORD_BYTES
+    shelf = Shelf(lambda: 0.0, max_bytes=4 * each, max_share=2 * each, kept_seconds=90)
+    first = shelf.put("a", "a", "1.txt", size)
+    shelf.put("", "a", "2.txt", size)  # for anyone to fetch, and a's all the same
+    told = rf"tenant 'a' on this server take {2 * each:,} bytes and may take {2 * each:,}; {size} "
+    with pytest.raises(QueueFullError, match=told + r"more .*Fetch .* 1\.5 minutes"):
+        shelf.put("a", "a", "3.txt", size)
+    for name in ("1.txt", "2.txt"):
+        assert shelf.put("b", "b", name, size)
+    with pytest.raises(QueueFullError, match="all documents on this server"):
+        shelf.put("c", "c", "1.txt", size)
+    first.fail("why")
+    shelf.remove(first)
+    assert shelf.put("c", "c", "1.txt", size)
+
+
+def test_a_document_that_failed_is_not_for_nothing() -> None:
+    shelf = Shelf(lambda: 0.0, max_bytes=3 * RECORD_BYTES)
+    for number in range(3):
+        shelf.put("a", "a", f"{number}.txt", 0).fail("why")
+    with pytest.raises(QueueFullError):
+        shelf.put("a", "a", "4.txt", 0)
 
 
 def test_entries_of_glossaries() -> None:
@@ -185,6 +216,12 @@ def test_xml_is_cut_where_elements_split() -> None:
     assert units(XML, splitting=names({"br", "b"}))[3:] == ["Some", "bold", "words", "here."]
     assert len(units(XML, detect=False)) == 1
     assert units(XML, ignored=names({"par"})) == ["A title"]
+
+
+def test_a_text_of_xml_has_a_limit() -> None:
+    read_xml_text("x" * MAX_CHARACTERS, TagRules())
+    with pytest.raises(InputError, match="1,000,001 characters; at most 1,000,000"):
+        read_xml_text("x" * (MAX_CHARACTERS + 1), TagRules())
 
 
 @pytest.mark.parametrize(
@@ -247,6 +284,18 @@ def test_any_xml_comes_back(
     text = _written(node)
     rules = TagRules(detect, frozenset(splitting), frozenset(joining), frozenset(ignored))
     assert back(text, rules) == text
+
+
+def test_languages_are_those_of_the_pairs_that_are_served() -> None:
+    base = frozenset({"en", "de", "ko"})
+    routed = [LanguagePair("en", "fr"), LanguagePair("nl", "de"), LanguagePair("en", "de")]
+    served = ServedLanguages(base, frozenset(routed))
+    entry: Any = SimpleNamespace(version=SimpleNamespace(ref="a:1"))
+    pairs = [one.pair for one in list_pairs(RoutingTable({(p, ""): entry for p in routed}), base)]
+    listed = [(s, t) for s, targets in served.targets_by_source().items() for t in targets]
+    assert sorted(listed) == sorted((pair.source, pair.target) for pair in pairs)
+    assert served.sources == {pair.source for pair in pairs}
+    assert served.targets == {pair.target for pair in pairs}
 
 
 def test_names_of_languages() -> None:
