@@ -51,6 +51,7 @@ def entry(
         "parameters": parameters,
         "unspelt": 0.0,
         "lengths": {"unit": "words", "of_item": [1 + index % 12 for index in range(items)]},
+        "novelty": {"of_item": [(0.0, 0.4, 1.0)[index % 3] for index in range(items)]},
         "dev_chrf++": quality,
         "train_seconds": 3.0,
         "seconds": 4.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +241,7 @@ def facts(claims: Sequence[Claim]) -> list[dict[str, Any]]:
             "verdict": claim.verdict,
             "p_value": claim.p_value,
             "adjusted_p_value": claim.adjusted,
+            "adjusted_p_value_against": claim.against,
             "pairs": claim.pairs,
             "why": claim.why,
             "parts": [
@@ -248,7 +250,11 @@ def facts(claims: Sequence[Claim]) -> list[dict[str, Any]]:
                     "effect": part.estimate.value,
                     "interval": part.estimate.interval(),
                     "p_value": part.p_value,
+                    "degrees_of_freedom": None
+                    if math.isinf(part.estimate.freedom)
+                    else part.estimate.freedom,
                     "smallest_visible_effect": part.visible,
+                    "by_pair": dict(part.by_pair),
                 }
                 for part in claim.parts
             ],

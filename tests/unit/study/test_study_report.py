@@ -47,7 +47,7 @@ def made() -> Report:
 
 def test_every_picture_is_there_with_its_axes_named(made: Report) -> None:
     found = {each.key: each for each in pictures(made.study, made.results)}
-    assert set(found) == {"budget", "distance", "bases", "data", "lengths", "cost"}
+    assert set(found) == {"budget", "distance", "bases", "data", "lengths", "novelty", "cost"}
     for picture in found.values():
         spec = picture.chart.to_json()
         assert "chrF++" in spec
