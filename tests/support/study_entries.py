@@ -98,3 +98,22 @@ def rows(
             wobble = 0.1 * ((seed % 3) - 1) if method != BASE else 0.0
             found.append(entry(point, quality + wobble, parameters=size, fraction=share))
     return found
+
+
+def bench_figures(kinds: list[str], mixed: float) -> dict[str, Any]:
+    """Return what `hub bench engine --json` writes, cut down to what is read."""
+    speeds = (("base", 500.0), ("mixed", mixed), ("ctranslate2", 300.0))
+    return {
+        "rows": [
+            {"engine": engine, "batch": 32, "beam": 1, "tokens_per_s": speed}
+            for engine, speed in speeds
+        ],
+        "placing": [{"kind": kind, "bytes": 2_000_000, "from_disk_ms": 3.25} for kind in kinds],
+        "workload": {
+            "dims": "small",
+            "quantization": "int8",
+            "device": "cpu",
+            "kinds": kinds,
+            "budget": 0.01,
+        },
+    }

@@ -97,7 +97,7 @@ def _cases(studies: Path) -> list[Case]:
     files = sorted(studies.rglob(FILE)) if studies.is_dir() else []
     found: list[Case] = []
     for file in files:
-        ledger = Ledger(file.parent)
+        ledger = Ledger.existing(file.parent)
         try:
             entries = ledger.entries()
         finally:

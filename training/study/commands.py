@@ -86,6 +86,13 @@ def report(
         Path | None, typer.Option(help="Where to write; the folder of the study if not given.")
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="Write the pictures as files, too.")] = False,
+    bench: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Serving cost, as hub bench engine --json wrote it; may be repeated, a kind each.",
+        ),
+    ] = None,
 ) -> None:
     """Write report.html, report.md and cells.csv; nothing is run."""
     from hub.console import note
@@ -93,7 +100,7 @@ def report(
     from training.study.report import make_report, write_report
 
     study, where = load_study(file), _folder(file, folder)
-    made = make_report(study, where)
+    made = make_report(study, where, bench or ())
     for claim in made.claims:
         typer.echo(claim.sentence)
     for path in write_report(made, out or where, png=png):

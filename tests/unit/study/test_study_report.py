@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.study_entries import rows, study
+from tests.support.study_entries import bench_figures, rows, study
 from training.study.advise import prediction_errors
 from training.study.axes import BASE, FULL
 from training.study.charts import pictures
 from training.study.claims import judge
 from training.study.crossover import crossovers
-from training.study.report import Report, page, text, write_report
+from training.study.ledger import Said
+from training.study.report import Report, beforehand, page, text, write_report
 from training.study.results import Results
 from training.study.tables import cells_csv
 
@@ -95,6 +96,24 @@ def test_a_left_out_pair_is_predicted_and_the_error_printed(made: Report) -> Non
     assert row[0] == "base"  # made-up rows have no recipe to name a method by
     assert row[1] == "3"
     assert float(row[3]) < 10
+
+
+def test_claims_count_as_said_beforehand_only_where_they_were(made: Report) -> None:
+    now, loose = made.study.claims.model_dump(), made.study.claims.model_dump() | {"margin": 3.0}
+    assert beforehand(made.study, [Said(now, 0, 1.0)]).startswith("Said before the run: margin 1 ")
+    changed = beforehand(made.study, [Said(loose, 0, 1.0), Said(now, 12, 2.0)])
+    assert "NOT ALL SAID BEFORE" in changed
+    assert "margin 3 chrF++" in changed
+    assert "when 12 cells were done" in changed
+    never = beforehand(made.study, [Said(loose, 0, 1.0)])
+    assert "has never been run with" in never
+    assert "not in the ledger" in beforehand(made.study, [])
+
+
+def test_serving_cost_is_in_the_report_where_it_was_measured(made: Report) -> None:
+    title = "Serving cost by kind of adapter"
+    assert title not in text(made, [])
+    assert title in text(replace(made, benches=[bench_figures(["lora"], 450.0)]), [])
 
 
 def test_files_are_written(made: Report, tmp_path: Path) -> None:
