@@ -11,7 +11,18 @@ from typing import Any, Final
 from hub.console import note, print_table
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
-from training.study.advise import Case, Features, Prediction, by_kind, cases_of, predict
+from training.study.advise import (
+    BUDGET,
+    CLDR,
+    DISTANCE,
+    Case,
+    Features,
+    Prediction,
+    by_kind,
+    cases_of,
+    kind_of_text,
+    predict,
+)
 from training.study.distance import MEASURE, distances
 from training.study.file import BaseEntry
 from training.study.ledger import FILE, Ledger
@@ -140,6 +151,7 @@ def _look(question: Question) -> Features:
         base_score=chrf(found, [each.target for each in test]),
         parameters=base.parameters,
         unspelt=encoded.unspelt,
+        text=kind_of_text(corpus.name),
     )
 
 
@@ -154,17 +166,25 @@ def _most(question: Question) -> int:
 def _offers(kind: str, cases: Sequence[Case], known: Features) -> tuple[list[Offer], str]:
     """Return what a method should do at every budget of the cells, or why it is not known."""
     found = []
+    other = sorted({case.features.text for case in cases})
+    cases = [case for case in cases if case.features.text == known.text]
+    if not cases:
+        return [], f"its cells are of {' and '.join(map(_text, other))}, not of {_text(known.text)}"
     for budget in sorted({round(case.features.budget, 6) for case in cases}):
         features = Features(**{**asdict(known), "budget": budget})
         prediction = predict(cases, features)
         if prediction is None:
             return [], "its cells are of too few pairs to know the error"
-        if prediction.outside:
-            return [], "; ".join(prediction.outside)
+        if prediction.why_not:
+            return [], "; ".join(prediction.why_not)
         pairs = len({case.pair for case in cases})
         near = _nearest(cases, features)
         found.append(Offer(kind, budget, prediction, near, len(cases), pairs))
     return found, ""
+
+
+def _text(kind: str) -> str:
+    return "CLDR's phrases" if kind == CLDR else "files"
 
 
 def _nearest(cases: Sequence[Case], features: Features) -> tuple[str, ...]:
@@ -172,7 +192,7 @@ def _nearest(cases: Sequence[Case], features: Features) -> tuple[str, ...]:
 
     def far(case: Case) -> float:
         own, new = case.features.numbers(), features.numbers()
-        return sum(abs(own[name] - new[name]) for name in ("distance", "budget (log10)"))
+        return sum(abs(own[name] - new[name]) for name in (DISTANCE, BUDGET))
 
     chosen = sorted(cases, key=far)[:NEAREST]
     return tuple(case.cells[0].removeprefix("sha256:")[:12] for case in chosen)
