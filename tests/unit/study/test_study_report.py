@@ -91,6 +91,21 @@ def test_full_fine_tuning_overtakes_between_the_sizes(made: Report) -> None:
     assert found.said == f"about {found.segments:.0f} segments"
 
 
+def test_a_crossing_of_signs_that_may_be_chance_is_told() -> None:
+    made = rows(
+        {
+            ("small", "de-nl", BASE, None, 0): 40.0,
+            ("small", "de-nl", FULL, None, 200): 50.0,
+            ("small", "de-nl", FULL, None, 2000): 65.0,
+            ("small", "de-nl", "bottleneck", 0.1, 200): 50.02,
+            ("small", "de-nl", "bottleneck", 0.1, 2000): 57.0,
+        }
+    )
+    (found,) = crossovers(study(), Results(made, DISTANCES, 200))
+    assert found.unsure == (200,)
+    assert found.said.endswith("; which is ahead is not certain at 200")
+
+
 def test_a_left_out_pair_is_predicted_and_the_error_printed(made: Report) -> None:
     (row,) = made.errors.rows
     assert row[0] == "base"  # made-up rows have no recipe to name a method by
