@@ -9,7 +9,7 @@ none upwards, that predict pairs best which were left out.
 How good that is, is measured by leaving one more pair out, with the choice of features made anew
 without it (nested cross-validation, Stone 1974). The interval is Student's for a new pair, with a
 degree of freedom for each pair but one: cells of one pair are no further looks at how pairs differ.
-Where the mean of the cells does as well, and where the new pair lies outside of what the cells
+Where the mean of the cells does about as well, and where the new pair lies outside of what they
 have, there is no answer.
 """
 
@@ -51,6 +51,8 @@ OF_ONE_PAIR: Final = (BUDGET, SEGMENTS)
 """What the cells of a single pair can tell."""
 CLDR: Final = "cldr"
 ROUNDING: Final = 1e-9
+LEAST_GAIN: Final = 0.05
+"""Share of the mean's error by which predictions must be better before they are given."""
 LEAST_PAIRS: Final = 3
 COVERAGE: Final = 0.9
 BEYOND: Final = 0.1
@@ -288,7 +290,7 @@ def predict(cases: Sequence[Case], features: Features) -> Prediction | None:
 def _useless(cases: Sequence[Case], errors: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
     """Return that the mean of the cells would do as well, in words; nothing where it would not."""
     own, plain = _error(errors), _error(mean_errors(cases))
-    if own < plain - ROUNDING:
+    if own < (1 - LEAST_GAIN) * plain:
         return ()
     return (
         f"of pairs that were left out, predictions are off by {own:.2f} chrF++ and the mean of the "
@@ -306,8 +308,8 @@ def prediction_errors(results: Results) -> Grid:
     remark = (
         "hub advise predicts the gap to full fine-tuning in chrF++. Errors are of pairs that were "
         "left out of the choice of features and of the fit (root mean square). Always the mean: "
-        "the error of predicting the other pairs' mean gap; a model that is no better than that "
-        "knows nothing, and hub advise says so."
+        "the error of predicting the other pairs' mean gap; a model that is not better "
+        f"than that by {LEAST_GAIN:.0%} knows nothing, and hub advise says so."
     )
     return Grid("How well hub advise predicts a new pair", columns, tuple(rows), remark)
 
