@@ -320,8 +320,13 @@ def _error_row(kind: str, cases: Sequence[Case]) -> Iterator[str]:
     if not errors:
         yield from ("", f"needs {LEAST_PAIRS} pairs", "", "", "I do not know")
         return
-    yield ", ".join(chosen(cases)) or "nothing"
+    varied = [name for name in chosen(cases) if _varies(cases, name)]
+    yield ", ".join(varied) or "nothing"
     yield f"{_error(errors):.2f}"
     yield f"{_error(mean_errors(cases)):.2f}"
     yield f"{half_width(errors):.2f}"
     yield "I do not know" if _useless(cases, errors) else "yes"
+
+
+def _varies(cases: Sequence[Case], name: str) -> bool:
+    return len({case.features.numbers()[name] for case in cases}) > 1

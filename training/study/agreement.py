@@ -23,6 +23,7 @@ from training.study.tables import Grid
 if TYPE_CHECKING:
     from training.study.file import StudyFile
 
+CHANCE: Final = 50.0
 CEILING: Final = 92.999999999972
 """Percent of agreement that the curve of chrF comes to."""
 STEEPNESS: Final = 1.1142732157139852
@@ -34,7 +35,7 @@ def expected_agreement(chrf: float) -> float:
 
     The curve goes through 46.5 at no difference; what is below 50 is chance, and is given as 50.
     """
-    return max(50.0, CEILING / (1 + math.exp(-STEEPNESS * abs(chrf))))
+    return max(CHANCE, CEILING / (1 + math.exp(-STEEPNESS * abs(chrf))))
 
 
 def plain_chrf(system: System) -> float:
@@ -51,16 +52,16 @@ def agreement_table(study: StudyFile, results: Results) -> Grid:
         claimed = system.method == asked.method and system.budget in (asked.budget, None)
         if claimed and full is not None and system.method != FULL:
             gap = plain_chrf(full) - plain_chrf(system)
-            better = "full fine-tuning" if gap > 0 else system.method
+            whole = full.quality.value - system.quality.value
             rows.append(
                 (
                     system.base,
                     system.pair,
                     f"{system.train:,}",
-                    f"{full.quality.value - system.quality.value:+.2f}",
+                    f"{whole:+.2f}",
                     f"{gap:+.2f}",
                     f"{expected_agreement(gap):.0f} %",
-                    better if expected_agreement(gap) > 50 else "no telling",
+                    _better(whole, gap, system.method),
                 )
             )
     columns = (
@@ -70,6 +71,14 @@ def agreement_table(study: StudyFile, results: Results) -> Grid:
     remark = (
         "Expected agreement of human raters with a difference in chrF, by the curve of Kocmi et "
         "al. (ACL 2024, arXiv 2401.06760); 50 % is chance. The curve was found on whole sentences "
-        "of news and the like: for phrases of CLDR it is no more than a hint."
+        "of news and the like: for phrases of CLDR it is no more than a hint. No telling: people "
+        "would be at chance, or chrF++ and chrF do not agree on which is better."
     )
     return Grid("What people would make of it", columns, tuple(rows), remark)
+
+
+def _better(whole: float, plain: float, adapter: str) -> str:
+    """Name the better system, from full fine-tuning less the adapter in chrF++ and in chrF."""
+    if whole * plain <= 0 or expected_agreement(plain) <= CHANCE:
+        return "no telling"
+    return "full fine-tuning" if plain > 0 else adapter

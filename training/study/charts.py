@@ -249,7 +249,7 @@ def _novelty(study: StudyFile, results: Results) -> Picture | None:
         list(gains(study, results, by_novelty)),
         "novelty",
         "Gain over the base on seen and on new phrases",
-        "phrases of the source, against the training segments (items)",
+        "phrases of the source (items)",
         "chrF++ above the untrained base on test items whose phrases (two words in a row, or four "
         "characters) all stand in the training sources, and on those where some or most are new; "
         "in brackets, how many items there are. A gain on seen phrases alone is memory. Groups "

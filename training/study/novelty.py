@@ -12,7 +12,7 @@ from typing import Any, Final
 from training.evidence.lengths import Unit, unit_of
 
 PHRASE: Final[dict[Unit, int]] = {"words": 2, "characters": 4}
-CLASSES: Final = ("all seen", "up to half new", "more than half new")
+CLASSES: Final = ("all seen", "≤ ½ new", "> ½ new")
 
 
 def class_of(share: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.study_entries import rows, study
-from training.study.agreement import agreement_table, expected_agreement, plain_chrf
+from training.study.agreement import _better, agreement_table, expected_agreement, plain_chrf
 from training.study.axes import BASE, FULL
 from training.study.results import Results
 
@@ -16,6 +16,21 @@ def test_the_curve_is_the_published_one() -> None:
     assert expected_agreement(-0.710) == expected_agreement(0.710)
     assert expected_agreement(0.0) == 50.0
     assert expected_agreement(20.0) == pytest.approx(93.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("whole", "plain", "named"),
+    [
+        (2.0, 1.5, "full fine-tuning"),
+        (-2.0, -1.5, "lora"),
+        (-0.4, 0.5, "no telling"),
+        (0.1, 0.05, "no telling"),
+    ],
+)
+def test_a_better_system_is_named_where_both_metrics_do(
+    whole: float, plain: float, named: str
+) -> None:
+    assert _better(whole, plain, "lora") == named
 
 
 def test_a_difference_that_people_see_is_told_from_one_they_do_not() -> None:

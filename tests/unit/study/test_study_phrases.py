@@ -31,7 +31,7 @@ def test_languages_without_spaces_have_phrases_of_characters() -> None:
 
 def test_classes_are_all_some_and_most() -> None:
     assert [CLASSES[class_of(share)] for share in (0.0, 0.01, 0.5, 0.51, 1.0)] == [
-        "all seen", "up to half new", "up to half new", "more than half new", "more than half new",
+        "all seen", "≤ ½ new", "≤ ½ new", "> ½ new", "> ½ new",
     ]  # fmt: skip
 
 
@@ -52,10 +52,10 @@ def remembering() -> list[Entry]:
 def test_a_gain_that_is_memory_is_told_from_one_that_is_not() -> None:
     found = list(gains(study(), Results(remembering(), {}, 300), by_novelty))
     by = {each.label: each for each in found}
-    assert set(by) == {"all seen", "more than half new"}
+    assert set(by) == {"all seen", "> ½ new"}
     assert by["all seen"].gain.value == pytest.approx(40, abs=1)
-    assert by["more than half new"].gain.value == pytest.approx(0, abs=1)
-    assert by["all seen"].items == by["more than half new"].items == 60
+    assert by["> ½ new"].gain.value == pytest.approx(0, abs=1)
+    assert by["all seen"].items == by["> ½ new"].items == 60
     assert isinstance(by["all seen"].gain, Estimate)
 
 
