@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ class Question:
     Attributes:
         data: As `--data` takes it.
         within: chrF++ below full fine-tuning that is still good enough.
+        train: Segments taken of the data at most; None for all, and of CLDR, which has no end, for
+            as many as the studies have.
     """
 
     pair: str
@@ -49,6 +51,7 @@ class Question:
     base: str
     studies: Path
     within: float
+    train: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def advise(question: Question) -> Advice:
         BaseNotFoundError: The base is not on this machine.
     """
     cases = _cases(question.studies)
+    question = replace(question, train=_most(question, cases))
     known = _look(question)
     offers, reasons = [], []
     for kind, own in by_kind(cases).items():
@@ -134,7 +138,7 @@ def _look(question: Question) -> Features:
     far = distances([str(pair)]).get(str(pair))
     if far is None:
         raise SettingsError(f"{MEASURE} knows no distance for {pair}", field="pair")
-    spec = CorpusSpec(str(pair), question.data, "", "", ITEMS, ITEMS, _most(question), 1)
+    spec = CorpusSpec(str(pair), question.data, "", "", ITEMS, ITEMS, question.train or SEGMENTS, 1)
     corpus = whole_corpus(spec)
     entry = BaseEntry(base=question.base)
     base, tokenizer = opened(entry)
@@ -155,12 +159,14 @@ def _look(question: Question) -> Features:
     )
 
 
-def _most(question: Question) -> int:
-    """Return the segments to read: of CLDR, which has no end, what `hub train` takes."""
-    from training.corpora.sources import CLDR
+def _most(question: Question, cases: Sequence[Case]) -> int | None:
+    """Return the segments to take; of CLDR, which has no end, as many as the studies have."""
     from training.defaults import SMALL
 
-    return SMALL.train if CLDR in question.data else SEGMENTS
+    if question.train is None and CLDR in question.data:
+        own = [case.features.segments for case in cases if case.features.text == CLDR]
+        return max(own, default=SMALL.train)
+    return question.train
 
 
 def _offers(kind: str, cases: Sequence[Case], known: Features) -> tuple[list[Offer], str]:
@@ -253,7 +259,8 @@ def _offer_probe(advice: Advice) -> None:
 def _command(asked: Question, kind: str, budget: float | None) -> str:
     method, *options = kind.split()
     words = [f"hub train --pair {asked.pair}"]
-    words += [f"--data {each}" for each in asked.data if each != "cldr"]
+    words += [f"--data {each}" for each in asked.data if each != CLDR]
+    words += [f"--train {asked.train}"] if asked.train is not None else []
     words.append(f"--base {asked.base} --method {method}")
     words += [_flag(each) for each in options]
     if budget is not None and _has_size(method):

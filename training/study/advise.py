@@ -164,8 +164,15 @@ def outside(cases: Sequence[Case], features: Features) -> tuple[str, ...]:
         low, high = min(own), max(own)
         room = max(BEYOND * (high - low), 1e-6 + BEYOND * abs(high) * (high == low))
         if not low - room <= value <= high + room:
-            found.append(f"{name} {value:.3g}, cells have {low:.3g} to {high:.3g}")
+            found.append(_worded(name, value, low, high))
     return tuple(found)
+
+
+def _worded(name: str, value: float, low: float, high: float) -> str:
+    """Tell a feature and its range in the units that people know it by."""
+    figures = [10**each if name.endswith("(log10)") else each for each in (value, low, high)]
+    new, least, most = (f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in figures)
+    return f"{name.removesuffix(' (log10)')} {new}, cells have {least} to {most}"
 
 
 def cases_of(results: Results) -> list[Case]:

@@ -139,6 +139,10 @@ def advise(
     data: Annotated[
         list[str] | None, typer.Option(help="What there is to train on, as of hub train.")
     ] = None,
+    train: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training segments taken of the data; of cldr, as the studies."),
+    ] = None,
     base: Annotated[str, typer.Option(help="embedded, a folder or a HF id.")] = "embedded",
     studies: Annotated[Path, typer.Option(help="Folder with the ledgers of studies.")] = Path("."),
     within: Annotated[
@@ -158,7 +162,7 @@ def advise(
         from training.study.advice import Question, advice_facts, print_advice
         from training.study.advice import advise as ask
 
-        found = ask(Question(pair, tuple(data or ("cldr",)), base, studies, within))
+        found = ask(Question(pair, tuple(data or ("cldr",)), base, studies, within, train))
     if json_file != Path("-"):
         print_advice(found)
     if json_file is not None:

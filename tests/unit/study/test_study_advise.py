@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
 from scipy.stats import t
 
+from training.defaults import SMALL
+from training.study.advice import Question, _command, _most
 from training.study.advise import (
     BASE_SCORE,
     BUDGET,
@@ -126,8 +129,8 @@ def test_two_pairs_are_too_few_to_know_the_error() -> None:
     ("new", "named"),
     [
         (features(0.9, 0.01), "distance 0.9, cells have 0.28 to 0.53"),
-        (features(0.4, 0.9), BUDGET),
-        (features(0.4, 0.01, segments=2_000_000), "segments"),
+        (features(0.4, 0.9), "budget 0.9, cells have 0.003 to 0.1"),
+        (features(0.4, 0.01, segments=2_000_000), "segments 2,000,000, cells have 2,000 to 2,000"),
         (features(0.4, 0.01, base_score=5.0), BASE_SCORE),
     ],
 )
@@ -154,3 +157,19 @@ def test_the_interval_holds_new_pairs_as_often_as_it_says() -> None:
         others = {str(i): [sum(known[:i] + known[i + 1 :]) / 2 - known[i]] * 6 for i in range(3)}
         inside.append(abs(fmean(known) - new) <= half_width(others))
     assert fmean(inside) >= 0.9
+
+
+def test_as_much_of_cldr_is_asked_about_as_the_studies_have() -> None:
+    """It has no end, and what `hub train` takes of it may be more than any cell had."""
+    known = [*cases(), replace(cases()[0], features=features(0.3, 0.1, segments=8000))]
+    files = [replace(each, features=replace(each.features, text="files")) for each in known]
+    asked = Question("en-de", ("cldr",), "embedded", Path(), 1.0)
+    assert _most(asked, known) == 8000
+    assert _most(asked, files) == SMALL.train
+    assert _most(replace(asked, train=300), known) == 300
+    assert _most(replace(asked, data=("corpus.tsv",)), known) is None
+    command = _command(replace(asked, train=8000), "lora targets=attention", 0.01)
+    assert command == (
+        "hub train --pair en-de --train 8000 --base embedded --method lora --targets attention "
+        "--budget 0.01"
+    )
