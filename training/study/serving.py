@@ -44,7 +44,7 @@ def _checked(path: Path) -> dict[str, Any]:
 def _not_of_bench(path: Path) -> SettingsError:
     return SettingsError(
         f"--bench {path} is not what `hub bench engine` writes; make one for each kind with: "
-        f"hub bench engine --kinds bottleneck --json {path}",
+        "hub bench engine --kinds bottleneck --json bottleneck.json",
         field="bench",
     )
 

@@ -36,7 +36,7 @@ def test_a_kind_costs_what_its_rows_are_slower_than_the_bases(tmp_path: Path) ->
 @pytest.mark.parametrize("content", [[1], {"rows": []}, {"rows": [{"engine": "base"}]}, "text"])
 def test_another_file_is_refused_with_the_command(content: object, tmp_path: Path) -> None:
     path = written(tmp_path, "other.json", content)
-    with pytest.raises(SettingsError, match=r"hub bench engine --kinds bottleneck --json"):
+    with pytest.raises(SettingsError, match=r"--kinds bottleneck --json bottleneck\.json"):
         read_bench([path])
     with pytest.raises(SettingsError, match="No such file"):
         read_bench([tmp_path / "nothing.json"])
