@@ -51,6 +51,7 @@ def entry(
         "parameters": parameters,
         "unspelt": 0.0,
         "lengths": {"unit": "words", "of_item": [1 + index % 12 for index in range(items)]},
+        "novelty": {"of_item": [(0.0, 0.4, 1.0)[index % 3] for index in range(items)]},
         "dev_chrf++": quality,
         "train_seconds": 3.0,
         "seconds": 4.0,
@@ -97,3 +98,22 @@ def rows(
             wobble = 0.1 * ((seed % 3) - 1) if method != BASE else 0.0
             found.append(entry(point, quality + wobble, parameters=size, fraction=share))
     return found
+
+
+def bench_figures(kinds: list[str], mixed: float) -> dict[str, Any]:
+    """Return what `hub bench engine --json` writes, cut down to what is read."""
+    speeds = (("base", 500.0), ("mixed", mixed), ("ctranslate2", 300.0))
+    return {
+        "rows": [
+            {"engine": engine, "batch": 32, "beam": 1, "tokens_per_s": speed}
+            for engine, speed in speeds
+        ],
+        "placing": [{"kind": kind, "bytes": 2_000_000, "from_disk_ms": 3.25} for kind in kinds],
+        "workload": {
+            "dims": "small",
+            "quantization": "int8",
+            "device": "cpu",
+            "kinds": kinds,
+            "budget": 0.01,
+        },
+    }

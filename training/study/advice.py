@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hub.console import note, print_table
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
-from training.study.advise import Case, Features, Prediction, by_kind, cases_of, predict
+from training.study.advise import (
+    BUDGET,
+    CLDR,
+    DISTANCE,
+    Case,
+    Features,
+    Prediction,
+    by_kind,
+    cases_of,
+    kind_of_text,
+    predict,
+)
 from training.study.distance import MEASURE, distances
 from training.study.file import BaseEntry
 from training.study.ledger import FILE, Ledger
@@ -31,6 +42,8 @@ class Question:
     Attributes:
         data: As `--data` takes it.
         within: chrF++ below full fine-tuning that is still good enough.
+        train: Segments taken of the data at most; None for all, and of CLDR, which has no end, for
+            as many as the studies have.
     """
 
     pair: str
@@ -38,6 +51,7 @@ class Question:
     base: str
     studies: Path
     within: float
+    train: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ def advise(question: Question) -> Advice:
         BaseNotFoundError: The base is not on this machine.
     """
     cases = _cases(question.studies)
+    question = replace(question, train=_most(question, cases))
     known = _look(question)
     offers, reasons = [], []
     for kind, own in by_kind(cases).items():
@@ -97,7 +112,7 @@ def _cases(studies: Path) -> list[Case]:
     files = sorted(studies.rglob(FILE)) if studies.is_dir() else []
     found: list[Case] = []
     for file in files:
-        ledger = Ledger(file.parent)
+        ledger = Ledger.existing(file.parent)
         try:
             entries = ledger.entries()
         finally:
@@ -123,7 +138,7 @@ def _look(question: Question) -> Features:
     far = distances([str(pair)]).get(str(pair))
     if far is None:
         raise SettingsError(f"{MEASURE} knows no distance for {pair}", field="pair")
-    spec = CorpusSpec(str(pair), question.data, "", "", ITEMS, ITEMS, _most(question), 1)
+    spec = CorpusSpec(str(pair), question.data, "", "", ITEMS, ITEMS, question.train or SEGMENTS, 1)
     corpus = whole_corpus(spec)
     entry = BaseEntry(base=question.base)
     base, tokenizer = opened(entry)
@@ -140,31 +155,42 @@ def _look(question: Question) -> Features:
         base_score=chrf(found, [each.target for each in test]),
         parameters=base.parameters,
         unspelt=encoded.unspelt,
+        text=kind_of_text(corpus.name),
     )
 
 
-def _most(question: Question) -> int:
-    """Return the segments to read: of CLDR, which has no end, what `hub train` takes."""
-    from training.corpora.sources import CLDR
+def _most(question: Question, cases: Sequence[Case]) -> int | None:
+    """Return the segments to take; of CLDR, which has no end, as many as the studies have."""
     from training.defaults import SMALL
 
-    return SMALL.train if CLDR in question.data else SEGMENTS
+    if question.train is None and CLDR in question.data:
+        own = [case.features.segments for case in cases if case.features.text == CLDR]
+        return max(own, default=SMALL.train)
+    return question.train
 
 
 def _offers(kind: str, cases: Sequence[Case], known: Features) -> tuple[list[Offer], str]:
     """Return what a method should do at every budget of the cells, or why it is not known."""
     found = []
+    other = sorted({case.features.text for case in cases})
+    cases = [case for case in cases if case.features.text == known.text]
+    if not cases:
+        return [], f"its cells are of {' and '.join(map(_text, other))}, not of {_text(known.text)}"
     for budget in sorted({round(case.features.budget, 6) for case in cases}):
         features = Features(**{**asdict(known), "budget": budget})
         prediction = predict(cases, features)
         if prediction is None:
             return [], "its cells are of too few pairs to know the error"
-        if prediction.outside:
-            return [], "; ".join(prediction.outside)
+        if prediction.why_not:
+            return [], "; ".join(prediction.why_not)
         pairs = len({case.pair for case in cases})
         near = _nearest(cases, features)
         found.append(Offer(kind, budget, prediction, near, len(cases), pairs))
     return found, ""
+
+
+def _text(kind: str) -> str:
+    return "CLDR's phrases" if kind == CLDR else "files"
 
 
 def _nearest(cases: Sequence[Case], features: Features) -> tuple[str, ...]:
@@ -172,7 +198,7 @@ def _nearest(cases: Sequence[Case], features: Features) -> tuple[str, ...]:
 
     def far(case: Case) -> float:
         own, new = case.features.numbers(), features.numbers()
-        return sum(abs(own[name] - new[name]) for name in ("distance", "budget (log10)"))
+        return sum(abs(own[name] - new[name]) for name in (DISTANCE, BUDGET))
 
     chosen = sorted(cases, key=far)[:NEAREST]
     return tuple(case.cells[0].removeprefix("sha256:")[:12] for case in chosen)
@@ -233,7 +259,8 @@ def _offer_probe(advice: Advice) -> None:
 def _command(asked: Question, kind: str, budget: float | None) -> str:
     method, *options = kind.split()
     words = [f"hub train --pair {asked.pair}"]
-    words += [f"--data {each}" for each in asked.data if each != "cldr"]
+    words += [f"--data {each}" for each in asked.data if each != CLDR]
+    words += [f"--train {asked.train}"] if asked.train is not None else []
     words.append(f"--base {asked.base} --method {method}")
     words += [_flag(each) for each in options]
     if budget is not None and _has_size(method):

@@ -23,8 +23,8 @@ from training.study.drawing import (
     score_axis,
     values,
 )
-from training.study.lengths import gains_by_length
 from training.study.results import Results
+from training.study.slices import LEAST_ITEMS, SliceGain, by_length, by_novelty, gains
 
 if TYPE_CHECKING:
     from training.study.file import StudyFile
@@ -35,7 +35,7 @@ SIDE: Final = 1.06
 
 def pictures(study: StudyFile, results: Results) -> list[Picture]:
     """Return the pictures that the grid has data for."""
-    makers = (_budget, _distance, _bases, _data, _lengths, _cost)
+    makers = (_budget, _distance, _bases, _data, _lengths, _novelty, _cost)
     return [found for make in makers if (found := make(study, results)) is not None]
 
 
@@ -230,12 +230,43 @@ def _data(study: StudyFile, results: Results) -> Picture | None:
 
 def _lengths(study: StudyFile, results: Results) -> Picture | None:
     """Gain over the base by the length of the source."""
+    return _gains(
+        results,
+        list(gains(study, results, by_length)),
+        "lengths",
+        "Gain over the base by source length",
+        "source length (items)",
+        "chrF++ above the untrained base on test items of that length; in brackets, how many there "
+        "are. Lengths in words, of Chinese, Japanese and their kind in characters. Lengths with "
+        f"fewer than {LEAST_ITEMS} items are left out.",
+    )
+
+
+def _novelty(study: StudyFile, results: Results) -> Picture | None:
+    """Gain over the base on phrases that training had and that it had not."""
+    return _gains(
+        results,
+        list(gains(study, results, by_novelty)),
+        "novelty",
+        "Gain over the base on seen and on new phrases",
+        "phrases of the source (items)",
+        "chrF++ above the untrained base on test items whose phrases (two words in a row, or four "
+        "characters) all stand in the training sources, and on those where some or most are new; "
+        "in brackets, how many items there are. A gain on seen phrases alone is memory. Groups "
+        f"with fewer than {LEAST_ITEMS} items are left out.",
+    )
+
+
+def _gains(
+    results: Results, found: Sequence[SliceGain], key: str, title: str, axis: str, caption: str
+) -> Picture | None:
+    """Draw gains on slices of the test sets, a panel for each base and pair."""
     import altair as alt
 
     rows = [
-        {"length": f"{each.span} ({each.items})", "place": each.low, "pair": each.pair,
+        {"slice": f"{each.label} ({each.items})", "place": each.place, "pair": each.pair,
          "base": each.base, "method": each.system} | band(each.gain)
-        for each in gains_by_length(study, results)
+        for each in found
     ]  # fmt: skip
     if not rows:
         return None
@@ -246,25 +277,17 @@ def _lengths(study: StudyFile, results: Results) -> Picture | None:
         for pair in results.pairs:
             own = [r for r in rows if (r["base"], r["pair"]) == (base, pair)]
             if own:
-                panels.append(
-                    _by_length(own, order, scale).properties(title=panel_title(results, base, pair))
-                )
-    return Picture(
-        "lengths",
-        "Gain over the base by source length",
-        "chrF++ above the untrained base on test items of that length; in brackets, how many there "
-        "are. Lengths in words, of Chinese, Japanese and their kind in characters. Lengths with "
-        "fewer than ten items are left out.",
-        grid(panels),
-    )
+                drawn = _by_slice(own, order, scale, axis)
+                panels.append(drawn.properties(title=panel_title(results, base, pair)))
+    return Picture(key, title, caption, grid(panels))
 
 
-def _by_length(rows: Sequence[dict[str, Any]], order: Sequence[str], scale: Any) -> Any:
+def _by_slice(rows: Sequence[dict[str, Any]], order: Sequence[str], scale: Any, axis: str) -> Any:
     import altair as alt
 
-    spans = [row["length"] for row in sorted(rows, key=lambda row: row["place"])]
+    spans = [row["slice"] for row in sorted(rows, key=lambda row: row["place"])]
     data = values(list(rows))
-    x = alt.X("length:N", title="source length (items)", sort=list(dict.fromkeys(spans)),
+    x = alt.X("slice:N", title=axis, sort=list(dict.fromkeys(spans)),
               axis=alt.Axis(labelAngle=0))  # fmt: skip
     shift = alt.XOffset("method:N", sort=list(order))
     bars = alt.Chart(data).mark_rule().encode(x=x, xOffset=shift, y="low:Q", y2="high:Q")

@@ -2,32 +2,28 @@
 
 Findings of Üstün & Cooper Stickland (EMNLP 2022, arXiv 2205.11277), each asked of every base (of
 every two bases for c). Margin, method and budget are the study file's, so they were said before the
-study was run. A claim's verdict follows from its p-value, adjusted for the number of claims (Holm
-1979), and from its interval:
+study was run. A claim's verdict follows from two p-values, each adjusted for the number of claims
+(Holm 1979):
 
-- *supported*: the adjusted p-value is below alpha;
-- *not supported*: the interval leaves no room for an effect that matters (one of the margin), or,
-  for equivalence, lies outside of the margin;
+- *supported*: that of the claim is below alpha;
+- *not supported*: else, that of "there is no effect that matters" (one of the margin) or, for
+  equivalence, of "further apart than the margin" is below alpha;
 - *undecided*: neither, or the grid has not what the claim needs; the smallest effect that could
   have been seen says what it would take.
+
+Claims are about the mean over the pairs at hand. What single pairs say is told beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from training.study.axes import FULL
-from training.study.resampling import (
-    Estimate,
-    difference,
-    holm,
-    mean_of,
-    slope_of,
-    smallest_visible,
-)
+from training.study.estimate import Estimate, combine, difference, holm, mean_of, slope_of
 from training.study.results import Results, System
 
 if TYPE_CHECKING:
@@ -54,15 +50,27 @@ class Part:
         what: In words.
         estimate: Its value and resamples.
         p_value: Unadjusted.
-        visible: The smallest effect that could have been seen.
-        refuted: Whether the interval leaves no room for the claim.
+        p_against: Of there being no effect that matters, or one beyond the margin; unadjusted.
+        equivalence: Whether it claims that there is no difference.
+        visible: The smallest effect that could have been seen; of an equivalence, the smallest
+            margin within which equal systems could have been shown to be. At the level that the
+            least of all p-values is tested at, which is alpha over the number of claims.
+        by_pair: The same quantity of each pair; empty where it has no such parts.
     """
 
     what: str
     estimate: Estimate
     p_value: float
-    visible: float
-    refuted: bool
+    p_against: float
+    equivalence: bool = False
+    visible: float = math.nan
+    by_pair: Mapping[str, float] = field(default_factory=dict)
+
+    def seen_at(self, level: float, power: float) -> float:
+        """Return the smallest effect that a test at this level finds with this power."""
+        if self.equivalence:
+            return self.estimate.visible(2 * level, (1 + power) / 2)
+        return self.estimate.visible(level, power)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Claim:
         parts: All must hold; empty where the grid has not what it takes.
         p_value: The largest of the parts', which tests "all of them" (Berger 1982).
         adjusted: Over all claims that could be tested.
+        against: The p-value against it, adjusted likewise.
         why: What keeps it undecided, or a remark.
         pairs: How many it rests on.
     """
@@ -85,6 +94,7 @@ class Claim:
     verdict: Verdict
     p_value: float | None = None
     adjusted: float | None = None
+    against: float | None = None
     why: str = ""
     pairs: int = 0
 
@@ -101,9 +111,12 @@ class Claim:
 
 def _figures(part: Part) -> str:
     low, high = part.estimate.interval()
+    seen = "margin that could be shown" if part.equivalence else "effect that could be seen"
+    pairs = sorted(part.by_pair, key=lambda pair: part.by_pair[pair])
+    ends = [f"{pair} {part.by_pair[pair]:+.2f}" for pair in (*pairs[:1], *pairs[1:][-1:])]
     return (
         f"{part.what} {part.estimate.value:+.2f} (95 % interval {low:+.2f} to {high:+.2f}; "
-        f"smallest effect that could be seen {part.visible:.2f})"
+        f"smallest {seen} {part.visible:.2f}" + "".join(f"; {end}" for end in ends) + ")"
     )
 
 
@@ -112,19 +125,34 @@ def judge(study: StudyFile, results: Results) -> list[Claim]:
     drafts = list(_drafts(study, results))
     tested = [draft for draft in drafts if draft.p_value is not None]
     adjusted = iter(holm([draft.p_value for draft in tested if draft.p_value is not None]))
+    against = iter(holm([_against(draft) for draft in tested]))
+    level = study.claims.alpha / max(1, len(tested))
     return [
-        draft if draft.p_value is None else _decided(study, draft, next(adjusted))
+        _seen(study, draft, level)
+        if draft.p_value is None
+        else _decided(study, _seen(study, draft, level), next(adjusted), next(against))
         for draft in drafts
     ]
 
 
-def _decided(study: StudyFile, draft: Claim, adjusted: float) -> Claim:
+def _against(draft: Claim) -> float:
+    """Return the p-value of any part being refuted (Bonferroni over the parts)."""
+    return min(1.0, len(draft.parts) * min(part.p_against for part in draft.parts))
+
+
+def _seen(study: StudyFile, draft: Claim, level: float) -> Claim:
+    power = study.claims.power
+    parts = (replace(part, visible=part.seen_at(level, power)) for part in draft.parts)
+    return replace(draft, parts=tuple(parts))
+
+
+def _decided(study: StudyFile, draft: Claim, adjusted: float, against: float) -> Claim:
     verdict: Verdict = "undecided"
     if adjusted < study.claims.alpha:
         verdict = "supported"
-    elif any(part.refuted for part in draft.parts):
+    elif against < study.claims.alpha:
         verdict = "not supported"
-    return replace(draft, verdict=verdict, adjusted=adjusted)
+    return replace(draft, verdict=verdict, adjusted=adjusted, against=against)
 
 
 def _drafts(study: StudyFile, results: Results) -> Iterator[Claim]:
@@ -167,26 +195,33 @@ def _differences(
     peft_base: str,
     full_base: str,
     train: int,
-) -> list[Estimate]:
+) -> dict[str, Estimate]:
     """Return adapter less full fine-tuning, pair by pair where both are there."""
-    found = []
+    found = {}
     for pair in results.pairs:
         peft = _claimed(study, results, peft_base, pair, train)
         full = results.find(full_base, pair, FULL, None, train)
         if peft and full:
-            found.append(difference(peft.quality, full.quality))
+            found[pair] = difference(peft.quality, full.quality)
     return found
 
 
-def _above_zero(study: StudyFile, what: str, estimate: Estimate, *, matters: float) -> Part:
-    """Return a part that claims an effect above zero."""
-    asked = study.claims
+def _values(found: Mapping[str, Estimate]) -> dict[str, float]:
+    return {pair: each.value for pair, each in found.items()} if len(found) > 1 else {}
+
+
+def _mean_above_zero(study: StudyFile, what: str, found: Mapping[str, Estimate]) -> Part:
+    """Return a part that claims a mean over pairs above zero."""
+    return replace(_above_zero(study, what, mean_of(list(found.values()))), by_pair=_values(found))
+
+
+def _above_zero(study: StudyFile, what: str, estimate: Estimate) -> Part:
+    """Return a part that claims an effect above zero, tested on both sides."""
     return Part(
         what=what,
         estimate=estimate,
         p_value=estimate.p_differs() if estimate.value > 0 else 1.0,
-        visible=smallest_visible(estimate.deviation, asked.alpha, asked.power),
-        refuted=estimate.interval()[1] < matters,
+        p_against=estimate.p_below(study.claims.margin),
     )
 
 
@@ -195,14 +230,14 @@ def _on_par(study: StudyFile, results: Results, base: str) -> Claim:
     found = _differences(study, results, base, base, train)
     if not found:
         return _draft(study, "a", base, 0, (), _lacking(study, "full fine-tuning", train))
-    mean = mean_of(found)
-    low, high = mean.interval()
+    mean = mean_of(list(found.values()))
     part = Part(
         what=f"adapter less full, margin ±{asked.margin:g}:",
         estimate=mean,
         p_value=mean.p_within(asked.margin),
-        visible=smallest_visible(mean.deviation, 2 * asked.alpha, (1 + asked.power) / 2),
-        refuted=low > asked.margin or high < -asked.margin,
+        p_against=mean.p_outside(asked.margin),
+        equivalence=True,
+        by_pair=_values(found),
     )
     return _draft(study, "a", base, len(found), (part,), "")
 
@@ -224,30 +259,25 @@ def _falls(study: StudyFile, results: Results, base: str) -> Claim:
     if not drops:
         return _draft(study, "b", base, 0, (), "the grid has not two budgets of this method")
     span = f"{100 * budgets[-1]:g} % less {100 * budgets[0]:g} %:"
-    parts = [
-        _above_zero(study, span, mean_of(list(drops.values())), matters=asked.margin),
-    ]
+    parts = [_mean_above_zero(study, span, drops)]
     placed = [pair for pair in drops if pair in results.distances]
     places = [results.distances[pair] for pair in placed]
     if len(set(places)) < LEAST_PAIRS:
         why = f"a slope needs {LEAST_PAIRS} pairs of different known distance"
         return _draft(study, "b", base, len(drops), parts, why)
-    spread = max(places) - min(places)
     slope = slope_of([drops[pair] for pair in placed], places)
-    scaled = Estimate(slope.value * spread, slope.draws * spread, slope.seeds)
+    scaled = combine([(max(places) - min(places), slope)])
     what = "that drop, farthest pair less closest, by its slope over distance:"
-    parts.append(_above_zero(study, what, scaled, matters=asked.margin))
+    parts.append(_above_zero(study, what, scaled))
     return _draft(study, "b", base, len(drops), parts, "")
 
 
 def _larger(study: StudyFile, results: Results, small: str, large: str) -> Claim:
-    asked, train = study.claims, max(results.sizes, default=0)
-    about = f"{large} over {small}"
+    train, about = max(results.sizes, default=0), f"{large} over {small}"
     found = _differences(study, results, large, small, train)
     if not found:
         return _draft(study, "c", about, 0, (), _lacking(study, "both bases", train))
-    mean = mean_of(found)
-    part = _above_zero(study, "adapter less full:", mean, matters=asked.margin)
+    part = _mean_above_zero(study, "adapter less full:", found)
     return _draft(study, "c", about, len(found), (part,), "")
 
 
@@ -255,17 +285,17 @@ def _little_data(study: StudyFile, results: Results, base: str) -> Claim:
     """Take the smallest data, and the budget that is best on the dev set there."""
     asked, train = study.claims, min(results.sizes, default=0)
     budget = _best_on_dev(study, results, base, train)
-    found = []
+    found = {}
     for pair in results.pairs:
         peft = results.find(base, pair, asked.method, budget, train)
         full = results.find(base, pair, FULL, None, train)
         if peft and full:
-            found.append(difference(peft.quality, full.quality))
+            found[pair] = difference(peft.quality, full.quality)
     if not found:
         return _draft(study, "d", base, 0, (), _lacking(study, "the smallest data size", train))
     sized = "" if budget is None else f" at {100 * budget:g} % (the best on dev)"
     what = f"adapter{sized} less full, {train:,} segments:"
-    part = _above_zero(study, what, mean_of(found), matters=asked.margin)
+    part = _mean_above_zero(study, what, found)
     return _draft(study, "d", base, len(found), (part,), "")
 
 

@@ -86,6 +86,13 @@ def report(
         Path | None, typer.Option(help="Where to write; the folder of the study if not given.")
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="Write the pictures as files, too.")] = False,
+    bench: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Serving cost, as hub bench engine --json wrote it; may be repeated, a kind each.",
+        ),
+    ] = None,
 ) -> None:
     """Write report.html, report.md and cells.csv; nothing is run."""
     from hub.console import note
@@ -93,7 +100,7 @@ def report(
     from training.study.report import make_report, write_report
 
     study, where = load_study(file), _folder(file, folder)
-    made = make_report(study, where)
+    made = make_report(study, where, bench or ())
     for claim in made.claims:
         typer.echo(claim.sentence)
     for path in write_report(made, out or where, png=png):
@@ -132,6 +139,10 @@ def advise(
     data: Annotated[
         list[str] | None, typer.Option(help="What there is to train on, as of hub train.")
     ] = None,
+    train: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training segments taken of the data; of cldr, as the studies."),
+    ] = None,
     base: Annotated[str, typer.Option(help="embedded, a folder or a HF id.")] = "embedded",
     studies: Annotated[Path, typer.Option(help="Folder with the ledgers of studies.")] = Path("."),
     within: Annotated[
@@ -151,7 +162,7 @@ def advise(
         from training.study.advice import Question, advice_facts, print_advice
         from training.study.advice import advise as ask
 
-        found = ask(Question(pair, tuple(data or ("cldr",)), base, studies, within))
+        found = ask(Question(pair, tuple(data or ("cldr",)), base, studies, within, train))
     if json_file != Path("-"):
         print_advice(found)
     if json_file is not None:

@@ -65,7 +65,8 @@ def _distance(one: str, other: str) -> float | None:
 @lru_cache(maxsize=1)
 def _database() -> Any:
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    level, handlers, silent = root.level, list(root.handlers), root.manager.disable
+    logging.disable(logging.WARNING)  # it tells at length of unpacking its data
     try:
         from urielplus.urielplus import URIELPlus
 
@@ -83,4 +84,5 @@ def _database() -> Any:
         # It configures the root logger of the whole process.
         root.setLevel(level)
         root.handlers[:] = handlers
+        logging.disable(silent)
     return database

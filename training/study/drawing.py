@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from training.study.axes import FULL
-from training.study.resampling import Estimate
+from training.study.estimate import Estimate
 from training.study.results import Results, System
 
 # Okabe & Ito (2008), darkest first so that grey tones differ too.

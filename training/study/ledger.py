@@ -18,30 +18,16 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Float,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    func,
-    select,
-)
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from hub.errors import CorruptError, SettingsError, StorageFullError, UnavailableError
 from training.study.cells import Cell
+from training.study.ledger_tables import CELLS, META, PROBES, TABLES, WRITES, connected
 
 State = Literal["pending", "running", "done", "failed", "stopped", "blocked"]
 STATES: Final[tuple[State, ...]] = (
@@ -54,36 +40,6 @@ STATES: Final[tuple[State, ...]] = (
 )
 SCHEMA: Final = "1"
 FILE: Final = "ledger.sqlite"
-_BUSY_SECONDS: Final = 30.0
-_WRITES: Final = "study_writes"
-
-_tables: Final = MetaData()
-_meta: Final = Table(
-    "meta",
-    _tables,
-    Column("key", String(40), primary_key=True),
-    Column("value", Text, nullable=False),
-)
-_cells: Final = Table(
-    "cells",
-    _tables,
-    Column("name", String(90), primary_key=True),
-    Column("position", Integer, nullable=False, index=True),
-    Column("cell", Text, nullable=False),
-    Column("state", String(10), nullable=False, index=True),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("reason", Text, nullable=False, default=""),
-    Column("claimed_at", Float),
-    Column("ended_at", Float),
-    Column("facts", Text),
-    Column("statistics", LargeBinary),
-)
-_probes: Final = Table(
-    "probes",
-    _tables,
-    Column("key", String(90), primary_key=True),
-    Column("seconds", Text, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -103,17 +59,46 @@ class Entry:
     wanted: bool = True
 
 
+@dataclass(frozen=True)
+class Said:
+    """What was claimed, and when.
+
+    Attributes:
+        claims: The file's section, as plain data.
+        done: Cells that were done by then; 0 is before anything was known.
+        at: Seconds since 1970.
+    """
+
+    claims: Mapping[str, Any]
+    done: int
+    at: float
+
+
 class Ledger:
     """The ledger of one study folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         """Open the ledger in a folder, or make one.
+
+        Args:
+            folder: Where it is.
+            read_only: Open one that is there, and write nothing.
 
         Raises:
             SettingsError: The folder cannot be written, or the ledger is of another release.
         """
         self.folder = folder
         self.path = folder / FILE
+        if not read_only:
+            self._make_folder()
+        self._engine = connected(self.path, read_only=read_only)
+        if read_only:
+            self._check_schema()
+        else:
+            self._prepare()
+
+    def _make_folder(self) -> None:
+        folder = self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -122,15 +107,10 @@ class Ledger:
                 "--folder",
                 field="folder",
             ) from None
-        url = URL.create("sqlite", database=str(self.path))
-        self._engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-        event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
-        self._prepare()
 
     @classmethod
     def existing(cls, folder: Path) -> Ledger:
-        """Open a ledger that must be there.
+        """Open a ledger that must be there, to read it; its folder may be another's.
 
         Raises:
             SettingsError: There is none.
@@ -140,7 +120,7 @@ class Ledger:
                 f"there is no study in {folder}; run it first, or name its folder with --folder",
                 field="folder",
             )
-        return cls(folder)
+        return cls(folder, read_only=not os.access(folder, os.W_OK))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -164,48 +144,55 @@ class Ledger:
                     field="folder",
                 ) from None
             with self._writing() as connection:
-                taken = _cells.update().where(_cells.c.state == "running")
+                taken = CELLS.update().where(CELLS.c.state == "running")
                 connection.execute(taken.values(state="pending"))
             yield
         finally:
             os.close(handle)
 
-    def register(self, cells: Sequence[Cell], scoring: str) -> None:
-        """Enter the cells of the file as it is now; finished ones stay finished.
+    def register(self, cells: Sequence[Cell], scoring: str, claims: Mapping[str, Any]) -> None:
+        """Enter the cells and the claims of the file as it is now; finished ones stay finished.
 
         Cells that the file no longer has keep their figures, but are neither run nor reported.
+        Claims that are changed when cells are done are kept beside the earlier ones.
 
         Raises:
             SettingsError: The ledger's scores were decoded otherwise, so they cannot be compared.
         """
         with self._writing() as connection:
             self._check_scoring(connection, scoring)
-            connection.execute(_cells.update().values(position=-1))
-            connection.execute(_cells.delete().where(_cells.c.state.in_(("blocked", "pending"))))
-            known = set(connection.execute(select(_cells.c.name)).scalars())
+            self._hear(connection, claims)
+            connection.execute(CELLS.update().values(position=-1))
+            connection.execute(CELLS.delete().where(CELLS.c.state.in_(("blocked", "pending"))))
+            known = set(connection.execute(select(CELLS.c.name)).scalars())
             for position, cell in enumerate(cells):
                 row = {"position": position, "cell": cell.to_json()}
                 if cell.name in known:
-                    update = _cells.update().where(_cells.c.name == cell.name)
+                    update = CELLS.update().where(CELLS.c.name == cell.name)
                     connection.execute(update.values(**row))
                 else:
                     state = "blocked" if cell.reason else "pending"
                     row |= {"name": cell.name, "state": state, "reason": cell.reason}
-                    connection.execute(_cells.insert().values(attempts=0, **row))
+                    connection.execute(CELLS.insert().values(attempts=0, **row))
+
+    def said(self) -> list[Said]:
+        """Return what was claimed, first to last; empty in a ledger of an earlier release."""
+        with self._reading() as connection:
+            return _said(connection)
 
     def claim(self) -> Cell | None:
         """Take the next pending cell; None where there is none."""
         with self._writing() as connection:
-            waiting = (_cells.c.state == "pending") & (_cells.c.position >= 0)
-            query = select(_cells.c.name, _cells.c.cell).where(waiting)
-            row = connection.execute(query.order_by(_cells.c.position).limit(1)).one_or_none()
+            waiting = (CELLS.c.state == "pending") & (CELLS.c.position >= 0)
+            query = select(CELLS.c.name, CELLS.c.cell).where(waiting)
+            row = connection.execute(query.order_by(CELLS.c.position).limit(1)).one_or_none()
             if row is None:
                 return None
             change = {"state": "running", "claimed_at": time.time()}
             connection.execute(
-                _cells.update()
-                .where(_cells.c.name == row.name)
-                .values(attempts=_cells.c.attempts + 1, **change)
+                CELLS.update()
+                .where(CELLS.c.name == row.name)
+                .values(attempts=CELLS.c.attempts + 1, **change)
             )
             return Cell.from_json(row.cell)
 
@@ -220,58 +207,58 @@ class Ledger:
     def release(self, name: str) -> None:
         """Put a cell back that was not finished, through no fault of its own."""
         with self._writing() as connection:
-            mine = (_cells.c.name == name) & (_cells.c.state == "running")
-            connection.execute(_cells.update().where(mine).values(state="pending"))
+            mine = (CELLS.c.name == name) & (CELLS.c.state == "running")
+            connection.execute(CELLS.update().where(mine).values(state="pending"))
 
     def retry_failed(self) -> int:
         """Make failed cells pending once more; return how many."""
         with self._writing() as connection:
-            failed = _cells.update().where(_cells.c.state == "failed")
+            failed = CELLS.update().where(CELLS.c.state == "failed")
             return int(connection.execute(failed.values(state="pending", reason="")).rowcount)
 
     def entries(self) -> list[Entry]:
         """Return the rows of the grid as it was registered last, in its order."""
         with self._reading() as connection:
-            query = select(_cells).where(_cells.c.position >= 0).order_by(_cells.c.position)
+            query = select(CELLS).where(CELLS.c.position >= 0).order_by(CELLS.c.position)
             return [_entry(row) for row in connection.execute(query)]
 
     def counts(self) -> dict[State, int]:
         """Return how many cells stand how."""
         with self._reading() as connection:
-            query = select(_cells.c.state, func.count()).where(_cells.c.position >= 0)
-            rows = connection.execute(query.group_by(_cells.c.state)).all()
+            query = select(CELLS.c.state, func.count()).where(CELLS.c.position >= 0)
+            rows = connection.execute(query.group_by(CELLS.c.state)).all()
             found = {str(state): int(count) for state, count in rows}
             return {state: found.get(state, 0) for state in STATES}
 
     def probe(self, key: str) -> dict[str, float] | None:
         """Return what a probe found earlier on this machine."""
         with self._reading() as connection:
-            query = select(_probes.c.seconds).where(_probes.c.key == key)
+            query = select(PROBES.c.seconds).where(PROBES.c.key == key)
             text = connection.execute(query).scalar()
             return None if text is None else dict(json.loads(text))
 
     def keep_probe(self, key: str, seconds: Mapping[str, float]) -> None:
         """Remember what a probe found."""
         with self._writing() as connection:
-            connection.execute(_probes.delete().where(_probes.c.key == key))
+            connection.execute(PROBES.delete().where(PROBES.c.key == key))
             row = {"key": key, "seconds": json.dumps(dict(seconds))}
-            connection.execute(_probes.insert().values(**row))
+            connection.execute(PROBES.insert().values(**row))
 
     def _end(
         self, name: str, state: State, reason: str, facts: str | None = None, data: bytes = b""
     ) -> None:
         values = {"state": state, "reason": reason, "facts": facts, "statistics": data}
         with self._writing() as connection:
-            mine = (_cells.c.name == name) & (_cells.c.state == "running")
-            update = _cells.update().where(mine).values(ended_at=time.time(), **values)
+            mine = (CELLS.c.name == name) & (CELLS.c.state == "running")
+            update = CELLS.update().where(mine).values(ended_at=time.time(), **values)
             changed = connection.execute(update).rowcount
         assert changed == 1, f"cell {name} was claimed by this process"
 
     def _check_scoring(self, connection: Connection, scoring: str) -> None:
-        query = select(_meta.c.value).where(_meta.c.key == "scoring")
+        query = select(META.c.value).where(META.c.key == "scoring")
         found = connection.execute(query).scalar()
         if found is None:
-            connection.execute(_meta.insert().values(key="scoring", value=scoring))
+            connection.execute(META.insert().values(key="scoring", value=scoring))
         elif found != scoring:
             raise SettingsError(
                 f"the scores in {self.path} were decoded with {found}, the file now says "
@@ -279,18 +266,33 @@ class Ledger:
                 field="scoring",
             )
 
+    def _hear(self, connection: Connection, claims: Mapping[str, Any]) -> None:
+        """Remember what is claimed, if it is not what was claimed last."""
+        before = _said(connection)
+        query = select(func.count()).where(CELLS.c.state == "done")
+        done = int(connection.execute(query).scalar_one())
+        if before and before[-1].claims == claims:
+            return
+        kept = before if done else []  # while nothing is known they may be said anew
+        told = [asdict(each) for each in (*kept, Said(dict(claims), done, time.time()))]
+        connection.execute(META.delete().where(META.c.key == "claims"))
+        connection.execute(META.insert().values(key="claims", value=json.dumps(told)))
+
     def _prepare(self) -> None:
         with self._writing() as connection:
-            _tables.create_all(connection)
-            query = select(_meta.c.value).where(_meta.c.key == "schema")
-            found = connection.execute(query).scalar()
-            if found is None:
-                connection.execute(_meta.insert().values(key="schema", value=SCHEMA))
-            elif found != SCHEMA:
-                raise SettingsError(
-                    f"{self.path} has schema {found}, this release knows {SCHEMA}; use the release "
-                    "that made it, or another --folder"
-                )
+            TABLES.create_all(connection)
+            if _schema(connection) is None:
+                connection.execute(META.insert().values(key="schema", value=SCHEMA))
+        self._check_schema()
+
+    def _check_schema(self) -> None:
+        with self._reading() as connection:
+            found = _schema(connection)
+        if found != SCHEMA:
+            raise SettingsError(
+                f"{self.path} has schema {found}, this release knows {SCHEMA}; use the release "
+                "that made it, or another --folder"
+            )
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -300,7 +302,7 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self._readable_errors(), self._engine.connect() as connection:
-            connection.execution_options(**{_WRITES: True})
+            connection.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
 
@@ -328,6 +330,18 @@ class Ledger:
             ) from error
 
 
+def _schema(connection: Connection) -> str | None:
+    query = select(META.c.value).where(META.c.key == "schema")
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def _said(connection: Connection) -> list[Said]:
+    query = select(META.c.value).where(META.c.key == "claims")
+    text = connection.execute(query).scalar()
+    return [Said(**each) for each in json.loads(text)] if text else []
+
+
 def _entry(row: Any) -> Entry:
     return Entry(
         cell=Cell.from_json(row.cell),
@@ -337,18 +351,3 @@ def _entry(row: Any) -> Entry:
         facts=json.loads(row.facts) if row.facts else {},
         statistics=row.statistics or b"",
     )
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    """Take transactions into our own hands; every commit reaches the disk."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA synchronous=FULL")
-    finally:
-        cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

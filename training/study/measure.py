@@ -6,6 +6,7 @@ its own. What is measured is still what would be served: every score is the serv
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from training.runs import RunFolder
 from training.study.axes import BASE
 from training.study.materials import base_decoder, corpus_spec, opened, sized_corpus, whole_corpus
 from training.study.memory import PeakMemory
+from training.study.novelty import novelty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +141,11 @@ def _measure_trained(study: StudyFile, cell: Cell, runs: Path) -> Outcome:
     facts |= _training_facts(work, trained) | {
         "trainable": trainable,
         "unspelt": encoded.unspelt,
+        "novelty": novelty(
+            [each.source for each in test],
+            (each.source for each in work.corpus.train),
+            work.pair.source,
+        ),
         "peak_memory_bytes": peak,
     }
     return Outcome(facts, statistics)
@@ -261,9 +268,15 @@ def _score(
         "signature": f"{by_name[CHRF].signature}|{decoder.signature}",
         "items": len(test),
         "test_fingerprint": segments_fingerprint(test),
+        "item_names": [_short(each.item) for each in test],
         "decode_seconds": round(seconds, 3),
     }
     return facts, pack(by_name[CHRF].statistics)
+
+
+def _short(item: str) -> str:
+    """Return an item's name in few characters, without the folders of this machine."""
+    return hashlib.blake2b(item.encode(), digest_size=6).hexdigest()
 
 
 def _lengths(test: tuple[SentencePair, ...], language: str) -> dict[str, Any]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hub.errors import SettingsError
 from training.study.advise import prediction_errors
+from training.study.agreement import agreement_table
 from training.study.charts import pictures
 from training.study.claims import Claim, judge
 from training.study.distance import MEASURE, distances
 from training.study.drawing import Picture
-from training.study.ledger import Ledger
+from training.study.ledger import Ledger, Said
 from training.study.results import Results
+from training.study.serving import read_bench, serving_table
 from training.study.tables import (
     Grid,
     cells_csv,
@@ -52,12 +55,16 @@ class Report:
 
     Attributes:
         errors: How well left-out pairs are predicted, method by method.
+        said: What was claimed and when, as the ledger heard it.
+        benches: Figures of `hub bench engine`; empty where none were given.
     """
 
     study: StudyFile
     results: Results
     claims: Sequence[Claim]
     errors: Grid
+    said: Sequence[Said] = ()
+    benches: Sequence[Mapping[str, Any]] = ()
 
 
 def read_results(study: StudyFile, folder: Path) -> Results:
@@ -76,10 +83,51 @@ def read_results(study: StudyFile, folder: Path) -> Results:
     return Results(entries, distances(study.pairs))
 
 
-def make_report(study: StudyFile, folder: Path) -> Report:
-    """Compute what the ledger says."""
-    results = read_results(study, folder)
-    return Report(study, results, judge(study, results), prediction_errors(results))
+def make_report(study: StudyFile, folder: Path, bench: Sequence[Path] = ()) -> Report:
+    """Compute what the ledger says.
+
+    Args:
+        study: The file.
+        folder: Of the ledger.
+        bench: Files of `hub bench engine --json`.
+    """
+    benches, results = read_bench(bench), read_results(study, folder)
+    ledger = Ledger.existing(folder)
+    try:
+        said = ledger.said()
+    finally:
+        ledger.close()
+    errors = prediction_errors(results)
+    return Report(study, results, judge(study, results), errors, said, benches)
+
+
+def beforehand(study: StudyFile, said: Sequence[Said]) -> str:
+    """Tell what the claims are, and whether they were said before anything was known.
+
+    Args:
+        study: The file as it is now.
+        said: What the ledger heard, first to last.
+    """
+    now = _claimed(study.claims.model_dump())
+    told = [_claimed(each.claims) for each in said]
+    family = "Holm over all claims that could be tested."
+    if told and told[0] == now and said[0].done == 0 and len(told) == 1:
+        return f"Said before the run: {now}; {family}"
+    if not told:
+        return f"Claimed: {now}; {family} When that was said is not in the ledger."
+    parts = [f"{each} (when {s.done} cells were done)" for each, s in zip(told, said, strict=True)]
+    last = "" if told[-1] == now else "; the file as it is now has never been run with"
+    return (
+        f"Claimed: {now}; {family} THIS WAS NOT ALL SAID BEFORE THE RUN: "
+        f"{', then '.join(parts)}{last}. A claim that is made when figures are known tests nothing."
+    )
+
+
+def _claimed(claims: Mapping[str, Any]) -> str:
+    return (
+        f"margin {claims['margin']:g} chrF++, method {claims['method']} at "
+        f"{100 * claims['budget']:g} %, alpha {claims['alpha']:g}"
+    )
 
 
 def write_report(report: Report, folder: Path, *, png: bool = False) -> list[Path]:
@@ -143,7 +191,9 @@ def _grids(report: Report) -> list[Grid]:
     return [
         claims_table(report.claims),
         crossover_table(report.study, report.results),
+        agreement_table(report.study, report.results),
         cost_table(report.results),
+        serving_table(report.benches),
         report.errors,
         lost_table(report.results),
         systems_table(report.results),
@@ -159,15 +209,19 @@ def _summary(report: Report) -> list[str]:
     lines = [
         f"{done} of {len(results.entries)} cells are done. Bases: {bases}. "
         f"Pairs from close to distant: {', '.join(results.pairs)}.",
-        f"Said before the run: margin {study.claims.margin:g} chrF++, method "
-        f"{study.claims.method} at {100 * study.claims.budget:g} %, alpha {study.claims.alpha:g}, "
-        "Holm over all claims that could be tested.",
+        beforehand(study, report.said),
         f"Scores: {'; '.join(signatures)}. Distance: {MEASURE}.",
     ]
     if stopped:
         lines.append(
             f"{stopped} cells were given up as hopeless, as the file says; their systems are left "
-            "out, so what is left looks better than all would."
+            "out with all their seeds, so what is left looks better than all would."
+        )
+    failed = sum(entry.state == "failed" for entry in results.entries)
+    if failed:
+        lines.append(
+            f"{failed} cells failed; where other seeds of a system are done, it is their mean. The "
+            "reasons are in a table below: a training that diverges is no accident of the machine."
         )
     if any(system.trained and len(system.seeds) < 2 for system in results.systems):
         lines.append("Where a system has one seed its interval holds the test items alone.")
@@ -240,6 +294,7 @@ def facts(claims: Sequence[Claim]) -> list[dict[str, Any]]:
             "verdict": claim.verdict,
             "p_value": claim.p_value,
             "adjusted_p_value": claim.adjusted,
+            "adjusted_p_value_against": claim.against,
             "pairs": claim.pairs,
             "why": claim.why,
             "parts": [
@@ -248,7 +303,11 @@ def facts(claims: Sequence[Claim]) -> list[dict[str, Any]]:
                     "effect": part.estimate.value,
                     "interval": part.estimate.interval(),
                     "p_value": part.p_value,
+                    "degrees_of_freedom": None
+                    if math.isinf(part.estimate.freedom)
+                    else part.estimate.freedom,
                     "smallest_visible_effect": part.visible,
+                    "by_pair": dict(part.by_pair),
                 }
                 for part in claim.parts
             ],

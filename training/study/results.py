@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from training.methods.catalog import METHODS
 from training.recipe import Recipe
 from training.study.axes import BASE, FULL
+from training.study.estimate import Estimate, difference
 from training.study.ledger import Entry
 from training.study.measure import CHRF, unpack
-from training.study.resampling import RESAMPLES, Estimate, Resampler, by, difference
+from training.study.resampling import RESAMPLES, Resampler, by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +79,16 @@ def _kind(recipe_text: str) -> str:
     return " ".join((recipe.method, *other))
 
 
+def item_names(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the test items of a cell are drawn by: the same for the same item of any pair.
+
+    Ledgers of earlier releases do not have the items' names; theirs are shared within a pair alone.
+    """
+    test = facts["test_fingerprint"]
+    names = facts.get("item_names")
+    return list(names) if names else [f"{test} {index}" for index in range(facts["items"])]
+
+
 class Results:
     """All systems of a study, found by what they are."""
 
@@ -97,20 +108,22 @@ class Results:
         self.systems = tuple(self._systems())
 
     def _systems(self) -> Iterable[System]:
-        done = [entry for entry in self.entries if entry.state == "done"]
-        for group in by(lambda entry: replace(entry.cell.point, seed=0), done).values():
-            yield self._system(sorted(group, key=lambda entry: entry.cell.point.seed))
+        groups = by(lambda entry: replace(entry.cell.point, seed=0), self.entries)
+        for group in groups.values():
+            done = [entry for entry in group if entry.state == "done"]
+            # The mean of the seeds that were not given up would be of the lucky ones.
+            if done and not any(entry.state == "stopped" for entry in group):
+                yield self._system(sorted(done, key=lambda entry: entry.cell.point.seed))
 
     def _system(self, group: Sequence[Entry]) -> System:
         import numpy as np
 
         at, facts = group[0].cell.point, tuple(entry.facts for entry in group)
         runs = [unpack(entry.statistics, entry.facts["items"]) for entry in group]
-        test = f"{facts[0]['test_fingerprint']}"
         scores = [float(each["scores"][CHRF]) for each in facts]
         name = f"{at.base} {at.pair} {at.method} {at.budget} {at.train}"
         trained = at.method != BASE
-        quality, items = self.resampler.measure(name, test, runs, trained=trained)
+        quality, items = self.resampler.measure(name, item_names(facts[0]), runs, trained=trained)
         return System(
             base=at.base,
             pair=at.pair,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def run_study(study: StudyFile, options: RunOptions) -> dict[State, int]:
         with ledger.owned():
             note("reading bases and corpora")
             cells = resolve(study)
-            ledger.register(cells, study.scoring.model_dump_json())
+            ledger.register(cells, study.scoring.model_dump_json(), study.claims.model_dump())
             if options.retry_failed:
                 ledger.retry_failed()
             _refuse_nothing(cells)
@@ -80,13 +81,14 @@ class _Run:
         """Run until nothing is pending."""
         self._forget_finished()
         try:
-            for cell, found in self._results():
-                self._enter(cell, found)
+            with closing(self._results()) as results:
+                for cell, found in results:
+                    self._enter(cell, found)
         finally:
             for name in self._flying:
                 self._ledger.release(name)
 
-    def _results(self) -> Iterator[tuple[Cell, Outcome | Failure]]:
+    def _results(self) -> Generator[tuple[Cell, Outcome | Failure]]:
         if self._options.ray:
             return on_ray(self._study, self._runs, self._claim, self._options.ray)
         return in_turn(self._study, self._runs, self._claim)

@@ -134,6 +134,12 @@ def test_a_finished_study_is_reported_and_gives_no_advice_beyond_it(
     assert run_study(smoke, RunOptions(folder))["done"] == 6
     assert run(["study", "report", str(repository / SMOKE), "--folder", str(folder)]) == 0
     assert "undecided" in capsys.readouterr().out  # one seed decides nothing
+    assert "Said before the run: margin 1 chrF++" in (folder / "report.md").read_text()
+    ledger = Ledger(folder)
+    trained = [entry.facts for entry in ledger.entries() if entry.cell.recipe]
+    assert all(len(facts["novelty"]["of_item"]) == facts["items"] for facts in trained)
+    assert all(len(facts["item_names"]) == facts["items"] for facts in trained)
+    assert any(share < 1 for facts in trained for share in facts["novelty"]["of_item"])
     for name in ("report.html", "report.md", "cells.csv"):
         assert (folder / name).stat().st_size > 100
     data.write_text("".join(f"{n} hours ago\tvor {n} Stunden\n" for n in range(2, 400)))
@@ -141,7 +147,10 @@ def test_a_finished_study_is_reported_and_gives_no_advice_beyond_it(
     assert run(["advise", *asked]) == 0
     advice = json.loads(capsys.readouterr().out)
     assert advice["answer"] is None
-    assert "too few pairs" in advice["unknown"][0]
+    assert "its cells are of CLDR's phrases, not of files" in advice["unknown"][0]
+    asked = ["--pair", "en-de", "--studies", str(folder), "--json", "-"]
+    assert run(["advise", *asked]) == 0
+    assert "too few pairs" in json.loads(capsys.readouterr().out)["unknown"][0]
 
 
 @pytest.mark.slow

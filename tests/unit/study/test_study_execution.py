@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hub.errors import HubError, SettingsError, StorageFullError, UnavailableError
 from tests.support.study_entries import entry, study
+from training.study import execute
 from training.study.execute import Failure, attempt
 from training.study.file import EarlyStopping
 from training.study.forecast import seconds_left
@@ -48,6 +52,85 @@ def test_what_goes_wrong_with_one_cell_is_an_answer(tmp_path: Path) -> None:
     assert isinstance(found, Failure)
     assert not found.stopped
     assert "base 'not/here' is not on this machine" in found.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_no_fault_of_the_cell(
+    error: Exception, wrapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        if not wrapped:
+            raise error
+        raise ValueError("weights are not whole") from error
+
+    monkeypatch.setattr(execute, "measure", full)
+    cell = entry(Point("small", "en-de", "base", None, 0, 0), 50.0).cell
+    with pytest.raises(StorageFullError, match="nothing finished is repeated"):
+        attempt(study(), cell, tmp_path)
+
+
+def test_a_cell_that_another_process_still_trains_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of a study that was killed may live a moment longer than the study."""
+
+    def taken(*_: object) -> None:
+        raise SettingsError("another process is training in runs/x", field="runs")
+
+    monkeypatch.setattr(execute, "measure", taken)
+    cell = entry(Point("small", "en-de", "base", None, 0, 0), 50.0).cell
+    with pytest.raises(SettingsError, match="another process"):
+        attempt(study(), cell, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("LocalRayletDiedError", UnavailableError),
+        ("RaySystemError", UnavailableError),
+        ("OutOfDiskError", StorageFullError),
+    ],
+)
+def test_a_cluster_that_is_lost_does_not_fail_the_cells(
+    name: str, expected: type[HubError]
+) -> None:
+    exceptions = pytest.importorskip("ray").exceptions
+
+    class Gone:
+        """Ray, of which nothing is left."""
+
+        def __init__(self) -> None:
+            self.exceptions = exceptions
+
+        def get(self, task: object) -> None:
+            raise getattr(exceptions, name)("the raylet is gone")
+
+    with pytest.raises(expected, match="nothing finished is repeated"):
+        execute._result(Gone(), object())
+
+
+def test_a_worker_that_dies_again_and_again_fails_its_cell_alone() -> None:
+    exceptions = pytest.importorskip("ray").exceptions
+
+    class Deadly:
+        """Ray, whose worker dies of this cell."""
+
+        def __init__(self) -> None:
+            self.exceptions = exceptions
+
+        def get(self, task: object) -> None:
+            raise exceptions.WorkerCrashedError
+
+    found = execute._result(Deadly(), object())
+    assert isinstance(found, Failure)
+    assert "died 3 times" in found.reason
 
 
 def rows_of(method: str, seconds: list[float], waiting: int) -> list[Entry]:

@@ -136,3 +136,11 @@ def test_the_studies_that_come_along_are_valid(repository: Path, name: str) -> N
     study = load_study(repository / "studies" / f"{name}.yaml")
     assert study.study == name
     assert points(study)
+
+
+def test_the_evening_study_is_as_small_as_it_says(repository: Path) -> None:
+    made = load_study(repository / "studies/evening.yaml")
+    found = points(made)
+    assert len(found) == 75
+    axes = (made.pairs, made.methods, made.budgets, made.train, made.seeds)
+    assert tuple(map(len, axes)) == (3, 3, 2, 2, 2)

@@ -18,6 +18,7 @@ from training.study.grid import Point
 from training.study.ledger import FILE, Ledger
 
 SCORING = '{"search":"greedy"}'
+CLAIMS = {"margin": 1.0}
 
 
 def cell(name: str, reason: str = "") -> Cell:
@@ -30,7 +31,7 @@ CELLS = tuple(cell(name) for name in "12345")
 
 def opened(folder: Path, cells: tuple[Cell, ...] = CELLS) -> Ledger:
     ledger = Ledger(folder)
-    ledger.register(cells, SCORING)
+    ledger.register(cells, SCORING, CLAIMS)
     return ledger
 
 
@@ -50,13 +51,13 @@ def test_what_is_done_stays_done_when_the_grid_changes(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     ledger.claim()
     ledger.finish("sha256:1", {"value": 1}, b"")
-    ledger.register((cell("9"), CELLS[0]), SCORING)
+    ledger.register((cell("9"), CELLS[0]), SCORING, CLAIMS)
     new, old = ledger.entries()
     assert (new.cell.name, new.state) == ("sha256:9", "pending")
     assert (old.cell.name, old.state, old.facts) == ("sha256:1", "done", {"value": 1})
-    ledger.register(CELLS[1:], SCORING)
+    ledger.register(CELLS[1:], SCORING, CLAIMS)
     assert "sha256:1" not in [entry.cell.name for entry in ledger.entries()]
-    ledger.register(CELLS, SCORING)
+    ledger.register(CELLS, SCORING, CLAIMS)
     assert ledger.entries()[0].state == "done"
 
 
@@ -65,7 +66,7 @@ def test_cells_that_cannot_be_run_are_rows_with_reasons(tmp_path: Path) -> None:
     assert ledger.claim() == CELLS[1]
     assert ledger.claim() is None
     assert ledger.entries()[0].reason == "no base"
-    ledger.register((replace(CELLS[0]), CELLS[1]), SCORING)
+    ledger.register((replace(CELLS[0]), CELLS[1]), SCORING, CLAIMS)
     assert ledger.claim() == CELLS[0]
 
 
@@ -73,7 +74,7 @@ def test_failed_cells_are_tried_again_only_when_asked(tmp_path: Path) -> None:
     ledger = opened(tmp_path, CELLS[:1])
     ledger.claim()
     ledger.fail("sha256:1", "no luck")
-    ledger.register(CELLS[:1], SCORING)
+    ledger.register(CELLS[:1], SCORING, CLAIMS)
     assert ledger.claim() is None
     assert ledger.retry_failed() == 1
     assert ledger.claim() == CELLS[0]
@@ -82,7 +83,31 @@ def test_failed_cells_are_tried_again_only_when_asked(tmp_path: Path) -> None:
 def test_scores_that_were_decoded_otherwise_are_not_mixed(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     with pytest.raises(SettingsError, match="cannot be compared"):
-        ledger.register(CELLS, '{"search":"base"}')
+        ledger.register(CELLS, '{"search":"base"}', CLAIMS)
+
+
+def test_claims_that_change_when_cells_are_done_do_not_replace_the_earlier(tmp_path: Path) -> None:
+    ledger = opened(tmp_path)
+    ledger.register(CELLS, SCORING, {"margin": 0.5})
+    assert [(each.claims["margin"], each.done) for each in ledger.said()] == [(0.5, 0)]
+    ledger.claim()
+    ledger.finish("sha256:1", {}, b"")
+    for _ in range(2):
+        ledger.register(CELLS, SCORING, {"margin": 3.0})
+    assert [(each.claims["margin"], each.done) for each in ledger.said()] == [(0.5, 0), (3.0, 1)]
+
+
+def test_a_ledger_is_read_where_nothing_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).close()
+    before = (tmp_path / FILE).read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    ledger = Ledger.existing(tmp_path)
+    assert len(ledger.entries()) == len(CELLS)
+    with pytest.raises(SettingsError, match="readonly"):
+        ledger.claim()
+    assert (tmp_path / FILE).read_bytes() == before
 
 
 _WORKER = """

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.study_entries import rows, study
+from tests.support.study_entries import bench_figures, rows, study
 from training.study.advise import prediction_errors
 from training.study.axes import BASE, FULL
 from training.study.charts import pictures
 from training.study.claims import judge
 from training.study.crossover import crossovers
-from training.study.report import Report, page, text, write_report
+from training.study.ledger import Said
+from training.study.report import Report, beforehand, page, text, write_report
 from training.study.results import Results
 from training.study.tables import cells_csv
 
@@ -47,7 +48,7 @@ def made() -> Report:
 
 def test_every_picture_is_there_with_its_axes_named(made: Report) -> None:
     found = {each.key: each for each in pictures(made.study, made.results)}
-    assert set(found) == {"budget", "distance", "bases", "data", "lengths", "cost"}
+    assert set(found) == {"budget", "distance", "bases", "data", "lengths", "novelty", "cost"}
     for picture in found.values():
         spec = picture.chart.to_json()
         assert "chrF++" in spec
@@ -90,11 +91,46 @@ def test_full_fine_tuning_overtakes_between_the_sizes(made: Report) -> None:
     assert found.said == f"about {found.segments:.0f} segments"
 
 
+def test_a_crossing_of_signs_that_may_be_chance_is_told() -> None:
+    made = rows(
+        {
+            ("small", "de-nl", BASE, None, 0): 40.0,
+            ("small", "de-nl", FULL, None, 200): 50.0,
+            ("small", "de-nl", FULL, None, 2000): 65.0,
+            ("small", "de-nl", "bottleneck", 0.1, 200): 50.02,
+            ("small", "de-nl", "bottleneck", 0.1, 2000): 57.0,
+        }
+    )
+    (found,) = crossovers(study(), Results(made, DISTANCES, 200))
+    assert found.unsure == (200,)
+    assert found.said.endswith("; which is ahead is not certain at 200")
+
+
 def test_a_left_out_pair_is_predicted_and_the_error_printed(made: Report) -> None:
     (row,) = made.errors.rows
     assert row[0] == "base"  # made-up rows have no recipe to name a method by
     assert row[1] == "3"
-    assert float(row[3]) < 10
+    assert row[3].startswith("budget")
+    assert float(row[4]) < float(row[5])  # the model, and the mean of the others
+    assert row[7] == "yes"
+
+
+def test_claims_count_as_said_beforehand_only_where_they_were(made: Report) -> None:
+    now, loose = made.study.claims.model_dump(), made.study.claims.model_dump() | {"margin": 3.0}
+    assert beforehand(made.study, [Said(now, 0, 1.0)]).startswith("Said before the run: margin 1 ")
+    changed = beforehand(made.study, [Said(loose, 0, 1.0), Said(now, 12, 2.0)])
+    assert "NOT ALL SAID BEFORE" in changed
+    assert "margin 3 chrF++" in changed
+    assert "when 12 cells were done" in changed
+    never = beforehand(made.study, [Said(loose, 0, 1.0)])
+    assert "has never been run with" in never
+    assert "not in the ledger" in beforehand(made.study, [])
+
+
+def test_serving_cost_is_in_the_report_where_it_was_measured(made: Report) -> None:
+    title = "Serving cost by kind of adapter"
+    assert title not in text(made, [])
+    assert title in text(replace(made, benches=[bench_figures(["lora"], 450.0)]), [])
 
 
 def test_files_are_written(made: Report, tmp_path: Path) -> None:
