@@ -26,6 +26,8 @@ from hub.settings import Settings
 from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
+from server.engines import NICENESS, OpenedEngine, open_engine
+from server.protocols import EnginePort
 from server.quality.canary.book import CanaryBook
 from server.quality.canary.watch import CanaryKeeper, CanaryWatch
 from server.quality.feedback import FeedbackDesk
@@ -38,7 +40,6 @@ from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 from server.telemetry.observation import load_observer, watch_server
-from server.telemetry.process_memory import resident_bytes
 from server.translation.assembly import Assembler
 from server.translation.detection import Detector
 from server.translation.feed import window_of
@@ -54,16 +55,11 @@ from server.translation.watching import RegistryWatcher
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
-    from hub.engine.engine import Engine
     from server.residency.spill import Spill
 
 LOADER_THREADS: Final = 4
-_ENGINE_NICENESS: Final = 5
 _LOADER_NICENESS: Final = 10
-"""Linux has a niceness for each thread. Where the processor is short, the event loop goes first: it
-takes little, and what it does not get to in time was computed in vain. A step waits for its slowest
-thread, a load can wait.
-"""
+"""Behind the engine's: a step waits for its slowest thread, a load can wait."""
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -86,10 +82,12 @@ class Core:
     canaries: CanaryKeeper
     evidence: CanaryEvidence
     golden: GoldenRunner
+    engine: OpenedEngine
 
     def close(self) -> None:
-        """Stop the engine thread and let go of the registry. Blocks for up to one step."""
+        """Stop the engine and let go of the registry. Blocks for up to one step."""
         self.worker.stop()
+        self.engine.close()
         self.spill.close()
         self.feedback.close()
         self.canaries.close()
@@ -137,10 +135,13 @@ def open_core(
         book = CanaryBook(registry.canaries.running, registry.resolve, base.answers_to)
         resolution.changed += [book.refresh, routes.refresh]
         evidence = undo.enter_context(closing(registry.evidence()))
-        engine = _load_engine(base, tokenizer, settings, metrics)
+        engine = open_engine(base, tokenizer, settings)
         undo.pop_all()
-    settings = settings.model_copy(update=_found(engine))
-    spill = _spill(engine, base.parameters, registry, settings, metrics)
+    metrics.base_bytes.set(engine.base_bytes)
+    settings = settings.model_copy(
+        update={"quantization": engine.quantization, "device": engine.device}
+    )
+    spill = _spill(engine.port, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
     watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
@@ -179,7 +180,7 @@ def open_core(
     )
     return Core(
         base, settings, registry, translator, worker, spill, routes, resolution, watcher,
-        glossaries, feedback, canaries, evidence, golden,
+        glossaries, feedback, canaries, evidence, golden, engine,
     )  # fmt: skip
 
 
@@ -236,26 +237,6 @@ def _golden(
     )
 
 
-def _load_engine(
-    base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
-) -> Engine:
-    from hub.engine.engine import Engine
-
-    before = resident_bytes()
-    engine = Engine.load(
-        base,
-        quantization=settings.quantization,
-        slots=settings.slots,
-        max_rows=settings.max_batch_rows,
-        threads=settings.threads,
-        device=settings.device,
-        tokenizer=tokenizer,
-        table_bytes=settings.vocabulary_bytes,
-    )
-    metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
-    return engine
-
-
 def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str], Shortlist | None]:
     """Return what tells the tokens of a language; say how many each has."""
     if settings.vocabulary == "full":
@@ -266,13 +247,12 @@ def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str],
     return lists.of
 
 
-def _found(engine: Engine) -> dict[str, str]:
-    """Return what "auto" came to."""
-    return {"quantization": engine.quantization, "device": str(engine.device)}
-
-
 def _spill(
-    engine: Engine, base_parameters: int, registry: Registry, settings: Settings, metrics: Metrics
+    engine: EnginePort[HostAdapter],
+    base_parameters: int,
+    registry: Registry,
+    settings: Settings,
+    metrics: Metrics,
 ) -> Spill:
     """Return the way of adapters into host memory."""
     from server.residency.spill import Spill
@@ -287,7 +267,7 @@ def _spill(
 
 
 def _worker(
-    engine: Engine,
+    engine: OpenedEngine,
     spill: Spill,
     registry: Registry,
     settings: Settings,
@@ -295,22 +275,24 @@ def _worker(
     on_broken: Callable[[], None],
 ) -> Worker[HostAdapter]:
     stock = Stock(
-        engine,
+        engine.port,
         SlotTable(settings.slots, settings.device_adapter_bytes),
         HostTier(settings.host_adapter_bytes, LOADER_THREADS),
         metrics,
     )
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
-    return Worker(
-        engine,
+    worker = Worker(
+        engine.port,
         quiet_loader(registry.resolve, spill),
         Scheduler(limits),
         stock,
         metrics,
         queue_limit=settings.queue,
         on_broken=on_broken,
-        prepare=lambda: give_way(_ENGINE_NICENESS),
+        prepare=lambda: give_way(NICENESS),
     )
+    engine.watch(worker.engine_ended)
+    return worker
 
 
 def give_way(niceness: int) -> None:
