@@ -31,6 +31,7 @@ from server.protocols import EnginePort
 from server.quality.canary.book import CanaryBook
 from server.quality.canary.watch import CanaryKeeper, CanaryWatch
 from server.quality.feedback import FeedbackDesk
+from server.quality.golden.findings import GoldenFindings
 from server.quality.golden.results import GoldenResults
 from server.quality.golden.runner import GoldenRunner, Memory
 from server.quality.golden.schedule import Schedule
@@ -144,7 +145,10 @@ def open_core(
     spill = _spill(engine.port, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries = Glossaries(registry.root)
-    watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
+    findings = GoldenFindings(looking=bool(settings.golden_interval))
+    watch = CanaryWatch(
+        book, evidence, registry.canaries, metrics, resolution.invalidate, findings.of
+    )
     planner = Planner(
         router=_router(base, tokenizer, resolution, routes, settings, worker, book),
         tokenizer=tokenizer,
@@ -172,7 +176,7 @@ def open_core(
     worker.start()
     metrics.canaries.watch(watch.shown)
     canaries = CanaryKeeper(watch)
-    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book)
+    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book, findings)
     watcher.start()
     canaries.start()
     feedback = FeedbackDesk(
@@ -202,6 +206,7 @@ def _router(
         table=routes,
         overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
         split=book.choose,
+        knows=resolution.knows,
     )
 
 
@@ -214,6 +219,7 @@ def _golden(
     settings: Settings,
     routes: RouteBook,
     book: CanaryBook,
+    findings: GoldenFindings,
 ) -> GoldenRunner:
     """Return what looks at golden lines; it is to be started where that is wanted."""
     results = GoldenResults()
@@ -234,6 +240,8 @@ def _golden(
         served=served,
         inspect=lambda: asyncio.wrap_future(worker.inspect()),
         results=results,
+        findings=findings,
+        canaries=lambda: book.running,
     )
 
 

@@ -6,6 +6,7 @@ gone, however that came about. Signals are the server's business, which drains f
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -80,6 +81,8 @@ def main() -> None:
         except Exception as error:
             send(connection, (False, _told(error)))
             return
+        gc.collect()
+        gc.freeze()  # what was loaded stays, and need not be looked through again
         send(connection, (True, started))
         _obey(_Commands(engine), connection)
 
