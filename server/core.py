@@ -87,14 +87,14 @@ class Core:
 
     def close(self) -> None:
         """Stop the engine and let go of the registry. Blocks for up to one step."""
-        self.worker.stop()
-        self.engine.close()
-        self.spill.close()
-        self.feedback.close()
-        self.canaries.close()
-        self.watcher.close()
-        self.evidence.close()
-        self.registry.close()
+        last_first = (
+            self.registry, self.evidence, self.watcher, self.canaries, self.feedback, self.spill,
+            self.engine,
+        )  # fmt: skip
+        with ExitStack() as left:  # each is closed whatever fails before it
+            for one in last_first:
+                left.callback(one.close)
+            left.callback(self.worker.stop)
 
     def take(self, settings: Settings) -> None:
         """Put the limits of changed settings in force, for the requests to come."""
