@@ -4,7 +4,7 @@ Both have translated the same lines, so each line is a pair. If the canary is no
 likely to win a line by some points of chrF++ as to lose it by as many; so the signs of the
 differences may be thrown anew, and the share of throws in which the canary loses as much as it did
 is a p-value (paired approximate randomisation: Noreen 1989; Riezler and Maxwell 2005). It needs no
-assumption about how differences are spread, which golden lines, a few dozen of them, do not allow.
+assumption about how differences are spread: most are 0 and some are large.
 
 Translations of the same lines by the same files do not change, so there is one comparison of a
 canary, not one for each look, and the p-value needs no correction for being looked at again.
