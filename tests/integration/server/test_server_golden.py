@@ -173,6 +173,26 @@ def test_a_canary_that_loses_on_golden_lines_is_rolled_back(own: House, decoder:
     canaries.end(same.id, "cancelled")
 
 
+def test_a_comparison_waits_until_there_is_room_for_both(own: House, decoder: Decoder) -> None:
+    canaries, core = own.publisher.registry.canaries, own.application.core
+    publish_golden(own, decoder, "roomless", seed=41)
+    own.publisher.bottleneck("roomless", seed=42)
+    own.publisher.registry.set_alias("roomless", "prod", 2, None)
+    canary = canaries.start("roomless", "prod", 3, 0.1)
+    for name in ("left", "right"):
+        own.publisher.bottleneck(name, seed=len(name))
+        own.client.translate(["Monday"], "en", "ko", adapter=name)
+    core.resolution.invalidate()
+    in_use, loop = placed(own), own.application._golden.get_loop()
+    assert len(in_use) == 2
+    asyncio.run_coroutine_threadsafe(core.golden.compare(), loop).result(250)
+    assert core.golden.findings.of(canary.id) == "pending"
+    assert placed(own) == in_use
+    compare(own)
+    assert isinstance(core.golden.findings.of(canary.id), Comparison)
+    until(lambda: canary.id not in {one.id for one in canaries.running()})  # it was worse
+
+
 def test_a_canary_without_golden_lines_is_judged_by_requests_alone(own: House) -> None:
     canaries = own.publisher.registry.canaries
     for seed in (31, 32):
