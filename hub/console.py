@@ -76,6 +76,8 @@ def note(message: str) -> None:
 
 def printable(text: str) -> str:
     """Return the text with lone surrogates and control characters escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -155,6 +155,11 @@ class Settings(BaseModel):
     vocabulary_bytes: Bytes = Field(
         ByteSize(2**28), description="memory for the output tables of languages and adapters"
     )
+    engine: Literal["thread", "process"] = Field(
+        "thread",
+        description="where the engine runs: a thread of the server, or a process of its own, which "
+        "takes more memory and keeps it and the event loop from waiting for each other",
+    )
     threads: Positive | None = Field(None, description="CPU threads of the engine; all if unset")
     slots: int = Field(64, ge=1, le=4096, description="adapters placed on the device at once")
     host_adapter_bytes: Bytes = Field(ByteSize(2**30), description="adapters kept in memory")

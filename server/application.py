@@ -13,8 +13,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -210,28 +211,31 @@ class Application:
 
         What has not ended by then is told so by the core when it closes, before the edge stops.
         """
-        await self.reloads.stop()
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as left:  # the last comes first; each, whatever fails before it
+            for pool in (self._pool, self._files):
+                left.callback(pool.shutdown, wait=False, cancel_futures=True)
+            if self._exposition is not None:
+                left.callback(self._exposition.close)
+            if self._tracer is not None:
+                left.push_async_callback(loop.run_in_executor, None, self._tracer.close)
+            left.callback(self.access.flush)
+            if self._http is not None:
+                left.push_async_callback(self._http.stop)
+            if self._edge is not None and drain_seconds > 0:
+                left.push_async_callback(self._edge.stop)
+            if self._core is not None:
+                left.push_async_callback(loop.run_in_executor, None, self._core.close)
+            if self._edge is not None:
+                drain = partial(self._edge.drain, drain_seconds)
+                left.push_async_callback(drain if drain_seconds > 0 else self._edge.stop_now)
+            left.push_async_callback(self._stop_golden)
+            left.push_async_callback(self.reloads.stop)
+
+    async def _stop_golden(self) -> None:
         if self._golden is not None:
             self._golden.cancel()
             await asyncio.wait([self._golden])
-        if self._edge is not None:
-            if drain_seconds > 0:
-                await self._edge.drain(drain_seconds)
-            else:
-                await self._edge.stop_now()
-        if self._core is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._core.close)
-        if self._edge is not None and drain_seconds > 0:
-            await self._edge.stop()
-        if self._http is not None:
-            await self._http.stop()
-        self.access.flush()
-        if self._tracer is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._tracer.close)
-        if self._exposition is not None:
-            self._exposition.close()
-        for pool in (self._pool, self._files):
-            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _edge_serving(self, serving: bool) -> None:
         assert self._edge is not None

@@ -130,6 +130,7 @@ async def _serve(settings: Settings, reread: Reread, *, announce_json: bool) -> 
         )
         if not await signals.race(application.load()):
             _leave(told, "stopped while loading", 0)
+        _freeze()
         signals.on_hangup.append(application.reload)
         _announce(application, told, as_json=announce_json)
         await signals.first.wait()
@@ -149,6 +150,18 @@ async def _serve(settings: Settings, reread: Reread, *, announce_json: bool) -> 
         raise
     told.say("stopped", "stopped")
     return 0
+
+
+def _freeze() -> None:
+    """Take what has been loaded out of garbage collection.
+
+    It stays for as long as the process does, and looking through it holds up every call that comes
+    meanwhile for a tenth of a second.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
 
 
 def _leave(told: Announcer, message: str, code: int) -> NoReturn:

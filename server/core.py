@@ -28,9 +28,12 @@ from server.access.admission import GREEDY, Limits, SearchDefaults
 from server.access.glossary_owners import GlossaryOwners
 from server.batching.scheduler import BatchLimits, Scheduler
 from server.batching.worker import Worker
+from server.engines import NICENESS, OpenedEngine, open_engine
+from server.protocols import EnginePort
 from server.quality.canary.book import CanaryBook
 from server.quality.canary.watch import CanaryKeeper, CanaryWatch
 from server.quality.feedback import FeedbackDesk
+from server.quality.golden.findings import GoldenFindings
 from server.quality.golden.results import GoldenResults
 from server.quality.golden.runner import GoldenRunner, Memory
 from server.quality.golden.schedule import Schedule
@@ -40,7 +43,6 @@ from server.residency.tables import HostTier, SlotTable
 from server.residency.tiers import Stock
 from server.telemetry.metrics import Metrics
 from server.telemetry.observation import load_observer, watch_server
-from server.telemetry.process_memory import resident_bytes
 from server.translation.assembly import Assembler
 from server.translation.detection import Detector
 from server.translation.feed import window_of
@@ -56,16 +58,11 @@ from server.translation.watching import RegistryWatcher
 
 if TYPE_CHECKING:
     from hub.engine.adapters import HostAdapter
-    from hub.engine.engine import Engine
     from server.residency.spill import Spill
 
 LOADER_THREADS: Final = 4
-_ENGINE_NICENESS: Final = 5
 _LOADER_NICENESS: Final = 10
-"""Linux has a niceness for each thread. Where the processor is short, the event loop goes first: it
-takes little, and what it does not get to in time was computed in vain. A step waits for its slowest
-thread, a load can wait.
-"""
+"""Behind the engine's: a step waits for its slowest thread, a load can wait."""
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -89,16 +86,18 @@ class Core:
     canaries: CanaryKeeper
     evidence: CanaryEvidence
     golden: GoldenRunner
+    engine: OpenedEngine
 
     def close(self) -> None:
-        """Stop the engine thread and let go of the registry. Blocks for up to one step."""
-        self.worker.stop()
-        self.spill.close()
-        self.feedback.close()
-        self.canaries.close()
-        self.watcher.close()
-        self.evidence.close()
-        self.registry.close()
+        """Stop the engine and let go of the registry. Blocks for up to one step."""
+        last_first = (
+            self.registry, self.evidence, self.watcher, self.canaries, self.feedback, self.spill,
+            self.engine,
+        )  # fmt: skip
+        with ExitStack() as left:  # each is closed whatever fails before it
+            for one in last_first:
+                left.callback(one.close)
+            left.callback(self.worker.stop)
 
     def take(self, settings: Settings) -> None:
         """Put the limits of changed settings in force, for the requests to come."""
@@ -140,13 +139,19 @@ def open_core(
         book = CanaryBook(registry.canaries.running, registry.resolve, base.answers_to)
         resolution.changed += [book.refresh, routes.refresh]
         evidence = undo.enter_context(closing(registry.evidence()))
-        engine = _load_engine(base, tokenizer, settings, metrics)
+        engine = open_engine(base, tokenizer, settings)
         undo.pop_all()
-    settings = settings.model_copy(update=_found(engine))
-    spill = _spill(engine, base.parameters, registry, settings, metrics)
+    metrics.base_bytes.set(engine.base_bytes)
+    settings = settings.model_copy(
+        update={"quantization": engine.quantization, "device": engine.device}
+    )
+    spill = _spill(engine.port, base.parameters, registry, settings, metrics)
     worker = _worker(engine, spill, registry, settings, metrics, on_broken)
     glossaries, owners = Glossaries(registry.root), GlossaryOwners(Path(registry.root))
-    watch = CanaryWatch(book, evidence, registry.canaries, metrics, resolution.invalidate)
+    findings = GoldenFindings(looking=bool(settings.golden_interval))
+    watch = CanaryWatch(
+        book, evidence, registry.canaries, metrics, resolution.invalidate, findings.of
+    )
     planner = Planner(
         router=_router(base, tokenizer, resolution, routes, settings, worker, book),
         tokenizer=tokenizer,
@@ -174,7 +179,7 @@ def open_core(
     worker.start()
     metrics.canaries.watch(watch.shown)
     canaries = CanaryKeeper(watch)
-    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book)
+    golden = _golden(registry, translator, worker, metrics, pool, settings, routes, book, findings)
     watcher.start()
     canaries.start()
     feedback = FeedbackDesk(
@@ -182,7 +187,7 @@ def open_core(
     )
     return Core(
         base, settings, registry, translator, worker, spill, routes, resolution, watcher,
-        glossaries, owners, feedback, canaries, evidence, golden,
+        glossaries, owners, feedback, canaries, evidence, golden, engine,
     )  # fmt: skip
 
 
@@ -204,6 +209,7 @@ def _router(
         table=routes,
         overloaded=worker.overloaded if settings.overload_rungs else lambda: False,
         split=book.choose,
+        knows=resolution.knows,
     )
 
 
@@ -216,6 +222,7 @@ def _golden(
     settings: Settings,
     routes: RouteBook,
     book: CanaryBook,
+    findings: GoldenFindings,
 ) -> GoldenRunner:
     """Return what looks at golden lines; it is to be started where that is wanted."""
     results = GoldenResults()
@@ -236,27 +243,9 @@ def _golden(
         served=served,
         inspect=lambda: asyncio.wrap_future(worker.inspect()),
         results=results,
+        findings=findings,
+        canaries=lambda: book.running,
     )
-
-
-def _load_engine(
-    base: Base, tokenizer: BaseTokenizer, settings: Settings, metrics: Metrics
-) -> Engine:
-    from hub.engine.engine import Engine
-
-    before = resident_bytes()
-    engine = Engine.load(
-        base,
-        quantization=settings.quantization,
-        slots=settings.slots,
-        max_rows=settings.max_batch_rows,
-        threads=settings.threads,
-        device=settings.device,
-        tokenizer=tokenizer,
-        table_bytes=settings.vocabulary_bytes,
-    )
-    metrics.base_bytes.set(engine.device_bytes or max(0, resident_bytes() - before))
-    return engine
 
 
 def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str], Shortlist | None]:
@@ -269,13 +258,12 @@ def _shortlists(tokenizer: BaseTokenizer, settings: Settings) -> Callable[[str],
     return lists.of
 
 
-def _found(engine: Engine) -> dict[str, str]:
-    """Return what "auto" came to."""
-    return {"quantization": engine.quantization, "device": str(engine.device)}
-
-
 def _spill(
-    engine: Engine, base_parameters: int, registry: Registry, settings: Settings, metrics: Metrics
+    engine: EnginePort[HostAdapter],
+    base_parameters: int,
+    registry: Registry,
+    settings: Settings,
+    metrics: Metrics,
 ) -> Spill:
     """Return the way of adapters into host memory."""
     from server.residency.spill import Spill
@@ -290,7 +278,7 @@ def _spill(
 
 
 def _worker(
-    engine: Engine,
+    engine: OpenedEngine,
     spill: Spill,
     registry: Registry,
     settings: Settings,
@@ -298,22 +286,24 @@ def _worker(
     on_broken: Callable[[], None],
 ) -> Worker[HostAdapter]:
     stock = Stock(
-        engine,
+        engine.port,
         SlotTable(settings.slots, settings.device_adapter_bytes),
         HostTier(settings.host_adapter_bytes, LOADER_THREADS),
         metrics,
     )
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
-    return Worker(
-        engine,
+    worker = Worker(
+        engine.port,
         quiet_loader(registry.resolve, spill),
         Scheduler(limits),
         stock,
         metrics,
         queue_limit=settings.queue,
         on_broken=on_broken,
-        prepare=lambda: give_way(_ENGINE_NICENESS),
+        prepare=lambda: give_way(NICENESS),
     )
+    engine.watch(worker.engine_ended)
+    return worker
 
 
 def give_way(niceness: int) -> None:

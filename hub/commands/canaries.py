@@ -77,11 +77,17 @@ def set_alias(
     from hub.errors import InputError
 
     name, alias = _named(ref)
-    if not canary and promote_after:
+    if canary:
+        share = _share(canary)
+        info = _start(name, alias, version, share, promote_after, expect, registry, server)
+        _tell_start(info, as_json=as_json)
+        return
+    if promote_after:
         raise InputError("--promote-after goes with --canary; give the share, such as 10%")
-    if not canary:
-        return _move(name, alias, version, expect, registry, server, as_json=as_json)
-    info = _start(name, alias, version, _share(canary), promote_after, expect, registry, server)
+    _move(name, alias, version, expect, registry, server, as_json=as_json)
+
+
+def _tell_start(info: CanaryInfo, *, as_json: bool) -> None:
     if as_json:
         return print_json(_record(info))
     print(

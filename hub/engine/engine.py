@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hub.bases import Base
-from hub.bases.languages import said_text
 from hub.bases.tokenizer import BaseTokenizer, load_tokenizer
 from hub.engine.adapters import AdapterReader, HostAdapter
 from hub.engine.alignment import CrossQueries
@@ -28,13 +27,13 @@ from hub.engine.model import DecoderStep, Model, build_model
 from hub.engine.output import TABLE_BYTES, OutputTables
 from hub.engine.passes import EncoderPass, SourceQueue
 from hub.engine.precisions import find_precision
+from hub.engine.reading import CheckedReader
 from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
 from hub.engine.rules import check_shortlist
 from hub.engine.shortlists import Shortlist
 from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
-    AdapterBindingError,
     DecodingError,
     EngineError,
     HubError,
@@ -124,16 +123,8 @@ class Engine:
         with torch.inference_mode():
             model = build_model(Checkpoint(base, family), precision, place)
         return_freed_memory()
-        deltas = find_deltas(precision)
-        reader = AdapterReader(
-            family,
-            architecture,
-            deltas,
-            base.digest,
-            weights=lambda: Checkpoint(base, family),
-            dtype=precision.cache_dtype,
-        )
-        banks = Banks(architecture, slots, deltas.merge_macs, place)
+        reader = CheckedReader.of(base, precision).reader
+        banks = Banks(architecture, slots, find_deltas(precision).merge_macs, place)
         capture = capture or find_capture(precision, place)
         utf8 = Utf8Rule.of(_byte_pieces(base) if tokenizer is None else tokenizer.byte_ids)
         return cls(model, banks, reader, base, max_rows, place, capture, utf8, table_bytes)
@@ -195,7 +186,6 @@ class Engine:
         """Return the bytes that output tables of shortlists take, beside the whole one."""
         return self._tables.nbytes
 
-    @torch.inference_mode()
     def read_adapter(self, folder: Path, manifest: AdapterManifest | None = None) -> HostAdapter:
         """Read an adapter folder into host memory; safe on any thread.
 
@@ -205,33 +195,7 @@ class Engine:
             IncompatibleAdapterError: The kind of adapter is not served.
             CorruptBlobError: A file cannot be read.
         """
-        if manifest is not None and not self._base.answers_to(manifest.base.digest):
-            raise WrongBaseError(
-                f"the adapter was trained on base {manifest.base.name!r} "
-                f"({manifest.base.digest}), this engine serves {self._base.digest}"
-            )
-        if manifest is not None and manifest.base.languages:
-            self._check_languages(manifest.base.languages)
-        adapter = self._reader.read(folder)
-        if manifest is not None and manifest.trainable_parameters != adapter.parameters:
-            raise AdapterBindingError(
-                f"{folder.name} holds {adapter.parameters:,} values, its manifest says "
-                f"{manifest.trainable_parameters:,}"
-            )
-        return adapter
-
-    def _check_languages(self, said: str) -> None:
-        """Check that the base is asked for languages as it was when an adapter was made.
-
-        Raises:
-            WrongBaseError: Other languages, or other words for them, were said of it here.
-        """
-        here = said_text(self._base)
-        if here != said:
-            raise WrongBaseError(
-                f"the adapter was made for {said!r} as the base's languages, here they are "
-                f"{here!r}; start with --languages {said}"
-            )
+        return CheckedReader(self._base, self._reader).read(folder, manifest)
 
     @torch.inference_mode()
     def place(self, slot: int, adapter: HostAdapter) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 
 class Columns(Protocol):
@@ -51,6 +51,15 @@ class Shortlist:
             raise ValueError("a shortlist has at least one token, and ids from 0")
         self.digest = hashlib.sha256(self._ids.tobytes()).digest()
         self._hash = hash(self.digest)
+
+    @classmethod
+    def of_bytes(cls, ids: bytes) -> Self:
+        """Return the list that `ids.tobytes()` wrote on this machine."""
+        return cls(array("i", ids))
+
+    def __reduce__(self) -> tuple[object, tuple[bytes]]:
+        """Be pickled without the hash, which other processes compute otherwise."""
+        return type(self).of_bytes, (self._ids.tobytes(),)
 
     @property
     def ids(self) -> array[int]:

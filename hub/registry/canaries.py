@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -33,6 +34,27 @@ from hub.registry.schema import adapters, alias_log, aliases, canaries
 
 MIN_FRACTION: Final = 0.001
 MAX_FRACTION: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of a canary that is to start; as `Canaries.start` has it."""
+
+    version: int
+    fraction: float
+    promote_after: int
+    expected: int | None
+    note: Note
+
+    def row(self, place: Place) -> dict[str, Any]:
+        """Return the canary's row, behind an alias that is where it is now."""
+        stable, generation = place.current()
+        return {
+            "adapter_id": place.adapter_id, "alias": place.alias, "generation": generation,
+            "stable": stable, "canary": self.version, "fraction": self.fraction,
+            "promote_after": self.promote_after, "salt": secrets.token_hex(16),
+            "status": "running", "reason": "", "started_at": place.at,
+        }  # fmt: skip
 
 
 class Canaries:
@@ -85,41 +107,30 @@ class Canaries:
             CanaryRunningError: Another canary runs behind this alias.
         """
         _check_numbers(fraction, promote_after)
-        if check_alias(alias) == LATEST:
-            raise RefError(
-                f"alias {LATEST!r} always means the newest version and has no canary; use another",
-                field="alias",
-            )
+        _check_canary_alias(alias)
+        asked = _Asked(version, fraction, promote_after, expected, note or Note())
+        return _typed(self._write(lambda connection: self._started(connection, name, alias, asked)))
 
-        def attempt(connection: Connection) -> Canary:
-            stable = _known(connection, AdapterRef(name=name, alias=alias))
-            tried = _known(connection, AdapterRef(name=name, version=version))
-            place = self._place(connection, name, alias)
-            at, generation = place.current()
-            if expected is not None and at != expected:
-                raise AliasMovedError(
-                    f"alias {name}@{alias} points at version {at}, it was expected to point at "
-                    f"version {expected}; no canary was started",
-                    field="expected",
-                )
-            _check_comparable(stable, tried, alias)
-            _check_alone(place, generation)
-            row = {
-                "adapter_id": place.adapter_id, "alias": alias, "generation": generation,
-                "stable": at, "canary": version, "fraction": fraction,
-                "promote_after": promote_after, "salt": secrets.token_hex(16),
-                "status": "running", "reason": "", "started_at": place.at,
-            }  # fmt: skip
-            made = connection.execute(insert(canaries).values(row)).inserted_primary_key
-            assert made is not None
-            told = note or Note()
-            share = f"{100 * fraction:g} % of the requests" + (
-                f"; {told.reason}" * bool(told.reason)
+    def _started(self, connection: Connection, name: str, alias: str, asked: _Asked) -> Canary:
+        """Start a canary within a transaction; raises as `start`."""
+        stable = _known(connection, AdapterRef(name=name, alias=alias))
+        tried = _known(connection, AdapterRef(name=name, version=asked.version))
+        place = self._place(connection, name, alias)
+        at, generation = place.current()
+        if asked.expected is not None and at != asked.expected:
+            raise AliasMovedError(
+                f"alias {name}@{alias} points at version {at}, it was expected to point at "
+                f"version {asked.expected}; no canary was started",
+                field="expected",
             )
-            place.log("canary_started", at, version, generation, Note(told.actor, share))
-            return _one(connection, made[0])
-
-        return _typed(self._write(attempt))
+        _check_comparable(stable, tried, alias)
+        _check_alone(place, generation)
+        made = connection.execute(insert(canaries).values(asked.row(place))).inserted_primary_key
+        assert made is not None
+        reason = asked.note.reason
+        share = f"{100 * asked.fraction:g} % of the requests" + (f"; {reason}" if reason else "")
+        place.log("canary_started", at, asked.version, generation, Note(asked.note.actor, share))
+        return _one(connection, made[0])
 
     def end(self, canary_id: int, outcome: CanaryOutcome, note: Note | None = None) -> Canary:
         """End a running canary; `promoted` moves the alias to it in the same transaction.
@@ -225,6 +236,14 @@ class Canaries:
 def _typed(canary: Any) -> Canary:
     assert isinstance(canary, Canary)
     return canary
+
+
+def _check_canary_alias(alias: str) -> None:
+    if check_alias(alias) == LATEST:
+        raise RefError(
+            f"alias {LATEST!r} always means the newest version and has no canary; use another",
+            field="alias",
+        )
 
 
 def _check_numbers(fraction: float, promote_after: int) -> None:

@@ -72,8 +72,13 @@ class _Stop:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _EngineEnded:
+    pass
+
+
 _Question = _Inspect | Hold | _Unload
-_Message = _Submit | _Withdraw | _Question
+_Message = _Submit | _Withdraw | _EngineEnded | _Question
 
 
 class Worker(Generic[Adapter]):
@@ -150,6 +155,10 @@ class Worker(Generic[Adapter]):
         """Cancel jobs; those that are running free their rows before the next step."""
         self._inbox.put(_Withdraw(tuple(keys)))
 
+    def engine_ended(self) -> None:
+        """Note that the engine is gone: every request gets EngineError from now on."""
+        self._inbox.put(_EngineEnded())
+
     def check(self) -> None:
         """Raise what `submit` would raise now because the worker has ended.
 
@@ -215,8 +224,7 @@ class Worker(Generic[Adapter]):
             self._close(reason)
 
     def _turn(self) -> bool:
-        idle = not self._batch.busy
-        if not self._receive(wait=idle):
+        if not self._receive(wait=not self._batch.busy):
             return False
         self._expire()
         self._load()
@@ -254,6 +262,8 @@ class Worker(Generic[Adapter]):
                 self._accept(message)
             case _Withdraw():
                 self._drop(message.keys, RequestCancelledError("the caller withdrew the request"))
+            case _EngineEnded():
+                raise EngineError("the engine has ended")
             case _Inspect():
                 answer_with(message.answer, self._stock.inspect())
             case Hold():

@@ -165,6 +165,9 @@ def serve(
     scenarios: Annotated[
         str, typer.Option(help="Some of saturation, overload, storm, flood, cancels.")
     ] = "saturation,overload,storm,flood,cancels",
+    engine_in: Annotated[
+        str, typer.Option("--engine", help="Where the server's engine runs: thread or process.")
+    ] = "thread",
     threads: Threads = None,
     json_file: Json = None,
 ) -> None:
@@ -184,6 +187,7 @@ def serve(
         deadline_ms=deadline,
         scenarios=words(scenarios),
         threads=threads,
+        engine=engine_in,
     )
     options.check()
     with figures(json_file, None) as (_, write):

@@ -42,6 +42,7 @@ class ServeOptions:
         queue: Texts that may wait, in the storm alone; elsewhere the setting's default.
         scenarios: Which, in order; the overload needs the saturation before it.
         threads: Of the engine.
+        engine: Where the server's runs, as the setting.
     """
 
     base: str = "embedded"
@@ -52,6 +53,7 @@ class ServeOptions:
     queue: int = 128
     scenarios: tuple[str, ...] = SCENARIOS
     threads: int | None = None
+    engine: str = "thread"
 
     def check(self) -> None:
         """Refuse names that are no scenario.
@@ -101,9 +103,20 @@ class Serving:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a process and its children have taken."""
+    ticks = sum(int(one[11]) + int(one[12]) for one in _stats(pid))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stats(pid: int) -> Iterator[list[str]]:
+    """Yield what /proc says of a process and of each of its children, from the state on."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if str(pid) in (path.parent.name, fields[1]):
+            yield fields
 
 
 @contextmanager
@@ -116,7 +129,8 @@ def server(
         EngineError: It did not come up.
     """
     given = {"registry": str(folder / "registry"), "base": options.base, "port": "0",
-             "metrics-port": "0", "announce": "json", **flags}  # fmt: skip
+             "metrics-port": "0", "announce": "json", "engine": options.engine,
+             **flags}  # fmt: skip
     if options.threads is not None:
         given["threads"] = str(options.threads)
     command = [part for name, value in given.items() for part in (f"--{name}", value)]
@@ -283,13 +297,14 @@ def _cancels(
 
 
 def held_by(pid: int) -> dict[str, int]:
-    """Return the descriptors, threads and resident bytes of a process."""
+    """Return descriptors and threads of a process, and the resident bytes with its children's."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     fields = dict(line.split(":", 1) for line in status if ":" in line)
+    pages = sum(int(one[21]) for one in _stats(pid))
     return {
         "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
         "threads": int(fields["Threads"]),
-        "resident_bytes": int(fields["VmRSS"].split()[0]) * 1024,
+        "resident_bytes": pages * os.sysconf("SC_PAGE_SIZE"),
     }
 
 

@@ -19,7 +19,7 @@ from hub.errors import HubError, InputError
 from server.draining import Calls
 from server.faults import as_hub_error
 from server.grpc.status import abort
-from server.telemetry.counting import CallCount
+from server.telemetry.counting import CallCount, MethodSeries
 from server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:  # generic in the stubs alone
@@ -56,7 +56,7 @@ class BoundaryInterceptor(Interceptor):
 
 
 class _Boundary:
-    """The wrapping of one call."""
+    """The wrapping of one method."""
 
     def __init__(self, metrics: Metrics, calls: Calls, service: str, method: str) -> None:
         self._metrics = metrics
@@ -80,10 +80,10 @@ class _Boundary:
         return handler
 
     def _unary_unary(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        calls = self._drained()
+        calls, series = self._drained(), self._series("unary")
 
         async def behaviour(request: object, context: Context) -> object:
-            with CallCount(self._metrics, calls, ("unary", self._service, self._method)) as call:
+            with CallCount(series, calls) as call:
                 try:
                     if calls is not None:
                         calls.check()
@@ -100,10 +100,10 @@ class _Boundary:
 
     def _streaming(self, inner: Callable[..., Any], kind: str) -> Callable[..., Any]:
         """Wrap a method that streams replies."""
-        calls = self._drained()
+        calls, series = self._drained(), self._series(kind)
 
         async def behaviour(request: Any, context: Context) -> None:
-            with CallCount(self._metrics, calls, (kind, self._service, self._method)) as call:
+            with CallCount(series, calls) as call:
                 try:
                     if calls is not None:
                         calls.check()
@@ -123,6 +123,9 @@ class _Boundary:
                     await self._fail(error, call, context)
 
         return behaviour
+
+    def _series(self, kind: str) -> MethodSeries:
+        return MethodSeries(self._metrics, (kind, self._service, self._method))
 
     def _drained(self) -> Calls | None:
         """Return where to count the call; not where it is no work: a health watch stays open."""

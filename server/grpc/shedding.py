@@ -33,6 +33,7 @@ from server.draining import Calls
 from server.grpc.status import abort
 from server.messages import Priority
 from server.telemetry.access import AccessLog
+from server.telemetry.counting import MethodSeries
 from server.telemetry.metrics import Metrics
 from server.telemetry.observation import observe_tenant
 
@@ -162,27 +163,22 @@ class SheddingInterceptor(Interceptor):
 
 
 class _Counted:
-    """Counts the refusals of one method as the interceptors behind would have.
-
-    Looking a series up by its labels takes longer than counting, so those that are used are kept.
-    """
+    """Counts the refusals of one method as the interceptors behind would have."""
 
     def __init__(self, shedding: Shedding, method: str, kind: str) -> None:
         self._metrics = metrics = shedding.metrics
         self._calls = shedding.calls
         self._access = shedding.access
         self._method = method.lstrip("/")
-        labels = (kind, *self._method.split("/", 1))
-        self._started = metrics.calls_started.labels(*labels)
-        self._seconds = metrics.call_seconds.labels(*labels)
+        service, name = self._method.split("/", 1)
+        self._series = MethodSeries(metrics, (kind, service, name))
         self._rejected = cache(metrics.rejected.labels)  # as many as there are reasons
-        self._handled = cache(lambda code: metrics.calls_handled.labels(*labels, code))
 
     @contextmanager
     def refused(self, error: HubError, tenant: str) -> Iterator[None]:
         """Count a call that is being refused; it is in progress until it has been told."""
         began = time.monotonic()
-        self._started.inc()
+        self._series.started.inc()
         self._rejected(error.reason).inc()
         self._access.refused(self._method, error, tenant)
         observe_tenant(self._metrics, tenant, error.code)
@@ -191,8 +187,9 @@ class _Counted:
             yield
         finally:
             self._calls.end()
-            self._handled(error.code).inc()
-            self._seconds.observe(time.monotonic() - began)
+            self._series.handled(error.code).inc()
+            if self._series.seconds is not None:
+                self._series.seconds.observe(time.monotonic() - began)
 
 
 def _headers(context: Context) -> dict[str, str]:

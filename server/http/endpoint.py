@@ -30,7 +30,7 @@ from server.http.protection import BrowserPolicy
 from server.http.schemas import Schema
 from server.http.statuses import retry_after
 from server.telemetry.calls import CallRecord, note_error
-from server.telemetry.counting import CallCount
+from server.telemetry.counting import CallCount, MethodSeries
 from server.telemetry.traces import tracing
 
 _Result = TypeVar("_Result")
@@ -179,7 +179,10 @@ class Endpoint:
                 trace = around.enter_context(entrance.tracer.call(self._method, headers.items()))
                 around.enter_context(tracing(trace))
             record = around.enter_context(entrance.access.call(self._method, headers))
-            yield record, around.enter_context(CallCount(entrance.metrics, calls, labels))
+            yield (
+                record,
+                around.enter_context(CallCount(MethodSeries(entrance.metrics, labels), calls)),
+            )
 
     async def _answer(self, request: Request, leaving: Leaving, count: CallCount) -> Response:
         try:

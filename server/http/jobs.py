@@ -18,7 +18,7 @@ from server.access.identity import act_for, current_identity
 from server.entrance import Entrance
 from server.faults import as_hub_error
 from server.telemetry.calls import note_error, note_tenant
-from server.telemetry.counting import CallCount
+from server.telemetry.counting import CallCount, MethodSeries
 from server.telemetry.traces import tracing
 
 AT_ONCE: Final = 4
@@ -69,7 +69,9 @@ class Jobs:
                 )
             around.enter_context(entrance.access.call(method, {}))
             labels = ("unary", self.service, self.name)
-            count = around.enter_context(CallCount(entrance.metrics, entrance.calls, labels))
+            count = around.enter_context(
+                CallCount(MethodSeries(entrance.metrics, labels), entrance.calls)
+            )
             note_tenant(current_identity().tenant)
             try:
                 async with self._room:

@@ -21,6 +21,8 @@ from server.telemetry.calls import current_call
 _FIELDS: Final = "hub_fields"
 _WORD_LIMIT: Final = 200
 """Characters of one value in a line for people."""
+_SEPARATORS: Final = frozenset(' "=')
+_NUMBERS: Final = frozenset({int, float})
 
 _log = logging.getLogger("adapterhub.server")
 
@@ -126,10 +128,14 @@ def _rfc3339(seconds: float) -> str:
 
 def _word(value: object) -> str:
     """Return a value as one word; what has blanks or quotes in it is written as JSON."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if len(text) > _WORD_LIMIT:
-        text = text[:_WORD_LIMIT] + "…"
-    plain = isinstance(value, str) and text and text.isprintable() and not set(text) & set(' "=')
-    if plain or not isinstance(value, str):
-        return printable(text)
-    return printable(json.dumps(text, ensure_ascii=False))
+    if isinstance(value, str):
+        text = _short(value)
+        plain = text and text.isprintable() and _SEPARATORS.isdisjoint(text)
+        return text if plain else printable(json.dumps(text, ensure_ascii=False))
+    if type(value) in _NUMBERS:
+        return repr(value)
+    return printable(_short(json.dumps(value, ensure_ascii=False, default=str)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WORD_LIMIT else text[:_WORD_LIMIT] + "…"

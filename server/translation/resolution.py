@@ -41,6 +41,10 @@ class ResolveCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def knows(self, ref: str) -> bool:
+        """Tell whether a ref can be resolved now without asking the registry."""
+        return ref in self._kept
+
     def resolve(self, ref: str) -> AdapterVersion:
         """Return the version that a ref means, as of the last invalidation or later.
 

@@ -91,6 +91,7 @@ class Router:
         table: Returns the routing table as it is now.
         overloaded: Whether cheaper rungs are to be served now.
         split: Ref, its version and a request's key → the version that serves it, and its arm.
+        knows: Whether a ref is resolved at once.
     """
 
     resolve: Callable[[str], AdapterVersion]
@@ -101,6 +102,14 @@ class Router:
     table: Callable[[], RoutingTable] = RoutingTable
     overloaded: Callable[[], bool] = lambda: False
     split: Split = whole
+    knows: Callable[[str], bool] = lambda ref: False
+
+    def at_once(self, adapter: str) -> bool:
+        """Tell whether a request for an adapter is routed without asking the registry."""
+        ref = adapter.strip()
+        if ref in ("", BASE_REF):
+            return not self.overloaded()  # else rungs may be resolved
+        return self.knows(ref)
 
     def route(
         self,

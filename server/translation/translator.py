@@ -1,7 +1,7 @@
 """The use case: route → split → tokenize → queue → decode → judge → join.
 
-Lives on the event loop. What blocks (the registry, the tokenizer) goes to a pool of threads, what
-computes goes to the worker; here is only the order of things.
+Lives on the event loop. What blocks (the registry, the tokenizer on more than a few words) goes to
+a pool of threads, what computes goes to the worker; here is only the order of things.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from hub.errors import EngineError, HubError
-from server.access.admission import Limits, check_command, check_contents
+from server.access.admission import HTML, Limits, check_command, check_contents
 from server.access.preparation import Preparation
 from server.messages import (
     Detected,
@@ -48,6 +48,8 @@ from server.translation.second_try import SecondTries
 
 SHORT_TOKENS: Final = 64
 """Of all outputs of a call: these become text in a fraction of a millisecond."""
+SHORT_CHARACTERS: Final = 256
+"""Of all texts of a call: these are split and tokenized in a fraction of a millisecond."""
 
 _Result = TypeVar("_Result")
 
@@ -191,11 +193,28 @@ class Translator:
     async def _plan(self, command: TranslateCommand, clocked: _Clocked) -> list[ItemPlan]:
         check_command(command, self.limits)
         async with self.preparation.of(command):
-            items = await self._off_loop(self._planned, command, clocked)
+            if self._is_quick(command):
+                items = self._planned(command, clocked)
+            else:
+                items = await self._off_loop(self._planned, command, clocked)
             clocked.prepared = self.clock()
         characters = sum(len(item.text) for item in items if item.segments)
         self.worker.intake.note_source(characters, list(jobs_of(items)))
         return items
+
+    def _is_quick(self, command: TranslateCommand) -> bool:
+        """Tell whether a call is planned here: that takes less than the way to a thread and back.
+
+        Neither what may read files (adapters, glossaries) nor what takes its time (markup, the
+        detection of a language) may hold up the event loop.
+        """
+        return (
+            sum(map(len, command.contents)) <= SHORT_CHARACTERS
+            and command.mime_type != HTML
+            and bool(command.source.strip())
+            and command.glossary.empty
+            and self.router.at_once(command.adapter)
+        )
 
     async def _assembled(self, items: Sequence[ItemPlan]) -> list[ItemResult]:
         """Return what became of the items; short ones here, which is cheaper than a thread."""

@@ -22,6 +22,8 @@ from server.quality.canary.betting import (
     requests,
     strongest,
 )
+from server.quality.golden.comparing import Comparison
+from server.quality.golden.findings import Finding
 
 LOG_PROBABILITY: Final = Signal("log_probability", -3.0, 0.0, margin=0.1, guess=-0.4, worse=(-1,))
 """Mean log-probability of an output token; the lowest for a text with a warning.
@@ -56,19 +58,28 @@ class Verdict:
     reason: str = ""
 
 
-def judge(sums: Mapping[str, float], promote_after: int, alpha: float = ALPHA) -> Verdict:
+def judge(
+    sums: Mapping[str, float],
+    promote_after: int,
+    alpha: float = ALPHA,
+    golden: Finding = "none",
+) -> Verdict:
     """Return what is to be done with a canary.
 
     Args:
         sums: All that is known of it.
         promote_after: Requests that it has to serve to be promoted; 0 for never.
-        alpha: Bounds the probability of a false rollback.
+        alpha: Bounds the probability of a false rollback by what was seen of requests.
+        golden: What golden lines say; it is not promoted before they have been asked.
     """
     served = requests(sums, canary=True)
     if log_evidence(sums, SIGNALS) >= -math.log(alpha):
         return Verdict("roll back", _why(sums, served))
-    if 0 < promote_after <= served:
-        return Verdict("promote", f"not worse in {served:,} requests")
+    if isinstance(golden, Comparison) and golden.worse:
+        return Verdict("roll back", str(golden))
+    if 0 < promote_after <= served and golden != "pending":
+        told = f"; {golden}" if isinstance(golden, Comparison) else ""
+        return Verdict("promote", f"not worse in {served:,} requests{told}")
     return Verdict("wait")
 
 

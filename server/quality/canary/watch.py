@@ -23,6 +23,7 @@ from server.quality.canary.betting import Sums, observe
 from server.quality.canary.book import Arm, CanaryBook
 from server.quality.canary.rules import SIGNALS, Verdict, judge
 from server.quality.canary.values import latency_of, values_of
+from server.quality.golden.findings import Finding
 from server.telemetry.metrics import Metrics
 
 INTERVAL_SECONDS: Final = 1.0
@@ -85,6 +86,7 @@ class CanaryWatch:
         ender: Ender,
         metrics: Metrics,
         changed: Callable[[], None] = lambda: None,
+        golden: Callable[[int], Finding] = lambda canary_id: "none",
     ) -> None:
         """Begin with what other servers have seen.
 
@@ -94,12 +96,14 @@ class CanaryWatch:
             ender: Ends canaries.
             metrics: Counts latencies by arm, and ends.
             changed: Called after a canary was ended here.
+            golden: Returns what golden lines say of a canary, by its id.
         """
         self._book = book
         self._evidence = evidence
         self._ender = ender
         self._metrics = metrics
         self._changed = changed
+        self._golden = golden
         self._seen: dict[int, _Seen] = {}
         self._lock = threading.Lock()
 
@@ -136,7 +140,7 @@ class CanaryWatch:
         running = self._book.running
         for canary in running:
             sums = self._share(canary.id)
-            verdict = judge(sums, canary.promote_after)
+            verdict = judge(sums, canary.promote_after, golden=self._golden(canary.id))
             if verdict.action != "wait":
                 self._end(canary, verdict)
         with self._lock:

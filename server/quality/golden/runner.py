@@ -18,9 +18,11 @@ from typing import Final, TypeVar
 
 from hub.errors import HubError, OverloadedError, UnavailableError
 from hub.golden import GoldenLines
-from hub.registry import AdapterVersion, Registry
+from hub.registry import AdapterVersion, Canary, Registry
 from server.messages import LoadedAdapter, Priority, Search
 from server.protocols import JobRunner
+from server.quality.golden.comparing import compare
+from server.quality.golden.findings import Finding, GoldenFindings
 from server.quality.golden.results import GoldenResult, GoldenResults
 from server.quality.golden.schedule import Schedule
 from server.telemetry.metrics import Metrics
@@ -62,6 +64,8 @@ class GoldenRunner:
 
     Attributes:
         served: Returns the versions that requests may be routed to now; blocks.
+        findings: What the lines say of canaries.
+        canaries: Returns those that run.
         inspect: Returns what is in memory.
         clock: Monotonic seconds.
         wall: Seconds since 1970 UTC.
@@ -77,6 +81,8 @@ class GoldenRunner:
     served: Callable[[], Sequence[AdapterVersion]]
     inspect: Callable[[], asyncio.Future[tuple[LoadedAdapter, ...]]]
     results: GoldenResults
+    findings: GoldenFindings
+    canaries: Callable[[], Sequence[Canary]]
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
@@ -85,6 +91,7 @@ class GoldenRunner:
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self.schedule.interval / 4))
             try:
+                await self.compare()
                 await self.look()
             except HubError as error:
                 _log.info("golden lines are left for later: %s", error.message)
@@ -116,6 +123,55 @@ class GoldenRunner:
         self._note_look(digest, outcome)
         return outcome
 
+    async def compare(self) -> None:
+        """Compare canaries that have not been with the versions in use, on the latter's lines.
+
+        What cannot be compared now is left for the next time, what never can is found so.
+
+        Raises:
+            HubError: The registry or the worker cannot be asked.
+        """
+        running = self.canaries()
+        self.findings.keep({canary.id for canary in running})
+        for canary in running:
+            if self.findings.of(canary.id) != "pending":
+                continue
+            try:
+                self.findings.put(canary.id, await self._compared(canary))
+            except (OverloadedError, UnavailableError) as error:
+                _log.debug("golden lines of canary %s wait: %s", canary.ref, error.message)
+            except HubError as error:
+                _log.warning("golden lines of canary %s: %s", canary.ref, error.message)
+                self.findings.put(canary.id, "none")
+
+    async def _compared(self, canary: Canary) -> Finding:
+        """Return what golden lines say of a canary.
+
+        Those of the version in use, which no canary was trained to look worse on; those of the
+        canary where the other has none.
+        """
+        stable, tried = [
+            await self._off_loop(self.registry.resolve, f"{canary.name}:{number}")
+            for number in (canary.stable, canary.canary)
+        ]
+        golden = await self._off_loop(self.registry.golden, stable)
+        golden = golden or await self._off_loop(self.registry.golden, tried)
+        if golden is None:
+            return "none"
+        texts = []
+        for waiting in ((stable, tried), (tried,)):  # both, or the first is translated in vain
+            loaded = await self.inspect()
+            if not all(self._may_run(version, loaded) for version in waiting):
+                return "pending"
+            texts.append(await self._translate(waiting[0], golden))
+        references = [line.reference for line in golden.lines]
+        return await self._off_loop(compare, references, *texts)
+
+    def _may_run(self, version: AdapterVersion, loaded: Sequence[LoadedAdapter]) -> bool:
+        """Tell whether a version can be looked at now without being in anybody's way."""
+        placed = any(one.slot and one.digest == version.digest for one in loaded)
+        return not self.worker.intake.crowded and (placed or self.memory.has_room(version, loaded))
+
     def _note_look(self, digest: str, outcome: str) -> None:
         if outcome == "postponed":
             self.schedule.postpone(digest, self.clock())
@@ -135,10 +191,7 @@ class GoldenRunner:
         return found
 
     async def _look_at(self, version: AdapterVersion, loaded: Sequence[LoadedAdapter]) -> str:
-        slots = {one.digest for one in loaded if one.slot}
-        if self.worker.intake.crowded:
-            return "postponed"
-        if version.digest not in slots and not self.memory.has_room(version, loaded):
+        if not self._may_run(version, loaded):
             return "postponed"
         try:
             golden = await self._off_loop(self.registry.golden, version)

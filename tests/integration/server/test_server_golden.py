@@ -12,6 +12,8 @@ from hub.bases.tokenizer import load_tokenizer
 from hub.golden import GOLDEN_FILE, GoldenLines
 from hub.languages import LanguagePair
 from hub.registry import AdapterVersion
+from server.quality.golden.comparing import Comparison
+from tests.support.waiting import until
 from training.corpora import SentencePair
 from training.evidence.decode import Decoder
 from training.evidence.golden import golden_lines
@@ -116,6 +118,92 @@ def test_lines_that_no_longer_come_out_are_seen(own: House, decoder: Decoder) ->
     assert changed is not None
     assert changed > 0
     assert shown(own, version, "hub_golden_chrf_published") == golden.score
+
+
+def with_own_references(golden: GoldenLines) -> GoldenLines:
+    """Golden lines whose translations were perfect: a random base knows no Korean."""
+    lines = [line.model_copy(update={"reference": line.translation}) for line in golden.lines]
+    sound = [line for line in lines if line.translation.strip()]
+    return golden.model_copy(update={"lines": tuple(sound), "score": 100.0})
+
+
+def publish_golden(house: House, decoder: Decoder, name: str, seed: int) -> None:
+    """Publish an adapter with lines that it translates perfectly."""
+    house.publisher.bottleneck(name, seed=seed)
+    folder = house.publisher.scratch / f"adapter-{house.publisher.count}"
+    decoder.place(folder)
+    texts = [f"{number} of {word}" for number in range(4) for word in ("May", "June", "Seoul")]
+    dev = [SentencePair(text, "x", "test", text) for text in texts]
+    golden = golden_lines(decoder, PAIR, dev, len(dev))
+    assert golden is not None
+    golden = with_own_references(golden)
+    assert len(golden.lines) > 8
+    (folder / GOLDEN_FILE).write_text(golden.to_json(), encoding="utf-8")
+    house.publisher.registry.publish(folder, name)
+
+
+def compare(house: House) -> None:
+    """Have the server compare canaries now, with room for both versions."""
+    for one in house.client.list_loaded_adapters():
+        house.client.unload_adapter(one.digest)
+    loop = house.application._golden.get_loop()
+    house.application.core.resolution.invalidate()
+    asyncio.run_coroutine_threadsafe(house.application.core.golden.compare(), loop).result(250)
+
+
+def test_a_canary_that_loses_on_golden_lines_is_rolled_back(own: House, decoder: Decoder) -> None:
+    """Nobody has asked for either version."""
+    canaries = own.publisher.registry.canaries
+    publish_golden(own, decoder, "kept", seed=21)
+    own.publisher.bottleneck("kept", seed=22)
+    own.publisher.registry.set_alias("kept", "prod", 2, None)
+    lost = canaries.start("kept", "prod", 3, 0.1)
+    compare(own)
+    until(lambda: canaries.all()[-1].status != "running")
+    (ended,) = [one for one in canaries.all() if one.id == lost.id]
+    assert ended.status == "rolled_back"
+    assert ended.reason.startswith("chrF++ of ")
+    assert own.publisher.registry.resolve("kept@prod").version == 2
+
+    same = canaries.start("kept", "prod", 1, 0.1)  # the same weights, and no lines of its own
+    compare(own)
+    finding = own.application.core.golden.findings.of(same.id)
+    assert isinstance(finding, Comparison)
+    assert (finding.stable, finding.tried, finding.worse) == (100, 100, False)
+    canaries.end(same.id, "cancelled")
+
+
+def test_a_comparison_waits_until_there_is_room_for_both(own: House, decoder: Decoder) -> None:
+    canaries, core = own.publisher.registry.canaries, own.application.core
+    publish_golden(own, decoder, "roomless", seed=41)
+    own.publisher.bottleneck("roomless", seed=42)
+    own.publisher.registry.set_alias("roomless", "prod", 2, None)
+    canary = canaries.start("roomless", "prod", 3, 0.1)
+    for name in ("left", "right"):
+        own.publisher.bottleneck(name, seed=len(name))
+        own.client.translate(["Monday"], "en", "ko", adapter=name)
+    core.resolution.invalidate()
+    in_use, loop = placed(own), own.application._golden.get_loop()
+    assert len(in_use) == 2
+    asyncio.run_coroutine_threadsafe(core.golden.compare(), loop).result(250)
+    assert core.golden.findings.of(canary.id) == "pending"
+    assert placed(own) == in_use
+    compare(own)
+    assert isinstance(core.golden.findings.of(canary.id), Comparison)
+    until(lambda: canary.id not in {one.id for one in canaries.running()})  # it was worse
+
+
+def test_a_canary_without_golden_lines_is_judged_by_requests_alone(own: House) -> None:
+    canaries = own.publisher.registry.canaries
+    for seed in (31, 32):
+        own.publisher.bottleneck("lineless", seed=seed)
+    own.publisher.registry.set_alias("lineless", "prod", 1, None)
+    canary = canaries.start("lineless", "prod", 2, 0.1)
+    own.application.core.resolution.invalidate()
+    assert own.application.core.golden.findings.of(canary.id) == "pending"
+    compare(own)
+    assert own.application.core.golden.findings.of(canary.id) == "none"
+    canaries.end(canary.id, "cancelled")
 
 
 def test_an_adapter_without_lines_says_so(own: House) -> None:

@@ -112,6 +112,31 @@ def test_a_second_server_does_not_share_the_port(house: Any) -> None:
         asyncio.run(_start(settings))
 
 
+def test_what_fails_while_stopping_keeps_nothing_from_being_released(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = house.settings.model_copy(update={"port": 0, "metrics_port": 0})
+
+    async def stopped() -> Application:
+        application = Application(settings)
+        await application.__aenter__()
+        for part in (application.reloads, application.core.feedback):
+            monkeypatch.setattr(type(part), "stop", fail, raising=False)
+            monkeypatch.setattr(type(part), "close", fail, raising=False)
+        with pytest.raises(ZeroDivisionError):
+            await application.stop(5)
+        return application
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    application = asyncio.run(stopped())
+    assert not application.core.worker._thread.is_alive()
+    for address in (application.ports.grpc, application.ports.metrics):
+        with socket.socket() as again:
+            again.bind(("127.0.0.1", int(address.rsplit(":", 1)[1])))
+
+
 def test_a_missing_base_is_refused(house: Any) -> None:
     settings = house.settings.model_copy(
         update={"port": 0, "metrics_port": 0, "base": "/nowhere/at/all"}

@@ -183,3 +183,29 @@ def test_languages_are_canonical_and_other_spellings_understood(house: Any) -> N
     same = texts(house, "", ["Monday"])
     reply = house.client.translate(["Monday"], "eng_Latn", "ko_KR", decoding=SHORT)
     assert reply.texts == same
+
+
+def test_short_calls_are_planned_on_the_event_loop_and_others_on_threads(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short ones that may ask the registry, detect a language or parse markup go to a thread."""
+    pool, submitted = house.application._pool, []
+    submit = pool.submit
+    monkeypatch.setattr(
+        pool, "submit", lambda *call: submitted.append(call[0].__name__) or submit(*call)
+    )
+    house.publisher.bottleneck("planned", seed=71)
+
+    def threads(text: str = "Monday", source: str = "en", **options: Any) -> int:
+        submitted.clear()
+        decoding = Decoding(max_output_tokens=4)
+        assert house.client.translate([text], source, "ko", decoding=decoding, **options).texts
+        return submitted.count("_planned")
+
+    assert threads() == 0
+    assert threads(adapter="planned") == 1
+    assert threads(adapter="planned") == 0  # what it means is known now
+    assert threads("Monday. " * 40) == 1
+    assert threads("This is a text in English.", source="") == 1
+    assert threads(handling=Handling(mime_type="text/html")) == 1
+    assert threads(handling=Handling(terms={"Monday": ["x"]})) == 1

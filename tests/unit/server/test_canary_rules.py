@@ -25,6 +25,7 @@ from server.quality.canary.betting import (
     sides_of,
 )
 from server.quality.canary.rules import SIGNALS, judge
+from server.quality.golden.comparing import Comparison
 
 from .canary_traffic import EQUAL, Traffic, simulate
 
@@ -137,6 +138,31 @@ def test_promotion_is_asked_for_and_comes_after_its_requests() -> None:
     sums["n.canary"] = 100.0
     assert judge(sums, 0).action == "wait"
     assert judge(sums, 100).action == "promote"
+
+
+LOST = Comparison(55.9, 50.8, 0.001, 32)
+ALIKE = Comparison(55.9, 55.2, 0.3, 32)
+
+
+def test_golden_lines_roll_back_without_any_request() -> None:
+    verdict = judge({}, 0, golden=LOST)
+    assert verdict.action == "roll back"
+    assert verdict.reason == (
+        "chrF++ of 32 golden lines is 50.8, of the version in use 55.9 (p = 0.001)"
+    )
+    assert judge({}, 0, golden=ALIKE).action == "wait"
+
+
+def test_promotion_waits_for_golden_lines() -> None:
+    sums = {"n.canary": 100.0, "n.stable": 900.0}
+    assert judge(sums, 100, golden="pending").action == "wait"
+    assert judge(sums, 100, golden=LOST).action == "roll back"
+    assert judge(sums, 100, golden="none").action == "promote"
+    promoted = judge(sums, 100, golden=ALIKE)
+    assert promoted.action == "promote"
+    assert promoted.reason.endswith(
+        "chrF++ of 32 golden lines is 55.2, of the version in use 55.9 (p = 0.3)"
+    )
 
 
 def test_a_canary_that_is_worse_is_not_promoted_with_its_last_request() -> None:

@@ -42,6 +42,8 @@ from server.quality.canary.rules import SIGNALS
 from server.quality.canary.split import request_key
 from server.quality.canary.values import values_of
 from server.quality.canary.watch import CanaryWatch, note_arms
+from server.quality.golden.comparing import Comparison
+from server.quality.golden.findings import GoldenFindings
 from server.telemetry.metrics import Metrics
 from server.translation.plans import ItemPlan, SegmentPlan
 from server.translation.routing import Route
@@ -69,9 +71,11 @@ class House:
         self.metrics = Metrics()
         self.evidence: CanaryEvidence = self.registry.evidence()
         self.book = CanaryBook(self.registry.canaries.running, self.registry.resolve)
+        self.findings = GoldenFindings(looking=False)
         self.watch = CanaryWatch(
-            self.book, self.evidence, self.registry.canaries, self.metrics, self.changed
-        )
+            self.book, self.evidence, self.registry.canaries, self.metrics, self.changed,
+            self.findings.of,
+        )  # fmt: skip
         self.metrics.canaries.watch(self.watch.shown)
         self._changed = changed
 
@@ -161,6 +165,20 @@ def test_a_damaged_version_is_rolled_back(house: House) -> None:
     assert house.registry.canaries.log()[-1].actor == "canary rules"
     value = house.metrics.registry.get_sample_value
     assert value("hub_canaries_ended_total", {"outcome": "rolled_back"}) == 1
+
+
+def test_a_version_that_loses_on_golden_lines_is_rolled_back(house: House) -> None:
+    """Its signals are those of a sound one, and no request has come yet."""
+    canary = start(house, promote_after=1)
+    house.findings.put(canary.id, "pending")
+    house.watch.tend()
+    assert status(house) == "running"
+    house.findings.put(canary.id, Comparison(55.9, 50.8, 0.002, 32))
+    house.watch.tend()
+    ended = house.registry.canaries.all()[-1]
+    assert ended.status == "rolled_back"
+    assert ended.reason.startswith("chrF++ of 32 golden lines is 50.8")
+    assert house.registry.resolve("shop@prod").version == 1
 
 
 def test_an_equal_version_stays_and_is_promoted_where_that_was_asked_for(house: House) -> None:

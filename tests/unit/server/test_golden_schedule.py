@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.messages import LoadedAdapter
+from server.quality.golden.findings import GoldenFindings
 from server.quality.golden.results import GoldenResult, GoldenResults
 from server.quality.golden.runner import GoldenRunner, Memory
 from server.quality.golden.schedule import JITTER, Schedule
@@ -129,7 +130,8 @@ def test_one_that_goes_wrong_in_an_unforeseen_way_lets_others_have_their_turn() 
         versions: Any = [version]
         runner = GoldenRunner(
             registry, nothing, worker, metrics, pool, Memory(2, 9, 9), schedule(0.0),
-            lambda: versions, lambda: inspected, GoldenResults(), lambda: 0.0,
+            lambda: versions, lambda: inspected, GoldenResults(),
+            GoldenFindings(looking=True), list, lambda: 0.0,
         )  # fmt: skip
         with pytest.raises(ZeroDivisionError):
             await runner.look()

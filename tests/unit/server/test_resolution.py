@@ -53,6 +53,16 @@ def test_a_ref_is_read_once_until_something_changes(answers: Answers) -> None:
     assert cache.resolve("a") == "another"
 
 
+def test_it_knows_what_it_has_kept_and_does_not_ask(answers: Answers) -> None:
+    cache = ResolveCache(answers.resolve)  # type: ignore[arg-type]
+    assert not cache.knows("a")
+    cache.resolve("a")
+    assert cache.knows("a")
+    cache.invalidate()
+    assert not cache.knows("a")
+    assert answers.asked == {"a": 1}
+
+
 def test_what_is_not_there_is_asked_for_again(answers: Answers) -> None:
     cache = cache_of(answers)
     for _ in range(2):

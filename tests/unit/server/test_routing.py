@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,16 @@ def router(resolve: Callable[[str], AdapterVersion], languages: str = "en ko de"
 
 def never(ref: str) -> AdapterVersion:
     raise AssertionError(f"the registry was asked for {ref!r}")
+
+
+def test_it_says_what_is_routed_without_the_registry() -> None:
+    known = replace(router(never), knows={"mine"}.__contains__)
+    assert all(known.at_once(adapter) for adapter in ("", " base ", "mine", " mine "))
+    assert not known.at_once("other")
+    assert not router(never).at_once("mine")
+    crowded = replace(known, overloaded=lambda: True)  # rungs of the route may be resolved
+    assert not crowded.at_once("")
+    assert crowded.at_once("mine")
 
 
 def test_no_adapter_means_the_base_and_asks_no_registry() -> None:
