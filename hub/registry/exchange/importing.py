@@ -20,7 +20,7 @@ from hub.registry.exchange.equality import SLOT, Comparison, compare_with_peft
 from hub.registry.exchange.folding import check_foldable, fold, needs_folding
 from hub.registry.exchange.foreign import IMPORTED, ForeignAdapter, read_foreign
 from hub.registry.exchange.lines import lines_of
-from hub.registry.exchange.reference import load_transformers, put_into_peft
+from hub.registry.exchange.reference import load_transformers, put_into_peft, same
 from hub.registry.exchange.sources import CONFIG, SAFETENSORS, find_source
 from hub.registry.faults import storage_faults
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "base_model.model."
 _TASK: Final = "SEQ_2_SEQ_LM"
+_ROWS: Final = ".trainable_tokens_delta"
 _NOT_KEPT: Final = ("auto_mapping", "revision")
 """Options that say nothing of the adapter here; `auto_mapping` names modules that are imported."""
 
@@ -103,6 +104,7 @@ def import_adapter(
         engine = _engine(base)
         model = load_transformers(base)
         foreign = _without_copies_of_the_base(foreign, model.state_dict())
+        foreign = _without_tied_copies(foreign, base)
         written, reference = _convert(foreign, base, model, engine, Path(place))
         adapter = _bound(engine, written.folder, foreign, base)
         engine.place(SLOT, adapter)
@@ -238,6 +240,28 @@ def _without_copies_of_the_base(
     return replace(foreign, tensors=rest, told=(*foreign.told, told))
 
 
+def _without_tied_copies(foreign: ForeignAdapter, base: Base) -> ForeignAdapter:
+    """Keep rows of a tied token table once: PEFT saves them for each module that shares it.
+
+    Those that differ are left for the engine's reader to refuse.
+    """
+    from hub.engine.families import find_family
+
+    first, *others = find_family(base.config).table_modules()
+    copies = {
+        f"{PREFIX}{table}{ending}": f"{PREFIX}{first}{ending}"
+        for table in others
+        for ending in (_ROWS, f".token_adapter{_ROWS}")
+    }
+    tensors = foreign.tensors
+    rest = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if copies.get(name) not in tensors or not same(tensor, tensors[copies[name]])
+    }
+    return replace(foreign, tensors=rest)
+
+
 def _name_in_base(name: str) -> str:
     return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
@@ -279,9 +303,11 @@ def _manifest(
 
 
 def _size(config: Mapping[str, Any]) -> int:
-    """Return the largest rank, or the prefix length; 0 where the kind has neither."""
+    """Return the largest rank, prefix length or number of rows; 0 where the kind has none."""
     if config["peft_type"] == "PREFIX_TUNING":
         return int(config["num_virtual_tokens"])
+    if config["peft_type"] == "TRAINABLE_TOKENS":
+        return len(config["token_indices"])
     if config["peft_type"] != "LORA":
         return 0
     ranks = [config.get("r", 8), *(config.get("rank_pattern") or {}).values()]
