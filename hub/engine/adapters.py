@@ -91,6 +91,11 @@ class HostAdapter:
     token_rows: TokenRows | None = None
 
     @property
+    def table_rows(self) -> int:
+        """Return how many rows of the token table it has."""
+        return 0 if self.token_rows is None else len(self.token_rows.ids)
+
+    @property
     def nbytes(self) -> int:
         """Return the bytes held in memory, and copied by placing it."""
         own: list[BankPart | VectorPart | Prefix]

@@ -220,6 +220,11 @@ class Engine:
                 f"{folder.name} holds {adapter.parameters:,} values, its manifest says "
                 f"{manifest.trainable_parameters:,}"
             )
+        if manifest is not None and manifest.table_rows != adapter.table_rows:
+            raise AdapterBindingError(
+                f"{folder.name} has {adapter.table_rows:,} rows of the token table, its manifest "
+                f"says {manifest.table_rows:,}"
+            )
         return adapter
 
     def _check_languages(self, said: str) -> None:

@@ -27,6 +27,7 @@ from hub.registry.faults import storage_faults
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hub.engine.adapters import HostAdapter
     from hub.engine.engine import Engine
     from hub.languages import LanguagePair
     from hub.registry import AdapterVersion, Registry
@@ -109,7 +110,7 @@ def import_adapter(
         adapter = _bound(engine, written.folder, foreign, base)
         engine.place(SLOT, adapter)
         comparison = compare_with_peft(engine, reference, tokenizer, pair, lines)
-        manifest = _manifest(foreign, written, base, pair, adapter.parameters)
+        manifest = _manifest(foreign, written, base, pair, adapter)
         own_name = name or f"{pair}.{manifest.method}".lower()
         version = registry.publish(written.folder, own_name, manifest, aliases)
     return Imported(version, comparison, (*_hint(foreign, base), *foreign.told))
@@ -281,14 +282,15 @@ def _check_copy(name: str, tensor: Tensor, own: Tensor) -> None:
 
 
 def _manifest(
-    foreign: ForeignAdapter, written: _Written, base: Base, pair: LanguagePair, parameters: int
+    foreign: ForeignAdapter, written: _Written, base: Base, pair: LanguagePair, adapter: HostAdapter
 ) -> AdapterManifest:
     return AdapterManifest(
         pair=str(pair),
         method=IMPORTED[foreign.kind],
         size=_size(written.config),
         budget=None,
-        trainable_parameters=parameters,
+        trainable_parameters=adapter.parameters,
+        token_rows=0 if foreign.kind == "TRAINABLE_TOKENS" else adapter.table_rows,
         base=BaseReference(
             name=base.label,
             digest=base.digest,

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -153,6 +154,27 @@ def test_rows_beside_keep_their_bits(lab: Any, zoo: Any, quantization: str) -> N
     others = [one for one in requests if one.slot < 20]
     for request, logits in zip(others, alone.forced_logits(others), strict=True):
         assert torch.equal(found[request.key], logits)
+
+
+def test_bytes_that_are_own_rows_form_characters(lab: Any, model: Any, base: Any) -> None:
+    """Rows inside a character are ranked apart; half of the byte pieces are the adapter's own."""
+    spelt = bytes(range(0xB0, 0xC0)) + "é한😀".encode()
+    pieces = SimpleNamespace(byte_ids={40 + n: byte for n, byte in enumerate(sorted({*spelt}))})
+    folder = kinds.tokens(lab, model, 8, tuple(range(40, 70, 2)), magnitude=1.5)
+    engine = lab.engine(base, "int8", tokenizer=pieces)
+    engine.place(SLOT, engine.read_adapter(folder))
+    whole = lab.engine(with_table(lab, model, folder), "int8", tokenizer=pieces)
+    bytewise = 0
+    for options in (DecodingOptions(max_new_tokens=12), DecodingOptions(3, 12)):
+        requests = lab.requests(10, 6, options=options)
+        mixed = [replace(one, slot=one.key % 2 * SLOT) for one in requests]
+        plain = engine.translate(on_slot(requests, 0))
+        expected = whole.translate(requests)
+        for request, found in zip(mixed, engine.translate(mixed), strict=True):
+            reference = expected if request.slot else plain
+            assert found.hypotheses == reference[request.key].hypotheses
+            bytewise += bool({*found.hypotheses[0].token_ids} & pieces.byte_ids.keys())
+    assert bytewise > 5
 
 
 def test_rules_and_own_rows_are_told_apart_in_one_batch(lab: Any, zoo: Any) -> None:
