@@ -53,7 +53,7 @@ class MethodSpec:
     """How one method, in one variant, spends parameters.
 
     Attributes:
-        size_name: What the size is called: "width", "rank", "length" or "" if fixed.
+        size_name: What the size is called: "width", "rank", "length", "rows" or "" if fixed.
         line: The count as a line in the size.
         cap: Largest size that adds anything, None where there is no such limit.
     """
@@ -120,6 +120,11 @@ def _cross_attention(dims: ModelDimensions) -> int:
 def _ia3(dims: ModelDimensions) -> int:
     """Count one vector on keys, on values and on fc2's input (arXiv 2205.05638, §3.3)."""
     return 2 * dims.inner * dims.attentions + dims.ffn_total
+
+
+def _token_rows(dims: ModelDimensions) -> Line:
+    """Count rows of the token table; nothing where the output is a table of its own."""
+    return Line(dims.d_model if dims.tied else 0, 0)
 
 
 def _narrower(dims: ModelDimensions) -> int:
@@ -197,6 +202,10 @@ METHODS: Final[Mapping[str, Mapping[str, MethodSpec]]] = MappingProxyType(
         "norms": MappingProxyType({"weight": _fixed(_norm_weights), "both": _fixed(_norms)}),
         "cross-attention": MappingProxyType({"all": _fixed(_cross_attention)}),
         "ia3": MappingProxyType({"kv-fc2": _fixed(_ia3)}),
+        # PEFT's trainable tokens: whole rows of the table that is both input and output.
+        "tokens": MappingProxyType(
+            {"tied": MethodSpec("rows", _token_rows, lambda m: m.vocab_size)}
+        ),
         "full": MappingProxyType({"all": _fixed(lambda m: m.parameters)}),
     }
 )
@@ -256,7 +265,9 @@ def minimum(method: str, dims: ModelDimensions, variant: str = "") -> int:
     return line.intercept + line.slope
 
 
-def solve(method: str, budget: float, dims: ModelDimensions, variant: str = "") -> Solution:
+def solve(
+    method: str, budget: float, dims: ModelDimensions, variant: str = "", *, taken: int = 0
+) -> Solution:
     """Find the largest size within a budget.
 
     Args:
@@ -264,6 +275,8 @@ def solve(method: str, budget: float, dims: ModelDimensions, variant: str = "") 
         budget: Fraction of `dims.parameters`, read as the decimal it prints as.
         dims: Dimensions of the base.
         variant: Placement or targets; the method's default when empty.
+        taken: Parameters of the budget that something beside the method takes; the solution
+            counts them too.
 
     Raises:
         BudgetError: The budget is not in (0, 1], or buys less than the method's
@@ -273,12 +286,12 @@ def solve(method: str, budget: float, dims: ModelDimensions, variant: str = "") 
     allowed = allowance(budget, dims)
     line = _trained_line(method, spec, dims)
     least = line.intercept + line.slope
-    if allowed < least:
-        raise _too_small(method, spec, budget, allowed, least, dims)
-    size = (allowed - line.intercept) // line.slope if line.slope else 0
+    if allowed - taken < least:
+        raise _too_small(method, spec, budget, allowed, least, taken, dims)
+    size = (allowed - taken - line.intercept) // line.slope if line.slope else 0
     cap = spec.cap(dims)
     size = size if cap is None else min(size, cap)
-    total = line.intercept + line.slope * size
+    total = taken + line.intercept + line.slope * size
     return Solution(size, total, total / dims.parameters)
 
 
@@ -328,11 +341,13 @@ def _trained_line(method: str, spec: MethodSpec, dims: ModelDimensions) -> Line:
     """Return the method's line, or refuse where the base has nothing that it trains."""
     line = spec.line(dims)
     if line.slope + line.intercept == 0:
-        raise BudgetError(
-            f"{method} trains biases and this base has none (T5, mT5); choose norms or another "
-            "method",
-            field="method",
+        why = (
+            "rows of the table that is both input and output, and this base's output is a table "
+            "of its own (T5 v1.1, mT5); choose another method"
+            if method == "tokens"
+            else "biases and this base has none (T5, mT5); choose norms or another method"
         )
+        raise BudgetError(f"{method} trains {why}", field="method")
     return line
 
 
@@ -347,9 +362,18 @@ def _check_size(method: str, spec: MethodSpec, size: int, cap: int | None) -> No
 
 
 def _too_small(
-    method: str, spec: MethodSpec, budget: float, allowed: int, least: int, dims: ModelDimensions
+    method: str,
+    spec: MethodSpec,
+    budget: float,
+    allowed: int,
+    least: int,
+    taken: int,
+    dims: ModelDimensions,
 ) -> BudgetError:
     at_size = f" at {spec.size_name} 1" if spec.size_name else ""
+    least += taken
+    if taken:
+        at_size += f" and with the {taken:,} of its token rows"
     if least > dims.parameters:
         remedy = "choose another method or a larger base"
     else:

@@ -28,6 +28,7 @@ class ModelDimensions:
         attention_width: Heads times head width where that is not d_model (T5), else 0.
         feed_forward_linears: Two a layer, three where one of them is a gate.
         biases: Linears have biases (T5's have none).
+        tied: The output is the input's token table.
     """
 
     d_model: int
@@ -44,6 +45,7 @@ class ModelDimensions:
     attention_width: int = 0
     feed_forward_linears: int = 2
     biases: bool = True
+    tied: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelDimensions:
@@ -103,6 +105,7 @@ def _dimension(config: Mapping[str, Any], key: str) -> int:
 def _bart_dimensions(config: Mapping[str, Any], family: str) -> ModelDimensions:
     learned = family in ("bart", "mbart")
     final = family in ("m2m_100", "mbart")
+    tied = bool(config.get("tie_word_embeddings", True))
     bare = ModelDimensions(
         d_model=_dimension(config, "d_model"),
         encoder_layers=_dimension(config, "encoder_layers"),
@@ -114,8 +117,8 @@ def _bart_dimensions(config: Mapping[str, Any], family: str) -> ModelDimensions:
         parameters=0,
         embedding_norms=2 if learned else 0,
         final_norms=2 if final else 0,
+        tied=tied,
     )
-    tied = bool(config.get("tie_word_embeddings", True))
     # Untied, transformers keeps four tables: shared, encoder, decoder and output. Sinusoids,
     # M2M-100's and Marian's, are computed and no parameters.
     positions = 2 * (bare.max_positions + 2) if learned else 0
@@ -127,6 +130,8 @@ def _t5_dimensions(config: Mapping[str, Any]) -> ModelDimensions:
     heads = _dimension(config, "num_heads")
     has_own = config.get("num_decoder_layers") is not None
     default = "relu" if config["model_type"] == "t5" else "gated-gelu"
+    # T5 v1.1, mT5 and MADLAD-400 say false and have an output table of their own.
+    tied = config.get("tie_word_embeddings", True) is not False
     bare = ModelDimensions(
         d_model=_dimension(config, "d_model"),
         encoder_layers=layers,
@@ -140,9 +145,8 @@ def _t5_dimensions(config: Mapping[str, Any]) -> ModelDimensions:
         attention_width=heads * _dimension(config, "d_kv"),
         feed_forward_linears=2 + str(config.get("feed_forward_proj", default)).startswith("gated-"),
         biases=False,
+        tied=tied,
     )
-    # T5 v1.1, mT5 and MADLAD-400 say false and have an output table of their own.
-    tied = config.get("tie_word_embeddings", True) is not False
     buckets = int(config.get("relative_attention_num_buckets", 32))
     return _counted(bare, tables=1 if tied else 2, others=2 * buckets * heads)
 

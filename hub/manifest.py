@@ -162,7 +162,7 @@ class AdapterManifest(Record):
 
     Attributes:
         pair: Language pair such as "en-ko", in canonical spelling.
-        size: Width, rank or prefix length, by method; 0 where the method has none.
+        size: Width, rank, prefix length or token rows, by method; 0 where the method has none.
         budget: Asked fraction of the base's parameters; None where a size was asked.
         trainable_parameters: The realised count, verified again at load.
         realised_fraction: That count over the base's unique parameters; made where not given,
@@ -178,6 +178,7 @@ class AdapterManifest(Record):
             recipe and the seed be unknown.
         domain: What texts it was made for, such as "medical"; "" for any.
         output: What its translations of its dev set look like; None where that is not known.
+        token_rows: Rows of the token table that it has beside its method; 0 for none.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -200,11 +201,15 @@ class AdapterManifest(Record):
     origin: OriginRecord | None = None
     domain: str = ""
     output: OutputRecord | None = None
+    token_rows: Count = 0
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older manifests do not have, so that theirs keep their bytes."""
-        absent = ("comparisons", "lengths", "environment", "origin", "domain", "output")
+        absent = (
+            "comparisons", "lengths", "environment", "origin", "domain", "output",
+            "token_rows",
+        )  # fmt: skip
         return leave_out_empty(write(self), absent)
 
     @model_validator(mode="after")
@@ -244,6 +249,17 @@ class AdapterManifest(Record):
         if parsed != pair:
             raise ValueError(f"{pair!r} is not canonical; write {parsed!r}")
         return pair
+
+    @property
+    def table_rows(self) -> int:
+        """Return how many rows of the token table the adapter has, alone or beside a method."""
+        return self.size if self.method == "tokens" else self.token_rows
+
+    @property
+    def trained(self) -> str:
+        """Return the method with its size, and what is trained beside it."""
+        rows = f", and {self.token_rows:,} rows of the token table" if self.token_rows else ""
+        return f"{self.method}, size {self.size}{rows}"
 
     @property
     def language_pair(self) -> LanguagePair:

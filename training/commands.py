@@ -100,10 +100,14 @@ def _train_request(
     return TrainRequest(
         pair=task.pair,
         method=task.method,
-        options=method.given(),
+        options=method.given() | task.rows_beside(),
         budget=None if task.budget is None else parse_budget(task.budget),
         size=explicit_size(
-            task.method, width=task.width, rank=task.rank, length=task.prefix_length
+            task.method,
+            width=task.width,
+            rank=task.rank,
+            length=task.prefix_length,
+            rows=None if task.rows_beside() else task.token_rows,
         ),
         base=settings.base,
         languages=settings.languages,

@@ -10,11 +10,12 @@ from hub.bases.languages import said_text
 from hub.errors import SettingsError
 from hub.languages import LanguagePair
 from training.loop.devices import resolve_precision
-from training.methods.catalog import MethodSpec, method
+from training.methods.catalog import TOKENS, MethodSpec, method
 from training.recipe import Option, Recipe
 
 if TYPE_CHECKING:
     from hub.bases import Base
+    from hub.dimensions import ModelDimensions
 
 SMALL_BASE: Final = 50_000_000
 LARGE_SIZE: Final = 512
@@ -139,6 +140,21 @@ def make_recipe(
         corpus=corpus,
         **plain,
     )
+
+
+def rows_rate(recipe: Recipe, dims: ModelDimensions) -> float:
+    """Return what the learning rate is multiplied by for rows of the token table beside a method.
+
+    Methods' rates differ by two orders of magnitude, since what they train does; rows are rows.
+    """
+    spec = method(recipe.method)
+    if not spec.takes_rows:
+        return 1.0
+    small = dims.parameters < SMALL_BASE
+    own, beside = (
+        _learning_rate(one, recipe.options, 0, small=small) for one in (method(TOKENS), spec)
+    )
+    return own / beside
 
 
 def _refuse_quantized(spec: MethodSpec, overrides: Overrides) -> None:

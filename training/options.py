@@ -32,11 +32,24 @@ class TaskOptions:
     width: Annotated[int | None, Option(help="Bottleneck width, instead of --budget.")] = None
     rank: Annotated[int | None, Option(help="LoRA rank, instead of --budget.")] = None
     prefix_length: Annotated[int | None, Option(help="Prefix length, instead of --budget.")] = None
+    token_rows: Annotated[
+        int | None,
+        Option(
+            help="Rows of the token table, at most: of method tokens instead of --budget, beside "
+            "another method within it."
+        ),
+    ] = None
     base: Annotated[str | None, Option(help="embedded, a folder or a HF id.")] = None
     languages: Annotated[
         str | None,
         Option(help="Of a base that does not say them: en,de or en=English,de=German."),
     ] = None
+
+    def rows_beside(self) -> dict[str, MethodOption]:
+        """Return the rows that are asked for beside another method, as an option of it."""
+        if self.token_rows is None or self.method == "tokens":
+            return {}
+        return {"token_rows": self.token_rows}
 
 
 @dataclass(frozen=True)

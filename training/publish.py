@@ -22,6 +22,7 @@ from hub.vocabulary import VOCABULARY_FILE, vocabulary_json
 from training.corpora.model import segments_fingerprint
 from training.evidence.card import model_card
 from training.gates.checks import check_quality
+from training.methods.catalog import ROWS
 from training.recipe import Recipe
 from training.runs import RunFolder
 
@@ -63,6 +64,7 @@ def describe(
         seed=recipe.seed,
         environment=environment,
         domain=domain,
+        token_rows=int(recipe.options.get(ROWS, 0)),
     )
 
 
@@ -144,7 +146,8 @@ def write_evidence(
 
 def default_name(recipe: Recipe) -> str:
     """Return the adapter name that a run publishes under when none is given."""
-    return f"{recipe.pair}.{recipe.method}".lower()
+    beside = "-tokens" if recipe.options.get(ROWS) else ""
+    return f"{recipe.pair}.{recipe.method}{beside}".lower()
 
 
 def publish(

@@ -18,6 +18,7 @@ from training.corpora.plan import TRAIN_LIMIT, CorpusRequest, plan_corpus
 from training.defaults import Overrides, make_recipe
 from training.evidence.decode import ADAPTER_SLOT, BASE_SLOT, Quantization
 from training.methods.catalog import MethodSpec, method
+from training.pieces import settled
 from training.publish import default_name
 from training.recipe import Option, Recipe
 from training.runs import RunFolder
@@ -71,7 +72,11 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Work:
-    """A request with everything in it opened and checked."""
+    """A request with everything in it opened and checked.
+
+    Attributes:
+        pieces: Tokens whose rows of the token table are trained; empty for none.
+    """
 
     recipe: Recipe
     pair: LanguagePair
@@ -81,6 +86,7 @@ class Work:
     run: RunFolder
     registry: Registry | None
     name: str
+    pieces: tuple[int, ...] = ()
 
     @property
     def positions(self) -> int:
@@ -149,13 +155,13 @@ def prepare(request: TrainRequest, *, leads: bool = True) -> Work:
     if leads:
         RunFolder.check_root(request.runs)
     corpus = plan.load(seed=recipe.seed, train=recipe.train, dev=recipe.dev, test=recipe.test)
-    recipe = _with_corpus(recipe, corpus)
+    recipe, pieces = settled(_with_corpus(recipe, corpus), base, tokenizer, corpus.train)
     run = RunFolder(request.runs / recipe.run_name)
     if leads:
         run = RunFolder.create(request.runs, recipe)
         if not (request.resume and run.unfinished):
             run.start_over()
-    return Work(recipe, pair, corpus, base, tokenizer, run, registry, name)
+    return Work(recipe, pair, corpus, base, tokenizer, run, registry, name, pieces)
 
 
 def _limited(overrides: Overrides) -> Overrides:

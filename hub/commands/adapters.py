@@ -242,7 +242,7 @@ def _facts(version: AdapterVersion, aliases: dict[str, AliasState]) -> list[tupl
         ("adapter", version.ref),
         ("digest", version.digest),
         ("pair", manifest.pair),
-        ("method", f"{manifest.method}, size {manifest.size}"),
+        ("method", manifest.trained),
         ("budget", asked),
         (
             "realised",

@@ -30,8 +30,10 @@ from hub.engine.readers.norms import read_ln_tuning, read_norms
 from hub.engine.readers.options import refuse_unknown
 from hub.engine.readers.prefix import read_kv_prefix, read_prefix_tuning
 from hub.engine.readers.target import Contents, Target
+from hub.engine.readers.tokens import read_tokens, split_token_rows
 from hub.engine.rules import check_shortlist
 from hub.engine.shortlists import Shortlist
+from hub.engine.token_rows import TokenRows
 from hub.engine.vectors import VectorPart
 from hub.errors import AdapterBindingError, DecodingError, IncompatibleAdapterError
 from hub.vocabulary import VOCABULARY_FILE, read_vocabulary
@@ -48,9 +50,19 @@ _READERS: Final[Mapping[str, Callable[[AdapterFiles, Target], Contents]]] = Mapp
         "LORA": read_lora,
         "NORMS": read_norms,
         "PREFIX_TUNING": read_prefix_tuning,
+        "TRAINABLE_TOKENS": read_tokens,
     }
 )
 _WHOLE_WEIGHTS: Final = ("CROSS_ATTENTION", "FULL")
+
+
+TableRows = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""Converts float32 rows of a token table: `Precision.table_rows`."""
+
+
+def float_rows(weight: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return rows of a token table as they are, float32."""
+    return weight, None
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class HostAdapter:
         parts: What each bank copies.
         vectors: What each vector table copies.
         prefixes: Keys and values in front of attentions.
+        token_rows: Rows of the token table; None for none.
         tokens: `(n,)` int32, the tokens of its target language, ascending; None for an adapter
             without such a list.
     """
@@ -75,6 +88,12 @@ class HostAdapter:
     vectors: tuple[VectorPart, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
     tokens: Tensor | None = None
+    token_rows: TokenRows | None = None
+
+    @property
+    def table_rows(self) -> int:
+        """Return how many rows of the token table it has."""
+        return 0 if self.token_rows is None else len(self.token_rows.ids)
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +101,8 @@ class HostAdapter:
         own: list[BankPart | VectorPart | Prefix]
         own = [*self.parts, *self.vectors, *self.prefixes]
         listed = 0 if self.tokens is None else self.tokens.nbytes
-        return sum(part.nbytes for part in own) + listed
+        rows = 0 if self.token_rows is None else self.token_rows.nbytes
+        return sum(part.nbytes for part in own) + listed + rows
 
 
 class AdapterReader:
@@ -101,6 +121,7 @@ class AdapterReader:
         *,
         weights: Callable[[], Checkpoint],
         dtype: torch.dtype = torch.float32,
+        table_rows: TableRows = float_rows,
     ) -> None:
         """Learn the base's module paths.
 
@@ -111,8 +132,10 @@ class AdapterReader:
             base_digest: What adapters are checked against.
             weights: Opens the unquantized base, for kinds that relate to its weights.
             dtype: Of the caches.
+            table_rows: Converts rows of the token table.
         """
         self._digest = base_digest
+        self._table_rows = table_rows
         self._architecture = architecture
         self.target = Target.of(family, architecture, deltas, weights, dtype)
 
@@ -133,15 +156,18 @@ class AdapterReader:
         if not files.tensors:
             raise AdapterBindingError(f"{folder.name} holds no tensors: it would not act")
         tokens = self._listed(folder)
+        files, own = split_token_rows(files, self.target)
         contents = reader(files, self.target)
         return HostAdapter(
             kind=files.kind.lower(),
             digest=self._digest,
-            parameters=sum(tensor.numel() for tensor in files.tensors.values()),
+            parameters=sum(tensor.numel() for tensor in files.tensors.values())
+            + (0 if own is None else own.weight.numel()),
             parts=contents.parts,
             vectors=contents.vectors,
             prefixes=contents.prefixes,
             tokens=tokens,
+            token_rows=None if own is None else TokenRows(own.ids, *self._table_rows(own.weight)),
         )
 
     def _listed(self, folder: Path) -> Tensor | None:

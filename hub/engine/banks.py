@@ -22,6 +22,7 @@ from hub.engine.devices import CPU, moved, upload
 from hub.engine.native import AdapterRows, AdapterWeights
 from hub.engine.prefixes import NO_PREFIXES, Prefix, SlotPrefixes
 from hub.engine.shortlists import Shortlist
+from hub.engine.token_rows import SlotTokens, TokenGroup, group_rows
 from hub.engine.vectors import EMPTY_VECTORS, VectorPart, VectorPlan, VectorTables
 
 RANK_MULTIPLE = 8
@@ -201,10 +202,12 @@ class Plan:
     Attributes:
         sites: Groups of every bank that has work, by stack and site.
         vectors: Rows of every vector table that has work.
+        tokens: Rows of every adapter that has rows of the token table.
     """
 
     sites: dict[tuple[Stack, str], list[tuple[BankKey, list[Group]]]]
     vectors: VectorPlan = EMPTY_VECTORS
+    tokens: tuple[TokenGroup, ...] = ()
 
     def at(self, stack: Stack, site: str) -> Sequence[tuple[BankKey, list[Group]]]:
         """Return the work at a site."""
@@ -245,6 +248,7 @@ class Banks:
         self._vectors = VectorTables(slots, device)
         self._prefixes: dict[int, SlotPrefixes] = {}
         self._shortlists: dict[int, Shortlist] = {}
+        self._tokens: dict[int, SlotTokens] = {}
 
     @property
     def placed(self) -> frozenset[int]:
@@ -264,6 +268,10 @@ class Banks:
         """Return the tokens that a slot's adapter lists for its language, None for no list."""
         return self._shortlists.get(slot)
 
+    def tokens(self, slot: int) -> SlotTokens | None:
+        """Return the rows of the token table that a slot's adapter has, None for none."""
+        return self._tokens.get(slot)
+
     def place(
         self,
         slot: int,
@@ -271,6 +279,7 @@ class Banks:
         vectors: Sequence[VectorPart] = (),
         prefixes: Sequence[Prefix] = (),
         shortlist: Shortlist | None = None,
+        tokens: SlotTokens | None = None,
     ) -> None:
         """Copy an adapter's parts into a slot, in place of what it held."""
         self.clear(slot)
@@ -284,6 +293,9 @@ class Banks:
         self._bytes[slot] = sum(part.nbytes for part in copied)
         if shortlist is not None:
             self._shortlists[slot] = shortlist
+        if tokens is not None:
+            self._tokens[slot] = tokens
+            self._bytes[slot] += tokens.nbytes
         self.version += 1
 
     def _copy(
@@ -305,6 +317,7 @@ class Banks:
         self._bytes.pop(slot, None)
         self._prefixes.pop(slot, None)
         self._shortlists.pop(slot, None)
+        self._tokens.pop(slot, None)
         self._vectors.clear(slot)
         for key in self._placed.pop(slot, ()):
             if key in self._banks:
@@ -330,7 +343,8 @@ class Banks:
                 rows_of_slot.setdefault(slot, []).append(row)
         if not rows_of_slot:
             return EMPTY_PLAN
-        plan = Plan({}, self._vectors.plan(slot_of_row))
+        tokens = group_rows(slot_of_row, self._tokens, self._device)
+        plan = Plan({}, self._vectors.plan(slot_of_row), tokens)
         for key in sorted({key for slot in rows_of_slot for key in self._placed[slot]}):
             groups = list(self._groups(self._banks[key], rows_of_slot, len(slot_of_row)))
             plan.sites.setdefault((key.stack, key.site), []).append((key, groups))

@@ -101,6 +101,16 @@ class Nf4Precision:
         """Keep an output projection in the hidden dtype."""
         return _table(self, weight)
 
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Keep rows of a token table in the hidden dtype."""
+        return weight.to(self.hidden_dtype), None
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return rows in both uses of a table."""
+        return FloatEmbedding(values, scale), FixedLinear(values, None)
+
 
 class Nf4Linear:
     """A packed 4-bit weight."""
@@ -167,6 +177,16 @@ class BnbInt8Precision:
     def output(self, weight: Tensor) -> Table:
         """Keep an output projection in the hidden dtype."""
         return _table(self, weight)
+
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Keep rows of a token table in the hidden dtype."""
+        return weight.to(self.hidden_dtype), None
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return rows in both uses of a table."""
+        return FloatEmbedding(values, scale), FixedLinear(values, None)
 
 
 class BnbInt8Linear:

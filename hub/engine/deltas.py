@@ -69,6 +69,12 @@ class StepAdapters:
         self._precision = precision
         self._vectors = StepVectors(plan.vectors, precision) if plan.vectors.groups else None
 
+    def embed(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        """Return embeddings `(rows, d_model)` of tokens `(rows,)` with each row's own."""
+        for group in self._plan.tokens:
+            hidden = group.embed(ids, hidden)
+        return hidden
+
     def scale_input(
         self, stack: Stack, site: str, layer: int, x: Tensor, prepared: Operand
     ) -> Operand:

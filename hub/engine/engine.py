@@ -32,6 +32,7 @@ from hub.engine.requests import DecodeRequest, Finished, StepReport
 from hub.engine.rows import Rows
 from hub.engine.rules import check_shortlist
 from hub.engine.shortlists import Shortlist
+from hub.engine.token_rows import SlotTokens
 from hub.engine.utf8 import Utf8Rule
 from hub.errors import (
     DecodingError,
@@ -213,7 +214,17 @@ class Engine:
             )
         shortlist = None if adapter.tokens is None else Shortlist(adapter.tokens.tolist())
         self._leave(slot)
-        self._banks.place(slot, adapter.parts, adapter.vectors, adapter.prefixes, shortlist)
+        self._banks.place(
+            slot, adapter.parts, adapter.vectors, adapter.prefixes, shortlist,
+            self._slot_tokens(adapter),
+        )  # fmt: skip
+
+    def _slot_tokens(self, adapter: HostAdapter) -> SlotTokens | None:
+        """Pack an adapter's rows of the token table, where it has some."""
+        rows, scale = adapter.token_rows, self.architecture.embedding_scale
+        if rows is None:
+            return None
+        return SlotTokens.of(rows, self._model.precision, scale, self._device)
 
     def clear(self, slot: int) -> None:
         """Free a slot.

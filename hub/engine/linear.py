@@ -14,7 +14,7 @@ in its own way:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import torch
@@ -143,6 +143,20 @@ class Precision(Protocol):
         """Pack a float32 output projection `(vocab, d_model)` of its own."""
         ...
 
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Convert float32 rows `(n, d_model)` of a token table, as `tied` does.
+
+        Returns:
+            Values `(n, d_model)`, and scales `(n,)` where these are int8.
+        """
+        ...
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return converted rows in both uses of a table, in memory that goes when they do."""
+        ...
+
 
 def find_precision(name: str) -> Precision:
     """Return the precision of a name.
@@ -212,6 +226,16 @@ class FloatPrecision:
     def output(self, weight: Tensor) -> Table:
         """Convert an output projection."""
         return _FloatLinear(weight.to(self.hidden_dtype), None)
+
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Convert rows of a token table."""
+        return weight.to(self.hidden_dtype), None
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return rows in both uses of a table."""
+        return _FloatEmbedding(values, scale), _FloatLinear(values, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,14 +362,35 @@ class Int8Precision:
         """Quantize a table, one scale per token."""
         quantized, scales = self._quantize(weight)
         output = self._vocabulary(quantized, scales)
-        scales = (scales * (_LEVELS * scale)).unsqueeze(1)
-        if not self._ours(quantized.shape[1]):
-            return _Int8Embedding(quantized, scales), output
-        return _PackedEmbedding(output, scales, quantized.shape[1]), output
+        return self._embedding(quantized, scales, scale, output), output
 
     def output(self, weight: Tensor) -> Table:
         """Quantize an output projection."""
         return self._vocabulary(*self._quantize(weight))
+
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Quantize rows of a token table, one scale per token."""
+        return self._quantize(weight)
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return quantized rows in both uses of a table."""
+        assert row_scale is not None
+        if not self._ours(values.shape[1]):
+            embedding = _Int8Embedding(values, (row_scale * (_LEVELS * scale)).unsqueeze(1))
+            return embedding, _FewInt8Rows(values, row_scale)
+        packed = replace(self, arena=native.WeightArena(values.numel()))
+        output = packed._vocabulary(values, row_scale)
+        return self._embedding(values, row_scale, scale, output), output
+
+    def _embedding(
+        self, quantized: Tensor, scales: Tensor, scale: float, output: Int8Vocabulary
+    ) -> Embedding:
+        scales = (scales * (_LEVELS * scale)).unsqueeze(1)
+        if not self._ours(quantized.shape[1]):
+            return _Int8Embedding(quantized, scales)
+        return _PackedEmbedding(output, scales, quantized.shape[1])
 
     def _quantize(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Use all 8 bits where the product is ours: it is exact on every CPU."""
@@ -418,6 +463,22 @@ class _OneDnnLinear:
 
 
 _qlinear = torch.ops.onednn.qlinear_pointwise.default
+
+
+@dataclass(frozen=True, slots=True)
+class _FewInt8Rows:
+    """An int8 weight that comes and goes: oneDNN does not give back what it packed."""
+
+    weight: Tensor
+    scale: Tensor
+
+    def __call__(self, x: Operand) -> Tensor:
+        assert x.scale is not None
+        product = torch._int_mm(signed(x.values[: x.rows]), self.weight.t())
+        return product.mul(self.scale).mul_(x.scale)
+
+    def add_to(self, hidden: Tensor, x: Operand) -> None:
+        hidden += self(x)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from hub.engine.native import Places
 from hub.engine.output import OutputTable
 from hub.engine.positions import Positions, find_positions
 from hub.engine.prefixes import Prefix, PrefixedKeys
+from hub.engine.token_rows import OwnColumns
 
 Place = tuple[Lane, int, int]
 """A lane, a request's index in it, and the first entry of its source in the cross cache."""
@@ -272,9 +273,9 @@ class Model:
         bias = self.positions.by_distance(lane.places.longest)
         return lane if bias is None else replace(lane, bias=bias)
 
-    def project(self, hidden: Tensor) -> Tensor:
-        """Return logits `(rows, vocab)`, float32."""
-        return self.table.project(hidden)
+    def project(self, hidden: Tensor, own: tuple[OwnColumns, ...] = ()) -> Tensor:
+        """Return logits `(rows, vocab)`, float32; `own` says which rows have some of their own."""
+        return self.table.adapted(own).project(hidden)
 
     @property
     def table(self) -> OutputTable:
@@ -286,7 +287,8 @@ class Model:
     def _embed(
         self, stack: Stack, ids: Tensor, positions: Tensor, adapters: StepAdapters
     ) -> Tensor:
-        hidden = self.positions.add(stack, self.embedding(ids), positions)
+        embedded = adapters.embed(ids, self.embedding(ids))
+        hidden = self.positions.add(stack, embedded, positions)
         norm = self.embedding_norms.get(stack)
         if norm is None:
             return hidden

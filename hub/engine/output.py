@@ -23,6 +23,7 @@ from hub.engine.native import Ranking
 from hub.engine.rules import RuledRow
 from hub.engine.search import EarlyRows, likeliest
 from hub.engine.shortlists import Shortlist
+from hub.engine.token_rows import OwnColumns, OwnLogits
 from hub.engine.utf8 import CharacterRows
 
 TABLE_BYTES: Final = 256 << 20
@@ -43,6 +44,7 @@ class OutputTable:
         scale: Of the decoder's output.
         ranks: The compiled kernels rank its columns.
         index: `(columns,)` int64, the token of each column; None where a column is its token.
+        own: Rows that have logits of their own for some tokens.
     """
 
     linear: Linear
@@ -51,11 +53,33 @@ class OutputTable:
     scale: float
     ranks: bool
     index: Tensor | None = None
+    own: tuple[OwnColumns, ...] = ()
+
+    def adapted(self, own: tuple[OwnColumns, ...]) -> OutputTable:
+        """Return the table for rows of which some have logits of their own."""
+        return replace(self, own=own) if own else self
+
+    def _within(self, rows: Sequence[int]) -> OutputTable:
+        """Return the table for some of the rows, numbered in their order."""
+        place = {row: number for number, row in enumerate(rows)}
+        parts = (one.within(place) for one in self.own)
+        return replace(self, own=tuple(one for one in parts if one.rows))
 
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits `(rows, columns)`, float32."""
         logits = self.linear(self._operand(hidden)).float()
+        for one in self._own_logits(hidden):
+            one.put(logits)
         return logits if self.bias is None else logits.add_(self.bias)
+
+    def _own_logits(self, hidden: Tensor) -> list[OwnLogits]:
+        """Return what replaces the base's logits of `hidden (rows, d_model)`."""
+        found = []
+        for one in self.own:
+            rows = upload(torch.tensor(one.rows), hidden.device)
+            x = self._operand(hidden.index_select(0, rows))
+            found.append(OwnLogits(rows, *one.tokens.logits(x, self.index)))
+        return found
 
     def likeliest(
         self,
@@ -94,9 +118,11 @@ class OutputTable:
         rest = [row for row in range(len(hidden)) if row not in place]
         moved = [replace(one, row=place[one.row]) for one in ruled]
         states = None if characters is None else characters.within(apart)
-        parts = [likeliest(self.project(hidden[apart]), keep, early.within(apart), moved, states)]
+        logits = self._within(apart).project(hidden[apart])
+        parts = [likeliest(logits, keep, early.within(apart), moved, states)]
         if rest:
-            parts.append(self._ranked(hidden[rest], keep, early.within(rest), barred))
+            ranked = self._within(rest)._ranked(hidden[rest], keep, early.within(rest), barred)
+            parts.append(ranked)
         back = torch.tensor([*apart, *rest]).argsort()
         values, columns = (torch.cat(column)[back] for column in zip(*parts, strict=True))
         return values, columns
@@ -117,7 +143,10 @@ class OutputTable:
         blocked[list(early.rows)] = True
         ends = torch.tensor(early.columns, dtype=torch.int64)
         ranking = Ranking(x.rows, keep, blocked, ends, barred)
+        own = self._own_logits(hidden)
         for first, logits in self._parts(x):
+            for one in own:
+                one.put(logits, first)
             if self.bias is not None:
                 logits += self.bias[first : first + logits.shape[1]]
             ranking.update(logits, first)

@@ -136,7 +136,7 @@ class EncoderPass:
         slot, shortlist = request.slot, request.shortlist
         if shortlist is not None:
             shortlist = self._banks.shortlist(slot) or shortlist
-        return rows.add(request, self._banks.prefixes(slot), shortlist)
+        return rows.add(request, self._banks.prefixes(slot), shortlist, self._banks.tokens(slot))
 
 
 class SourceQueue:

@@ -141,6 +141,16 @@ class FixedFloatPrecision:
         """Convert an output projection."""
         return FixedLinear(weight.to(self.hidden_dtype), None)
 
+    def table_rows(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Convert rows of a token table."""
+        return weight.to(self.hidden_dtype), None
+
+    def table_of(
+        self, values: Tensor, row_scale: Tensor | None, scale: float
+    ) -> tuple[Embedding, Linear]:
+        """Return rows in both uses of a table."""
+        return FloatEmbedding(values, scale), FixedLinear(values, None)
+
 
 @dataclass(frozen=True, slots=True)
 class FixedLinear:

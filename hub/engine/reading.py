@@ -35,6 +35,7 @@ class CheckedReader:
             base.digest,
             weights=lambda: Checkpoint(base, family),
             dtype=precision.cache_dtype,
+            table_rows=precision.table_rows,
         )
         return cls(base, reader)
 
@@ -51,11 +52,8 @@ class CheckedReader:
         if manifest is not None:
             self._check_base(manifest)
         adapter = self.reader.read(folder)
-        if manifest is not None and manifest.trainable_parameters != adapter.parameters:
-            raise AdapterBindingError(
-                f"{folder.name} holds {adapter.parameters:,} values, its manifest says "
-                f"{manifest.trainable_parameters:,}"
-            )
+        if manifest is not None:
+            _check_counts(folder, manifest, adapter)
         return adapter
 
     def _check_base(self, manifest: AdapterManifest) -> None:
@@ -75,3 +73,21 @@ class CheckedReader:
                 f"the adapter was made for {said!r} as the base's languages, here they are "
                 f"{here!r}; start with --languages {said}"
             )
+
+
+def _check_counts(folder: Path, manifest: AdapterManifest, adapter: HostAdapter) -> None:
+    """Check that an adapter is as large as its manifest says.
+
+    Raises:
+        AdapterBindingError: It is not.
+    """
+    if manifest.trainable_parameters != adapter.parameters:
+        raise AdapterBindingError(
+            f"{folder.name} holds {adapter.parameters:,} values, its manifest says "
+            f"{manifest.trainable_parameters:,}"
+        )
+    if manifest.table_rows != adapter.table_rows:
+        raise AdapterBindingError(
+            f"{folder.name} has {adapter.table_rows:,} rows of the token table, its manifest "
+            f"says {manifest.table_rows:,}"
+        )

@@ -23,6 +23,7 @@ from hub.engine.requests import DecodeRequest, Finished, Hypothesis
 from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import BeamSearch, Candidate, EarlyRows, GreedySearch, best_candidates
 from hub.engine.shortlists import EVERY_TOKEN, Shortlist
+from hub.engine.token_rows import OwnColumns, SlotTokens
 from hub.engine.utf8 import START, CharacterRows, Utf8Rule
 from hub.errors import DecodingError, HubError, NonFiniteRowError
 
@@ -45,6 +46,7 @@ class Running:
         attended: For each beam, the source token that its next token attends to; empty where
             nobody asked.
         shortlist: The tokens that it may choose from; None for all.
+        own_tokens: Rows of the token table that its adapter has; None for none.
     """
 
     request: DecodeRequest
@@ -63,6 +65,7 @@ class Running:
     origins: list[int] | None = None
     attended: Sequence[int] = ()
     shortlist: Shortlist | None = None
+    own_tokens: SlotTokens | None = None
 
     @property
     def place(self) -> Place:
@@ -170,6 +173,7 @@ class Rows:
         request: DecodeRequest,
         prefixes: SlotPrefixes = NO_PREFIXES,
         shortlist: Shortlist | None = None,
+        own_tokens: SlotTokens | None = None,
     ) -> Running:
         """Give a request its rows, and put its adapter's prefixes into its caches.
 
@@ -177,6 +181,7 @@ class Rows:
             request: What is to be decoded.
             prefixes: Its adapter's.
             shortlist: What it chooses from, if its search can.
+            own_tokens: Its adapter's rows of the token table.
         """
         width = request.options.beam_size
         if width not in self._lanes:
@@ -197,6 +202,7 @@ class Rows:
             rules=Rules.of(request.options, self._architecture),
             utf8=self._utf8,
             shortlist=shortlist if self._suffices(shortlist, request) else None,
+            own_tokens=own_tokens,
         )
         if prefixes.decoder_self:
             first = running.index * width
@@ -283,7 +289,7 @@ class Rows:
                     one.force()
             for group in _by_choice(free):
                 rows = _rows_of(own, group, len(members))
-                table = table_of(group[0].shortlist)
+                table = table_of(group[0].shortlist).adapted(own_columns(group))
                 found = self._likeliest(rows, group, table)
                 chosen += len(rows)
                 if group[0].request.constraints:
@@ -342,12 +348,14 @@ class Rows:
         return [one.report() for one in ended]
 
     def force(
-        self, decode: Callable[[DecoderStep], Tensor], project: Callable[[Tensor], Tensor]
+        self,
+        decode: Callable[[DecoderStep], Tensor],
+        project: Callable[[Tensor, tuple[OwnColumns, ...]], Tensor],
     ) -> dict[int, Tensor]:
         """Run every request along its forced prefix; return its logits, by key."""
         found: dict[int, list[Tensor]] = {one.request.key: [] for one in self.running}
         while True:
-            logits = project(decode(self.step()))
+            logits = project(decode(self.step()), own_columns(self.running))
             start = 0
             for one in self.running:
                 if len(found[one.request.key]) <= len(one.request.prefix_ids):
@@ -358,6 +366,11 @@ class Rows:
             for one in self.running:
                 if one.forced:
                     one.force()
+
+
+def own_columns(requests: Iterable[Running]) -> tuple[OwnColumns, ...]:
+    """Return which rows of the requests have logits of their own, in the order of their rows."""
+    return OwnColumns.of(one.own_tokens for one in requests for _ in one.tokens)
 
 
 def _kind_of(request: DecodeRequest) -> type[GreedySearch | BeamSearch]:

@@ -67,7 +67,7 @@ def _what(manifest: AdapterManifest) -> str:
         f"Translates {manifest.language_pair.source} to {manifest.language_pair.target} on the "
         f"frozen base `{manifest.base.name}`\n(`{manifest.base.digest}`"
         f"{_licensed(manifest.base.licence)}).\n\n"
-        f"- Method: {manifest.method}, size {manifest.size}, from {asked}\n"
+        f"- Method: {manifest.trained}, from {asked}\n"
         f"- Trainable parameters: {manifest.trainable_parameters:,} of "
         f"{manifest.base.parameters:,} ({manifest.realised_fraction:.4%})\n"
         f"{_trained_on(manifest.corpus)}"

@@ -120,11 +120,16 @@ def _t5_states(base: Any, batch: Batch) -> Tensor:
 
 def smoothed_loss(model: nn.Module, batch: Batch, smoothing: float) -> Tensor:
     """Return the mean label-smoothed cross-entropy per predicted token (Szegedy 2016, §7)."""
+    from training.methods.tokens import own_rows
+
     base = transformer(model)
-    weight = frozen_weight(base.get_output_embeddings())
+    head = base.get_output_embeddings()
+    own = own_rows(head)
+    weight = frozen_weight(head if own is None else own.table)
     if weight is None:
         logits = logits_at_predicted(model, batch)
         return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
     states = _decoder_states(base, batch)[batch.predicted]
     bias = getattr(base, "final_logits_bias", None)
-    return projected_loss(states, weight, bias, batch.labels, smoothing)
+    rows, index = (None, None) if own is None else (own.rows, own.ids)
+    return projected_loss(states, weight, bias, batch.labels, smoothing, rows, index)

@@ -8,7 +8,7 @@ of this machine as the base's name. PEFT reads our folder as its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 TASK: Final = "SEQ_2_SEQ_LM"
+_ROWS: Final = ".trainable_tokens_delta"
 
 
 def load_base_model(
@@ -138,13 +139,17 @@ def _corrupt(base: Base, cause: str) -> CorruptBaseError:
     )
 
 
-def attach(model: PreTrainedModel, spec: MethodSpec, recipe: Recipe) -> PeftModel:
+def attach(
+    model: PreTrainedModel, spec: MethodSpec, recipe: Recipe, pieces: Sequence[int] = ()
+) -> PeftModel:
     """Put a fresh adapter into the base, its start drawn from the recipe's seed.
 
     The base's own parameters are frozen; the adapter's are float32 and the only trainable ones.
+    `pieces` are the tokens whose rows of the token table are trained, where some are.
     """
     with quiet_libraries():
-        config = spec.build(recipe.size, recipe.options, str(model.config.model_type))
+        family = str(model.config.model_type)
+        config = spec.build(recipe.size, recipe.options, family, pieces)
     return attach_config(model, config, seed=recipe.seed)
 
 
@@ -155,11 +160,13 @@ def attach_config(model: PreTrainedModel, config: Any, *, seed: int) -> PeftMode
         from peft import get_peft_model
 
         from training.loop.dropout import quicken_modules
+        from training.methods.tokens import quicken_rows
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             adapted: PeftModel = get_peft_model(model, config)
     quicken_modules(adapted)
+    quicken_rows(adapted)
     return adapted
 
 
@@ -174,11 +181,19 @@ def count_trainable(model: nn.Module) -> int:
 
 
 def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
-    """Return the adapter's tensors under the names they have on disk, on the CPU in float32."""
+    """Return the adapter's tensors under the names they have on disk, on the CPU in float32.
+
+    Rows of a tied token table come once, where PEFT has them for each module that shares it.
+    """
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: tensor.detach().cpu().float().contiguous() for name, tensor in state.items()}
+    first = next((name for name in state if name.endswith(_ROWS)), "")
+    return {
+        name: tensor.detach().cpu().float().contiguous()
+        for name, tensor in state.items()
+        if name == first or not name.endswith(_ROWS)
+    }
 
 
 def adapter_files(model: PeftModel, base_name: str) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from training.defaults import rows_rate
 from training.evidence.decode import spread
 from training.loop.checkpointing import checkpoint_layers
 from training.loop.examples import encode_corpus
@@ -45,7 +46,7 @@ def adapted_model(work: Work) -> Any:
 
         quantize_for(recipe, model, training_device())
     nn.Module.to(model, training_device())
-    adapted: Any = unfreeze(model) if whole else attach(model, work.spec, recipe)
+    adapted: Any = unfreeze(model) if whole else attach(model, work.spec, recipe, work.pieces)
     if recipe.checkpointing:
         checkpoint_layers(adapted)
     return adapted
@@ -112,6 +113,7 @@ def run_trainer(
             device=training_device(),
             name_line=lambda line: work.corpus.train[line].item,
             processes=processes,
+            rows_rate=rows_rate(work.recipe, work.base.dimensions),
         )
         return trainer.train()
 

@@ -43,7 +43,13 @@ def frozen_weight(head: nn.Module) -> Tensor | None:
 
 
 def projected_loss(
-    states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float
+    states: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    smoothing: float,
+    rows: Tensor | None = None,
+    index: Tensor | None = None,
 ) -> Tensor:
     """Return the mean label-smoothed cross-entropy of projected states.
 
@@ -53,9 +59,11 @@ def projected_loss(
         bias: What is added to the float32 logits, (vocabulary,) or (1, vocabulary), frozen.
         labels: (tokens,) ids.
         smoothing: ε, from 0 to below 1.
+        rows: (n, d_model), trained, in place of the weight's rows; None for none.
+        index: (n,) ids of those rows.
     """
     apply: Callable[..., Tensor] = _ProjectedLoss.apply
-    return apply(states, weight, bias, labels, smoothing)
+    return apply(states, weight, bias, labels, smoothing, rows, index)
 
 
 class _ProjectedLoss(torch.autograd.Function):
@@ -67,23 +75,60 @@ class _ProjectedLoss(torch.autograd.Function):
         bias: Tensor | None,
         labels: Tensor,
         smoothing: float,
+        rows: Tensor | None,
+        index: Tensor | None,
     ) -> Tensor:
-        rows = max(1, BLOCK_CELLS // len(weight))
+        at_once = max(1, BLOCK_CELLS // len(weight))
+        own = None if rows is None or index is None else _OwnColumns(rows, index, weight.dtype)
         total = torch.zeros((), dtype=torch.float64, device=states.device)
         gradients = []
-        for part, wanted in zip(torch.split(states, rows), torch.split(labels, rows), strict=True):
-            logits = multiply(part.to(weight.dtype), weight)  # (rows, vocabulary)
+        for part, wanted in zip(
+            torch.split(states, at_once), torch.split(labels, at_once), strict=True
+        ):
+            converted = part.to(weight.dtype)
+            logits = multiply(converted, weight)  # (at_once, vocabulary)
+            if own is not None:
+                own.put(converted, logits)
             total += _to_gradient(logits, bias, wanted, smoothing)
-            if ctx.needs_input_grad[0]:
-                gradients.append(multiply(logits, weight.t()).to(states.dtype).div_(len(states)))
-        if gradients:
-            ctx.save_for_backward(torch.cat(gradients))
+            if ctx.needs_input_grad[0] or own is not None:
+                of_own = None if own is None else own.take(converted, logits)
+                gradient = multiply(logits, weight.t())
+                if of_own is not None:
+                    gradient += of_own
+                gradients.append(gradient.to(states.dtype).div_(len(states)))
+        of_states = torch.cat(gradients) if gradients else None
+        of_rows = None if own is None else own.gradient.div_(len(states))
+        ctx.save_for_backward(of_states, of_rows)
         return (total / len(states)).float()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None, None, None, None
+    def backward(
+        ctx: Any, upstream: Tensor
+    ) -> tuple[Tensor | None, None, None, None, None, Tensor | None, None]:
+        of_states, of_rows = ctx.saved_tensors
+        states = None if of_states is None else of_states * upstream
+        rows = None if of_rows is None else of_rows * upstream
+        return states, None, None, None, None, rows, None
+
+
+class _OwnColumns:
+    """Columns of logits that trained rows make, and what the loss says of those rows."""
+
+    def __init__(self, rows: Tensor, index: Tensor, dtype: torch.dtype) -> None:
+        self._rows = rows.detach().to(dtype)
+        self._index = index
+        self.gradient = torch.zeros_like(rows, dtype=torch.float32)
+
+    def put(self, states: Tensor, logits: Tensor) -> None:
+        """Replace the frozen rows' logits."""
+        logits.index_copy_(1, self._index, multiply(states, self._rows))
+
+    def take(self, states: Tensor, logits: Tensor) -> Tensor:
+        """Take these columns' gradient off the logits' and return what it says of the states."""
+        mine = logits.index_select(1, self._index)
+        self.gradient += (mine.t() @ states).float()
+        logits.index_fill_(1, self._index, 0.0)
+        return mine @ self._rows
 
 
 def _to_gradient(logits: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float) -> Tensor:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -36,6 +36,7 @@ SKIPS_ALLOWED: Final = 3
 LINES_NAMED: Final = 5
 LOG_EVERY: Final = 10
 RECENT: Final = 0.05
+ROWS_NAME: Final = ".trainable_tokens_delta."
 
 Judge = Callable[[Path], float]
 """Decodes the dev set with a saved folder and returns chrF++; draws no random numbers."""
@@ -89,6 +90,7 @@ class Trainer:
         device: str = "cpu",
         name_line: NameLine = line_number,
         processes: Processes | None = None,
+        rows_rate: float = 1.0,
     ) -> None:
         """Prepare a run; an unfinished one in the same folder is continued.
 
@@ -105,6 +107,7 @@ class Trainer:
             device: Where the model is.
             name_line: Names a line of the corpus in messages.
             processes: Those that share the work; this one alone by default.
+            rows_rate: What the learning rate is multiplied by for rows of the token table.
 
         Raises:
             SettingsError: There are more processes than batches in an update.
@@ -131,7 +134,7 @@ class Trainer:
             device=device,
         )
         self._optimiser = torch.optim.AdamW(
-            self._parameters.values(),
+            _groups(self._parameters, rows_rate),
             lr=recipe.learning_rate,
             betas=ADAM_BETAS,
             eps=ADAM_EPS,
@@ -205,7 +208,7 @@ class Trainer:
             max_updates=self._recipe.max_updates,
         )
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         return rate
 
     def _skip(self, update: Update) -> None:
@@ -316,6 +319,14 @@ class Trainer:
             tokens=state.tokens,
             seconds=state.seconds,
         )
+
+
+def _groups(parameters: Mapping[str, nn.Parameter], rows_rate: float) -> list[dict[str, Any]]:
+    """Return the optimiser's groups: what the method trains, and rows of the token table."""
+    rows = [each for name, each in parameters.items() if ROWS_NAME in name]
+    rest = [each for name, each in parameters.items() if ROWS_NAME not in name]
+    factors = ((rest, 1.0), (rows, rows_rate))
+    return [{"params": own, "factor": factor} for own, factor in factors if own]
 
 
 def _refuse_idle(processes: Processes, recipe: Recipe) -> None:

@@ -61,6 +61,7 @@ class BottleneckConfig(PeftConfig):
     placement: str = "layer"
     target_modules: list[str] | str | None = field(default=LAYERS)
     exclude_modules: list[str] | str | None = None
+    trainable_token_indices: list[int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]

@@ -5,7 +5,7 @@ Nothing here imports torch or PEFT before `MethodSpec.build` is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Option = str | int | bool
 Serving = Literal["mixed batches", "merge into a base", "a base of its own"]
 EXACT: Final = "the base, to the last bit"
+ROWS: Final = "token_rows"
+"""Option of every method that takes rows of the token table beside what it trains itself."""
+TOKENS: Final = "tokens"
+BESIDE: Final = "trainable_token_indices"
 YES_NO: Final = (True, False)
 MADE_BY_A_NETWORK: Final = 1 / 30
 """Of a prefix's rate: its network's weights want far smaller steps than the numbers themselves."""
@@ -44,6 +48,8 @@ class MethodSpec:
         learning_rate: Peak rate for a large base.
         small_base_rate: Peak rate for a base like the embedded one.
         variant: What `hub.budget` calls a choice of options.
+        rows_option: Option of its PEFT configuration that lists trained rows of the token table;
+            "" where it takes none.
         rate_factor: What the rates are multiplied by for a choice of options.
         updates_factor: How many times the usual updates it wants.
     """
@@ -60,12 +66,13 @@ class MethodSpec:
     variant: Callable[[Mapping[str, Option]], str] = lambda options: ""
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     choices: Mapping[str, tuple[Option, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    rows_option: str = ""
     rate_factor: Callable[[Mapping[str, Option]], float] = lambda options: 1.0
     updates_factor: int = 1
 
     @property
     def size_name(self) -> str:
-        """Return what its size is called: width, rank, length, or "" where it has none."""
+        """Return what its size is called: width, rank, length, rows, or "" where it has none."""
         return next(iter(ARITHMETIC[self.name].values())).size_name
 
     @property
@@ -96,8 +103,11 @@ class MethodSpec:
         """
         for name, value in asked.items():
             option = name.replace("_", "-")
+            if name == ROWS and self.takes_rows:
+                _check_rows(value)
+                continue
             if name not in self.options:
-                known = ", ".join(f"--{each.replace('_', '-')}" for each in self.options)
+                known = ", ".join(f"--{each.replace('_', '-')}" for each in self._known)
                 raise SettingsError(
                     f"method {self.name!r} has no option --{option}; it has {known or 'none'}",
                     field=name,
@@ -106,6 +116,19 @@ class MethodSpec:
                 known = ", ".join(str(choice) for choice in self.choices[name])
                 raise SettingsError(f"--{option} is {value}; it must be one of {known}", field=name)
         return MappingProxyType({**self.options, **asked})
+
+    @property
+    def takes_rows(self) -> bool:
+        """Return whether rows of the token table can be trained beside it."""
+        return self.rows_option == BESIDE
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return (*self.options, ROWS) if self.takes_rows else tuple(self.options)
+
+    def rows(self, size: int, options: Mapping[str, Option]) -> int:
+        """Return how many rows of the token table it trains at a size, 0 for none."""
+        return size if self.name == TOKENS else int(options.get(ROWS, 0))
 
     def solve(
         self,
@@ -123,6 +146,8 @@ class MethodSpec:
             BudgetError: Both or neither are given, or either is out of range.
         """
         variant = self.variant(options)
+        beside = int(options.get(ROWS, 0))
+        taken = count(TOKENS, beside, dims) if beside else 0
         if not self.size_name and size is None and budget is None:
             size = 0
         if (budget is None) == (size is None):
@@ -132,29 +157,47 @@ class MethodSpec:
                 field="budget",
             )
         if size is not None:
-            trainable = count(self.name, size, dims, variant)
+            trainable = taken + count(self.name, size, dims, variant)
             return Solution(size, trainable, trainable / dims.parameters)
         assert budget is not None
-        return solve(self.name, budget, dims, variant)
+        return solve(self.name, budget, dims, variant, taken=taken)
 
-    def build(self, size: int, options: Mapping[str, Option], family: str) -> PeftConfig:
+    def build(
+        self,
+        size: int,
+        options: Mapping[str, Option],
+        family: str,
+        pieces: Sequence[int] = (),
+    ) -> PeftConfig:
         """Return the PEFT configuration of an adapter of this size.
 
         Args:
-            size: Width, rank or length; 0 for a method without one.
+            size: Width, rank, length or rows; 0 for a method without one.
             options: Those of the method that differ from the defaults.
             family: The base's `model_type` in transformers.
+            pieces: Tokens whose rows are trained, as many as size or options say; the first of the
+                vocabulary where none are given.
 
         Raises:
             SettingsError: An option is bad, the family unknown, or the method has no adapter.
         """
-        config: PeftConfig = self._config(size, self.complete(options), family)
+        complete = self.complete(options)
+        config: PeftConfig = self._config(size, complete, family)
+        rows = self.rows(size, complete)
+        if rows:
+            assert len(pieces) in (0, rows), "the recipe says how many there are"
+            setattr(config, self.rows_option, list(pieces or range(rows)))
         return config
 
 
 def size_option(size_name: str) -> str:
     """Return the command line's word for a size."""
-    return "prefix-length" if size_name == "length" else size_name
+    return {"length": "prefix-length", "rows": "token-rows"}.get(size_name, size_name)
+
+
+def _check_rows(value: Option) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingsError(f"--token-rows is {value}; it must be 1 or more", field=ROWS)
 
 
 def _bottleneck_variant(options: Mapping[str, Option]) -> str:
@@ -180,6 +223,7 @@ _SPECS: Final = (
         learning_rate=5e-4,
         small_base_rate=1e-2,
         _config=configs.bottleneck_config,
+        rows_option=BESIDE,
         variant=_bottleneck_variant,
         options=MappingProxyType({"activation": "relu", "norm": True, "placement": "layer"}),
         choices=MappingProxyType(
@@ -203,6 +247,7 @@ _SPECS: Final = (
         learning_rate=5e-4,
         small_base_rate=2e-3,
         _config=configs.low_rank_config,
+        rows_option=BESIDE,
         variant=_lora_variant,
         options=MappingProxyType({"targets": "qv", "rslora": False, "dora": False}),
         choices=MappingProxyType({"targets": TARGETS, "rslora": YES_NO, "dora": YES_NO}),
@@ -217,6 +262,7 @@ _SPECS: Final = (
         learning_rate=2e-3,
         small_base_rate=3e-1,
         _config=configs.prefix_config,
+        rows_option=BESIDE,
         variant=lambda options: str(options["attentions"]),
         options=MappingProxyType({"attentions": "all", "reparametrised": False}),
         choices=MappingProxyType({"attentions": ("all", "decoder"), "reparametrised": YES_NO}),
@@ -233,6 +279,7 @@ _SPECS: Final = (
         learning_rate=1e-3,
         small_base_rate=2e-2,
         _config=configs.bitfit_config,
+        rows_option=BESIDE,
     ),
     MethodSpec(
         name="norms",
@@ -244,6 +291,7 @@ _SPECS: Final = (
         learning_rate=1e-3,
         small_base_rate=1e-1,
         _config=configs.norms_config,
+        rows_option=BESIDE,
         variant=lambda options: str(options["norm_train"]),
         options=MappingProxyType({"norm_train": "weight"}),
         choices=MappingProxyType({"norm_train": ("weight", "both")}),
@@ -258,6 +306,18 @@ _SPECS: Final = (
         learning_rate=3e-3,
         small_base_rate=1e-1,
         _config=configs.ia3_config,
+    ),
+    MethodSpec(
+        name=TOKENS,
+        summary="rows of the token table, the target language's pieces: as read and as chosen",
+        formula="dr",
+        serving="mixed batches",
+        exports=True,
+        start=EXACT,
+        learning_rate=2e-4,
+        small_base_rate=3e-3,
+        _config=configs.tokens_config,
+        rows_option="token_indices",
     ),
     MethodSpec(
         name="cross-attention",

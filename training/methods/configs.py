@@ -112,6 +112,23 @@ def ia3_config(size: int, options: Options, family: str) -> Any:
     )
 
 
+def tokens_config(rows: int, options: Options, family: str) -> Any:
+    """Return PEFT's configuration of rows of the token table, no tokens named yet.
+
+    Raises:
+        SettingsError: PEFT has rows on this family only beside another kind.
+    """
+    from peft import TrainableTokensConfig
+
+    if family == "marian":
+        raise SettingsError(
+            "PEFT puts rows of Marian's token table on it only beside another method; choose one, "
+            "and give --token-rows with it",
+            field="method",
+        )
+    return TrainableTokensConfig(target_modules=["shared"], task_type=TASK)
+
+
 def no_config(size: int, options: Options, family: str) -> Any:
     """Refuse: full fine-tuning has no adapter.
 

@@ -42,6 +42,7 @@ class NormsConfig(PeftConfig):
     train: str = "weight"
     target_modules: list[str] | str | None = field(default=None)
     exclude_modules: list[str] | str | None = None
+    trainable_token_indices: list[int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]

@@ -144,6 +144,18 @@ class PluginModel(BaseTuner):
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
+    def _replace_module(
+        self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
+    ) -> None:
+        """Put a module in another's place; one that comes out has its weights already.
+
+        PEFT would give it those of the module that goes, which rows of a token table compute.
+        """
+        if hasattr(new_module, "base_layer"):
+            super()._replace_module(parent, child_name, new_module, child)
+        else:
+            setattr(parent, child_name, new_module)
+
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         """Refuse PEFT's `adapter_names`, which it would otherwise ignore without a word."""

@@ -74,6 +74,7 @@ class KVPrefixConfig(PeftConfig):
     hidden: int = HIDDEN
     target_modules: list[str] | str | None = field(default=None)
     exclude_modules: list[str] | str | None = None
+    trainable_token_indices: list[int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]

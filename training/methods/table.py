@@ -172,6 +172,7 @@ def facts(solved: SolvedBase | None) -> dict[str, Any]:
             "minimum": spec.minimum,
             "variants": list(spec.variants),
             "options": {name: list(spec.choices[name]) for name in spec.options},
+            "token_rows_beside": spec.takes_rows,
             "served": spec.serving,
             "ctranslate2_by_merging": spec.exports,
             "untrained": spec.start,

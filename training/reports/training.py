@@ -40,6 +40,7 @@ def explicit_size(
     width: int | None = None,
     rank: int | None = None,
     length: int | None = None,
+    rows: int | None = None,
 ) -> int | None:
     """Return the size asked for under the method's own word for it.
 
@@ -48,7 +49,7 @@ def explicit_size(
         BudgetError: The size was given under another method's word.
     """
     wanted = method(method_name).size_name
-    given = {"width": width, "rank": rank, "length": length}
+    given = {"width": width, "rank": rank, "length": length, "rows": rows}
     remedy = f"give --{size_option(wanted)}" if wanted else "it has no size"
     for name, value in given.items():
         if value is not None and name != wanted:
@@ -67,6 +68,7 @@ def outcome_facts(outcome: TrainOutcome) -> dict[str, Any]:
         "pair": manifest.pair,
         "method": manifest.method,
         **({size_name: manifest.size} if size_name else {}),
+        **({"token_rows": manifest.token_rows} if manifest.token_rows else {}),
         "budget": manifest.budget,
         "trainable_parameters": manifest.trainable_parameters,
         "realised_fraction": manifest.realised_fraction,
@@ -123,13 +125,13 @@ def print_outcome(outcome: TrainOutcome) -> None:
         note(f"{outcome.too_long} training segments left out: longer than the base's positions")
     if outcome.unspelt > WORTH_A_WORD:
         note(f"{outcome.unspelt:.1%} of the target's pieces are not in the base's vocabulary")
-    size_name = METHODS[manifest.method].size_name or "size"
+    size_name, rows = METHODS[manifest.method].size_name or "size", manifest.token_rows
     print_table(
         ("pair", "method", f">{size_name}", ">of the base", ">seconds", "adapter"),
         [
             (
                 manifest.pair,
-                manifest.method,
+                manifest.method + (f", {rows} token rows" if rows else ""),
                 str(manifest.size or "–"),
                 f"{manifest.realised_fraction:.3%}",
                 f"{outcome.seconds:.0f}",

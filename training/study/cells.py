@@ -13,6 +13,7 @@ from hub.languages import LanguagePair
 from training.corpora.model import segments_fingerprint
 from training.defaults import make_recipe
 from training.methods.catalog import METHODS
+from training.pieces import settled
 from training.study.axes import BASE
 from training.study.grid import Point, method_name, points, settings
 from training.study.materials import corpus_spec, opened, sized_corpus
@@ -127,6 +128,7 @@ def _trained_cell(study: StudyFile, point: Point) -> Cell:
         dev=len(corpus.dev),
         test=len(corpus.test),
     )
+    recipe, _ = settled(recipe, base, tokenizer, corpus.train)
     spec = METHODS[recipe.method]
     solved = spec.solve(base.dimensions, recipe.options, budget=None, size=recipe.size)
     return Cell(

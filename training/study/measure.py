@@ -166,6 +166,7 @@ def _training_facts(work: Work, trained: TrainingResult) -> dict[str, Any]:
 
 def open_work(study: StudyFile, cell: Cell, runs: Path) -> Work:
     """Return the cell's recipe with everything in it opened."""
+    from training.pieces import settled
     from training.work import Work
 
     entry = study.bases[cell.point.base]
@@ -176,7 +177,8 @@ def open_work(study: StudyFile, cell: Cell, runs: Path) -> Work:
     run = RunFolder.create(runs, recipe)
     if not run.unfinished:
         run.start_over()
-    return Work(recipe, corpus.pair, corpus, base, tokenizer, run, None, "")
+    _, pieces = settled(recipe, base, tokenizer, corpus.train)
+    return Work(recipe, corpus.pair, corpus, base, tokenizer, run, None, "", pieces)
 
 
 def _decoder(study: StudyFile, cell: Cell, work: Work) -> Decoder:

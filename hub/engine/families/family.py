@@ -30,6 +30,8 @@ class Family:
         layer_prefix: Checkpoint path of a layer, with `{stack}` and `{layer}`.
         final_norm: Checkpoint path of a stack's last norm, with `{stack}`.
         embeddings: Names that the (tied) embedding table may have, best first.
+        input_embedding: Module that transformers says is the input embedding, if it is not that of
+            the first of `embeddings`.
         output: Name of the output table, which a checkpoint may have of its own.
         unused: Endings of tensors that the model has no use for, whatever their values.
         computed: Endings of position tables that are computed; stored ones must equal them.
@@ -53,6 +55,14 @@ class Family:
     positions: str = ""
     relative_bias: str = ""
     output_bias: str = ""
+    input_embedding: str = ""
+
+    def table_modules(self) -> tuple[str, ...]:
+        """Return the modules that share a tied token table, the input embedding first."""
+        names = dict.fromkeys((*self.embeddings, self.output))
+        modules = [name.removesuffix(".weight") for name in names]
+        first = self.input_embedding or modules[0]
+        return (first, *(module for module in modules if module != first))
 
     def module(self, stack: Stack, layer: int, name: str) -> str:
         """Return the checkpoint's path of a layer's module."""

@@ -54,4 +54,5 @@ MARIAN: Final = Family(
     unused=UNUSED,
     computed=("embed_positions.weight",),
     output_bias=OUTPUT_BIAS,
+    input_embedding="model.encoder.embed_tokens",
 )

@@ -33,7 +33,7 @@ _KEY: Final = re.compile(
 _A, _B, _MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 _REFUSED: Final = (
     "modules_to_save", "fan_in_fan_out", "lora_bias", "megatron_config", "use_qalora", "use_bdlora",
-    "layer_replication", "trainable_token_indices", "target_parameters",
+    "layer_replication", "target_parameters",
     "alora_invocation_tokens", "velora_config", "kasa_config", "monteclora_config", "arrow_config",
 )  # fmt: skip
 _KEEP_THE_BASE: Final = (True, False, None, "gaussian", "eva", "orthogonal", "mica")

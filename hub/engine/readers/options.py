@@ -34,6 +34,7 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         ),
         "IA3": frozenset((*_EVERY, "feedforward_modules", "fan_in_fan_out", "init_ia3_weights")),
         "LN_TUNING": frozenset(_EVERY),
+        "TRAINABLE_TOKENS": frozenset((*_EVERY, "token_indices", "init_weights")),
     }
 )  # fmt: skip
 """Of PEFT 0.21, by peft_type."""

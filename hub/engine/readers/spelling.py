@@ -16,7 +16,7 @@ _WRAPPERS: Final = frozenset(
 )
 _PARAMETER: Final = re.compile(
     r"(?P<module>.+\.)?(?P<part>lora_[ABE]|lora_embedding_[AB]|lora_magnitude_vector|ia3_l"
-    r"|vera_lambda_[bd]|vera_[AB]|ln_tuning_layers)"
+    r"|vera_lambda_[bd]|vera_[AB]|ln_tuning_layers|trainable_tokens_delta)"
     r"(?:\.(?P<adapter>(?!weight$|bias$)[^.]+))?(?P<tail>\.weight|\.bias)?"
 )
 

@@ -52,6 +52,7 @@ class Target:
         sublayers: Module path of every sub-layer with the site of its output.
         attentions: Module path of every attention.
         norms: Module path of every norm.
+        tables: Module paths of the token table, the input's first; those after it are tied to it.
         weights: Opens the unquantized base.
         dtype: Of caches, and so of prefixes.
     """
@@ -63,6 +64,7 @@ class Target:
     sublayers: Mapping[str, Site]
     attentions: Mapping[str, Site]
     norms: Mapping[str, Site]
+    tables: tuple[str, ...]
     weights: Callable[[], Checkpoint]
     dtype: torch.dtype
 
@@ -84,6 +86,7 @@ class Target:
             sublayers=family.sublayer_modules(architecture),
             attentions=family.attention_modules(architecture),
             norms=family.norm_modules(architecture),
+            tables=family.table_modules(),
             weights=weights,
             dtype=dtype,
         )

@@ -116,7 +116,7 @@ def _facts(manifest: AdapterManifest, base_id: str, ref: str) -> str:
         f"- Translates {manifest.language_pair.source} to {manifest.language_pair.target}\n"
         f"- Base: `{base_id}`, `{manifest.base.digest}`, licence "
         f"{licence_text(manifest.base.licence)}\n"
-        f"- Method: {manifest.method}, size {manifest.size}; "
+        f"- Method: {manifest.trained}; "
         f"{manifest.trainable_parameters:,} parameters, {manifest.realised_fraction:.4%} of the "
         "base\n"
         f"- Trained on: {made}\n"

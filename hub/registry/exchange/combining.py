@@ -153,6 +153,12 @@ def _check_kind(ref: str, folder: Path) -> None:
         raise IncompatibleAdapterError(
             f"{ref} is of kind {kind}, which PEFT does not combine; merge plain LoRAs"
         )
+    if config.get("trainable_token_indices"):
+        raise IncompatibleAdapterError(
+            f"{ref} has rows of the token table beside its LoRA, which PEFT leaves out when it "
+            "combines adapters; merge LoRAs without trainable_token_indices",
+            field="trainable_token_indices",
+        )
     if config.get("bias", "none") != "none":
         raise IncompatibleAdapterError(
             f"{ref} has trained biases (bias={config['bias']!r}), which PEFT leaves out when it "

@@ -57,6 +57,8 @@ def check_foldable(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     kind = str(config["peft_type"])
     if kind == "LORA" and needs_folding(config):
         _refuse(config, kind, "bias", config.get("bias", "none") != "none")
+        option = "trainable_token_indices"
+        _refuse(config, kind, option, bool(config.get(option)))
     if kind not in ("ADALORA", "VERA"):
         return
     for option in ("modules_to_save", "fan_in_fan_out", "trainable_token_indices"):

@@ -36,7 +36,7 @@ FOLDED: Final = ("ADALORA", "VERA")
 IMPORTED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "LORA": "lora", "ADALORA": "lora", "VERA": "lora", "IA3": "ia3", "LN_TUNING": "ln_tuning",
-        "PREFIX_TUNING": "prefix_tuning",
+        "PREFIX_TUNING": "prefix_tuning", "TRAINABLE_TOKENS": "tokens",
     }
 )  # fmt: skip
 """PEFT types that can be imported, with the method that they become."""

@@ -20,19 +20,21 @@ from hub.registry.exchange.equality import SLOT, Comparison, compare_with_peft
 from hub.registry.exchange.folding import check_foldable, fold, needs_folding
 from hub.registry.exchange.foreign import IMPORTED, ForeignAdapter, read_foreign
 from hub.registry.exchange.lines import lines_of
-from hub.registry.exchange.reference import load_transformers, put_into_peft
+from hub.registry.exchange.reference import load_transformers, put_into_peft, same
 from hub.registry.exchange.sources import CONFIG, SAFETENSORS, find_source
 from hub.registry.faults import storage_faults
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hub.engine.adapters import HostAdapter
     from hub.engine.engine import Engine
     from hub.languages import LanguagePair
     from hub.registry import AdapterVersion, Registry
 
 PREFIX: Final = "base_model.model."
 _TASK: Final = "SEQ_2_SEQ_LM"
+_ROWS: Final = ".trainable_tokens_delta"
 _NOT_KEPT: Final = ("auto_mapping", "revision")
 """Options that say nothing of the adapter here; `auto_mapping` names modules that are imported."""
 
@@ -103,11 +105,12 @@ def import_adapter(
         engine = _engine(base)
         model = load_transformers(base)
         foreign = _without_copies_of_the_base(foreign, model.state_dict())
+        foreign = _without_tied_copies(foreign, base)
         written, reference = _convert(foreign, base, model, engine, Path(place))
         adapter = _bound(engine, written.folder, foreign, base)
         engine.place(SLOT, adapter)
         comparison = compare_with_peft(engine, reference, tokenizer, pair, lines)
-        manifest = _manifest(foreign, written, base, pair, adapter.parameters)
+        manifest = _manifest(foreign, written, base, pair, adapter)
         own_name = name or f"{pair}.{manifest.method}".lower()
         version = registry.publish(written.folder, own_name, manifest, aliases)
     return Imported(version, comparison, (*_hint(foreign, base), *foreign.told))
@@ -238,6 +241,28 @@ def _without_copies_of_the_base(
     return replace(foreign, tensors=rest, told=(*foreign.told, told))
 
 
+def _without_tied_copies(foreign: ForeignAdapter, base: Base) -> ForeignAdapter:
+    """Keep rows of a tied token table once: PEFT saves them for each module that shares it.
+
+    Those that differ are left for the engine's reader to refuse.
+    """
+    from hub.engine.families import find_family
+
+    first, *others = find_family(base.config).table_modules()
+    copies = {
+        f"{PREFIX}{table}{ending}": f"{PREFIX}{first}{ending}"
+        for table in others
+        for ending in (_ROWS, f".token_adapter{_ROWS}")
+    }
+    tensors = foreign.tensors
+    rest = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if copies.get(name) not in tensors or not same(tensor, tensors[copies[name]])
+    }
+    return replace(foreign, tensors=rest)
+
+
 def _name_in_base(name: str) -> str:
     return name.removeprefix(PREFIX).replace(".base_layer.", ".")
 
@@ -257,14 +282,15 @@ def _check_copy(name: str, tensor: Tensor, own: Tensor) -> None:
 
 
 def _manifest(
-    foreign: ForeignAdapter, written: _Written, base: Base, pair: LanguagePair, parameters: int
+    foreign: ForeignAdapter, written: _Written, base: Base, pair: LanguagePair, adapter: HostAdapter
 ) -> AdapterManifest:
     return AdapterManifest(
         pair=str(pair),
         method=IMPORTED[foreign.kind],
         size=_size(written.config),
         budget=None,
-        trainable_parameters=parameters,
+        trainable_parameters=adapter.parameters,
+        token_rows=0 if foreign.kind == "TRAINABLE_TOKENS" else adapter.table_rows,
         base=BaseReference(
             name=base.label,
             digest=base.digest,
@@ -279,9 +305,11 @@ def _manifest(
 
 
 def _size(config: Mapping[str, Any]) -> int:
-    """Return the largest rank, or the prefix length; 0 where the kind has neither."""
+    """Return the largest rank, prefix length or number of rows; 0 where the kind has none."""
     if config["peft_type"] == "PREFIX_TUNING":
         return int(config["num_virtual_tokens"])
+    if config["peft_type"] == "TRAINABLE_TOKENS":
+        return len(config["token_indices"])
     if config["peft_type"] != "LORA":
         return 0
     ranks = [config.get("r", 8), *(config.get("rank_pattern") or {}).values()]

@@ -1,7 +1,8 @@
 """An adapter's changes added to the weights of its base.
 
 Adapters are read by the engine's own readers, so a merged base computes what a slot would:
-low-rank deltas are products added to a weight, factors and shifts go into rows, columns and biases.
+low-rank deltas are products added to a weight, factors and shifts go into rows, columns and biases,
+and rows of the token table take the place of the base's.
 A bottleneck has an activation and a prefix adds positions: no weights of the base say that.
 """
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from hub.engine.architecture import Site
     from hub.engine.banks import BankPart
     from hub.engine.readers.target import Target
+    from hub.engine.token_rows import TokenRows
     from hub.engine.vectors import VectorPart
 
 INSTEAD: Final = "export it with --to peft, or serve it in a slot"
@@ -44,6 +46,8 @@ def merged_tensors(base: Base, folder: Path) -> dict[str, Tensor]:
     _apply_vectors(tensors, adapter.vectors, target, paths)
     for part in adapter.parts:
         _add_deltas(tensors, part, paths)
+    if adapter.token_rows is not None:
+        _replace_rows(tensors, adapter.token_rows, target)
     return tensors
 
 
@@ -111,6 +115,14 @@ def _add_deltas(tensors: dict[str, Tensor], part: BankPart, paths: Mapping[Site,
             continue
         name = f"{paths[Site(part.key.stack, layer, part.key.site)]}.weight"
         tensors[name] = (tensors[name].double() + up.t() @ down).float()
+
+
+def _replace_rows(tensors: dict[str, Tensor], rows: TokenRows, target: Target) -> None:
+    """Put an adapter's rows into the token table, under each name that the base has it by."""
+    for table in target.tables:
+        name = f"{table}.weight"
+        if name in tensors:
+            tensors[name] = tensors[name].index_copy(0, rows.ids, rows.values)
 
 
 def _apply_vectors(

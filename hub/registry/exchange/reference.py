@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hub.bases import Base
 
 NAME: Final = "default"
+_ROWS: Final = ".trainable_tokens_delta"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _starts(wrapped: Any) -> Mapping[str, tuple[Tensor, Tensor]]:
     return start
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same shape and values."""
     return one.shape == other.shape and bool((one.float() == other.float()).all())
 
 
@@ -114,7 +116,7 @@ def _check_taken(wrapped: Any, tensors: Mapping[str, Tensor]) -> None:
 
     held = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     for name, tensor in tensors.items():
-        if name in held and _same(held[name], tensor):
+        if name in held and same(held[name], tensor):
             continue
         if name in ("base_model.vera_A", "base_model.vera_B") and name not in held:
             continue  # PEFT makes them from the config's key; the comparison shows whether they fit
@@ -122,7 +124,10 @@ def _check_taken(wrapped: Any, tensors: Mapping[str, Tensor]) -> None:
             f"PEFT leaves the tensor {name!r} out of this base; the adapter is of another base, "
             "or its config does not mean that module"
         )
+    rows = [tensor for name, tensor in tensors.items() if name.endswith(_ROWS)]
     for name in held:
+        if name.endswith(_ROWS) and any(same(held[name], one) for one in rows):
+            continue  # of a module that shares the token table
         if name not in tensors:
             raise AdapterBindingError(
                 f"tensor {name!r} is missing from the adapter, whose config asks for it; save the "

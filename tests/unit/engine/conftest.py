@@ -33,7 +33,11 @@ from .kinds import (
     peft_warnings_ignored,
     prefix_tuning,
     sublayer_bottleneck,
+    tokens,
+    with_tokens,
 )
+
+BY_PEFT = ("LORA", "IA3", "LN_TUNING", "PREFIX_TUNING", "TRAINABLE_TOKENS")
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Lab:
         magnitude: float = 0.4,
         **options: Any,
     ) -> Path:
-        """A LoRA made and saved by PEFT, with both halves random."""
+        """A LoRA made and saved by PEFT, with both halves random, and rows of the token table."""
         config = LoraConfig(
             task_type="SEQ_2_SEQ_LM", r=rank, lora_alpha=rank * 2,
             target_modules=targets if isinstance(targets, str) else list(targets), **options,
@@ -87,6 +91,8 @@ class Lab:
             for name, parameter in wrapped.named_parameters():
                 if "lora_" in name:
                     parameter.copy_(torch.randn_like(parameter) * magnitude)
+                elif "trainable_tokens" in name:
+                    parameter.add_(torch.randn_like(parameter) * 0.3)
         folder = self.fresh("lora")
         wrapped.save_pretrained(folder)
         return folder
@@ -137,7 +143,7 @@ class Lab:
             yield model
             return
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if config["peft_type"] in ("LORA", "IA3", "LN_TUNING", "PREFIX_TUNING"):
+        if config["peft_type"] in BY_PEFT:
             with peft_warnings_ignored():
                 wrapped = PeftModel.from_pretrained(copy.deepcopy(model), folder).eval()
             yield wrapped
@@ -278,8 +284,8 @@ class Zoo:
 
     @property
     def gathered(self) -> tuple[int, ...]:
-        """Slots whose adapters hold no vectors: their rows can decode in fixed shapes."""
-        return tuple(slot for slot in self.slots if not 8 <= slot <= 13)
+        """Slots whose adapters hold no vectors or token rows: their rows decode in fixed shapes."""
+        return tuple(slot for slot in self.slots if not 8 <= slot <= 13 and slot < 20)
 
     def folder(self, slot: int) -> Path | None:
         return self.folders[slot - 1] if slot else None
@@ -340,5 +346,10 @@ def zoo(lab: Lab, model: M2M100ForConditionalGeneration, base: Base) -> Zoo:
             kv_prefix(lab, model, 17, 19, ("decoder_self", "cross")),
             kv_prefix(lab, model, 18, 3, ("encoder_self",)),
             prefix_tuning(lab, model, 19, 7),
+            tokens(lab, model, 20, (71, 2, 9, 40, 100, 12)),
+            with_tokens(lab, lab.lora(model, 21), 21, range(5, 60), 32),
+            with_tokens(
+                lab, lab.bottleneck(model, 22, magnitude=0.3), 22, (9, 5, 7, 88, 119, 30, 0), 32
+            ),
         ),
     )

@@ -7,6 +7,7 @@ no line with the engine.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from peft import IA3Config, LNTuningConfig, PrefixTuningConfig, get_peft_model
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -126,6 +128,24 @@ def sublayer_bottleneck(
     return write(lab, config, tensors)
 
 
+def tokens(lab: Any, model: Any, seed: int, ids: Sequence[int], magnitude: float = 0.35) -> Path:
+    """Rows of the token table as PEFT saves them."""
+    from peft import TrainableTokensConfig
+
+    config = TrainableTokensConfig(task_type="SEQ_2_SEQ_LM", token_indices=list(ids))
+    return save_peft(lab, model, config, seed, lambda name, value, noise: magnitude * noise)
+
+
+def with_tokens(lab: Any, folder: Path, seed: int, ids: Sequence[int], d_model: int) -> Path:
+    """The adapter of a folder and, in a new folder, rows of the token table beside it."""
+    torch.manual_seed(seed)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    name = f"{PREFIX}model.shared.token_adapter.trainable_tokens_delta"
+    tensors[name] = torch.randn(len(ids), d_model) * 0.35
+    return write(lab, config | {"trainable_token_indices": list(ids)}, tensors)
+
+
 def kv_prefix(lab: Any, model: Any, seed: int, length: int, attentions: Sequence[str]) -> Path:
     torch.manual_seed(seed)
     tensors: dict[str, Tensor] = {}
@@ -150,12 +170,15 @@ def write(lab: Any, config: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
 def hooked(model: Any, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Iterator[Any]:
     """The model with an adapter of our own plug-ins."""
     modules: dict[str, dict[str, Tensor]] = {}
+    undo: list[Callable[[], object]] = []
     for name, tensor in tensors.items():
+        if name.endswith(".token_adapter.trainable_tokens_delta"):
+            undo.append(_with_rows(model, config["trainable_token_indices"], tensor))
+            continue
         path, _, part = name.removeprefix(PREFIX).rpartition(".")
         if config["peft_type"] == "BOTTLENECK":
             path, _, part = name.removeprefix(PREFIX).partition(".bottleneck_")
         modules.setdefault(path, {})[part] = tensor
-    undo: list[Callable[[], object]] = []
     for path, parts in modules.items():
         module = model.get_submodule(path)
         if config["peft_type"] == "KV_PREFIX":
@@ -169,6 +192,15 @@ def hooked(model: Any, config: Mapping[str, Any], tensors: Mapping[str, Tensor])
     finally:
         for step in undo:
             step()
+
+
+def _with_rows(model: Any, ids: Sequence[int], rows: Tensor) -> Callable[[], object]:
+    """Change the model's tied table, and return what changes it back."""
+    table = model.get_input_embeddings().weight.data
+    assert model.get_output_embeddings().weight.data.data_ptr() == table.data_ptr()
+    before = table[list(ids)].clone()
+    table[list(ids)] = rows
+    return lambda: table.index_copy_(0, torch.tensor(ids), before)
 
 
 def _bottleneck(config: Mapping[str, Any], parts: Mapping[str, Tensor]) -> Any:

@@ -24,7 +24,7 @@ from tests.unit.bases.test_family_tokenizers import T5_PIECES, TASKS, marian_fol
 from tests.unit.engine.kinds import peft_warnings_ignored
 
 GREEDY = DecodingOptions(max_new_tokens=20)
-MERGING = (2, 4, 5, 8, 9, 10, 11, 12, 13)
+MERGING = (2, 4, 5, 8, 9, 10, 11, 12, 13, 20, 21)
 """Slots of the zoo whose adapters are changes of weights."""
 
 
@@ -54,7 +54,7 @@ def test_a_merged_base_computes_what_the_slot_computes(
         assert float((base - other).abs().max()) > 1e-2
 
 
-@pytest.mark.parametrize("slot", [2, 4, 5, 8, 9])
+@pytest.mark.parametrize("slot", [2, 4, 5, 8, 9, 21])
 def test_weights_are_those_that_peft_merges(lab: Any, zoo: Any, slot: int) -> None:
     found = merged_tensors(zoo.base, zoo.folder(slot))
     import copy
@@ -70,7 +70,7 @@ def test_weights_are_those_that_peft_merges(lab: Any, zoo: Any, slot: int) -> No
     assert changed > 3
 
 
-@pytest.mark.parametrize("slot", [1, 3, 14, 16, 19])
+@pytest.mark.parametrize("slot", [1, 3, 14, 16, 19, 22])
 def test_what_is_no_change_of_weights_is_refused(zoo: Any, slot: int) -> None:
     with pytest.raises(IncompatibleAdapterError, match=r"do not merge .* --to peft"):
         merged_tensors(zoo.base, zoo.folder(slot))
@@ -165,10 +165,18 @@ def requests_of(base: Base, family: str) -> list[DecodeRequest]:
     ][:24]
 
 
-@pytest.mark.parametrize("family", ["m2m_100", "mbart", "marian", "t5", "mt5"])
-def test_ctranslate2_gives_the_tokens_of_the_slot(lab: Any, tmp_path: Path, family: str) -> None:
+FAMILIES = [(name, False) for name in (*BART_LIKE, "t5", "mt5")]
+WITH_ROWS = [(name, True) for name in (*BART_LIKE, "t5")]
+
+
+@pytest.mark.parametrize(("family", "rows"), [*FAMILIES, *WITH_ROWS])
+def test_ctranslate2_gives_the_tokens_of_the_slot(
+    lab: Any, tmp_path: Path, family: str, rows: bool
+) -> None:
     base, model = translatable(lab, family, tmp_path)
-    adapter = lab.lora(model, 4, targets=TARGETS.get(family, ("q_proj", "v_proj", "fc2")))
+    targets = TARGETS.get(family, ("q_proj", "v_proj", "fc2"))
+    options = {"trainable_token_indices": list(range(20, 60))} if rows else {}
+    adapter = lab.lora(model, 4, targets=targets, **options)
     merged = merged_folder(base, adapter, tmp_path / "merged")
     target = tmp_path / "ct2"
     target.mkdir()

@@ -28,8 +28,9 @@ from training.loop.model import (
 )
 from training.methods.catalog import METHODS, method
 
-Options = Mapping[str, str | bool]
+Options = Mapping[str, str | bool | int]
 SIZE = 3
+PIECES = 40
 PREFIXES: tuple[tuple[str, Options], ...] = (
     ("prefix", {}),
     ("prefix", {"attentions": "decoder"}),
@@ -47,12 +48,15 @@ ON_T5: tuple[tuple[str, Options], ...] = (
     ("norms", {"norm_train": "both"}),
     ("ia3", {}),
 )
-EVERYWHERE = (*ON_T5, *PREFIXES, ("bitfit", {}))
+ROWS: Options = {"token_rows": 9}
+ALONE: tuple[tuple[str, Options], ...] = (("tokens", {}),)
+BESIDE: tuple[tuple[str, Options], ...] = (("lora", ROWS), ("bottleneck", ROWS), ("norms", ROWS))
+EVERYWHERE = (*ON_T5, *PREFIXES, ("bitfit", {}), *BESIDE, ("prefix", ROWS))
 VARIANTS = {
-    "m2m_100": EVERYWHERE,
-    "mbart": EVERYWHERE,
+    "m2m_100": (*EVERYWHERE, *ALONE, ("bitfit", ROWS)),
+    "mbart": (*EVERYWHERE, *ALONE),
     "marian": EVERYWHERE,
-    "t5": ON_T5,
+    "t5": (*ON_T5, *BESIDE, *ALONE),
     "t5_gated": ON_T5,
 }
 CASES = [
@@ -105,10 +109,12 @@ def lines() -> list[GateLine]:
 
 def changed(base: Base, name: str, options: Options, folder: Path) -> Any:
     """Return a model with an adapter that acts, its files left in a folder."""
-    size = SIZE if METHODS[name].size_name else 0
+    size = PIECES if name == "tokens" else SIZE if METHODS[name].size_name else 0
     with quiet_libraries():
         model = load_base_model(base, dropout=0.0)
-        config = method(name).build(size, options, base.family)
+        spec = method(name)
+        rows = spec.rows(size, options)
+        config = spec.build(size, options, base.family, tuple(range(2 * rows, 0, -2)))
         adapted = attach_config(model, config, seed=1).eval()
     generator = torch.Generator().manual_seed(2)
     for parameter in trainable(adapted).values():
@@ -186,4 +192,4 @@ def test_dropout_acts_on_layers_and_never_on_attention(
 
 def test_every_method_of_slots_is_compared() -> None:
     of_slots = {name for name, spec in METHODS.items() if spec.in_slots}
-    assert {name for name, _ in EVERYWHERE} == of_slots
+    assert {name for name, _ in (*EVERYWHERE, *ALONE)} == of_slots

@@ -26,7 +26,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from hub.budget import ModelDimensions, count
+from hub.budget import ModelDimensions, Solution, count
 from hub.errors import SettingsError
 from training.loop.model import (
     adapter_files,
@@ -48,7 +48,7 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
 TARGET = torch.tensor([[2, 6, 12], [2, 30, 31]])
 SIZE = 3
 
-Options = Mapping[str, str | bool]
+Options = Mapping[str, str | bool | int]
 VARIANTS: tuple[tuple[str, Options], ...] = (
     ("bottleneck", {}),
     ("bottleneck", {"placement": "sublayer"}),
@@ -65,6 +65,10 @@ VARIANTS: tuple[tuple[str, Options], ...] = (
     ("norms", {}),
     ("norms", {"norm_train": "both"}),
     ("ia3", {}),
+    ("tokens", {}),
+    ("lora", {"token_rows": 7}),
+    ("bottleneck", {"token_rows": 7}),
+    ("norms", {"token_rows": 7}),
     ("cross-attention", {}),
 )
 BART: dict[str, Any] = {
@@ -106,6 +110,7 @@ CASES = [
     for family in MODELS
     for name, options in VARIANTS
     if not (name == "bitfit" and family in ("t5", "mt5"))
+    if not (name == "tokens" and family == "marian")
 ]
 
 
@@ -161,7 +166,12 @@ def test_count_start_and_disable(family: str, name: str, options: Options) -> No
     dims = dimensions(family, base)
     model = adapted(base, name, options)
     size = SIZE if spec.size_name else 0
-    assert saved_count(model) == count(name, size, dims, spec.variant(spec.complete(options)))
+    rows = int(options.get("token_rows", 0))
+    own = count(name, size, dims, spec.variant(spec.complete(options)))
+    assert saved_count(model) == own + rows * D
+    assert spec.solve(dims, spec.complete(options), budget=None, size=size) == (
+        Solution(size, own + rows * D, (own + rows * D) / dims.parameters)
+    )
     if not options.get("reparametrised"):
         assert saved_count(model) == sum(p.numel() for p in trainable(model).values())
     assert torch.equal(logits(model), before) == (name != "prefix")
@@ -213,7 +223,10 @@ def test_peft_saves_and_loads_without_a_difference(
     assert not [each for each in names if "default" in each or "network" in each]
 
 
-@pytest.mark.parametrize(("family", "name", "options"), CASES)
+# PEFT 0.21 itself fails in the forward pass after a second adapter of trainable tokens alone.
+@pytest.mark.parametrize(
+    ("family", "name", "options"), [case for case in CASES if case.values[1] != "tokens"]
+)
 def test_two_adapters_on_one_model(
     family: str, name: str, options: Options, tmp_path: Path
 ) -> None:
@@ -221,7 +234,10 @@ def test_two_adapters_on_one_model(
     disturb(model)
     first = logits(model)
     spec = METHODS[name]
-    model.add_adapter("two", spec.build(SIZE + 1 if spec.size_name else 0, options, family))
+    size = SIZE + 1 if spec.size_name else 0
+    rows = spec.rows(size, options)
+    others = tuple(range(VOCAB - rows, VOCAB))  # PEFT lets adapters share no token
+    model.add_adapter("two", spec.build(size, options, family, others))
     model.eval()
     assert torch.equal(logits(model), first)
     model.set_adapter("two")
@@ -267,7 +283,7 @@ def test_what_is_said_to_merge_merges(family: str, name: str, options: Options) 
     wanted = logits(model)
     merged = model.merge_and_unload().eval()
     assert not [each for each, _ in merged.named_modules() if "base_layer" in each]
-    assert torch.allclose(logits(merged), wanted, atol=2e-4)
+    assert torch.allclose(logits(merged), wanted, atol=2e-4, rtol=1e-4)
     if name in ("norms", "cross-attention"):
         assert torch.equal(logits(merged), wanted)
 

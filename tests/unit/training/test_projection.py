@@ -72,6 +72,36 @@ def test_loss_and_gradient_are_torchs(
     assert float(gradient.abs().max()) > 1e-3, "there is a gradient to compare"
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 4e-2)])
+@pytest.mark.parametrize("cells", [1, 101 * 5, 1 << 20])
+def test_trained_rows_of_the_projection_have_torchs_gradient(
+    numbers: tuple[Tensor, Tensor, Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    close: float,
+    cells: int,
+) -> None:
+    monkeypatch.setattr(projection, "BLOCK_CELLS", 3 * cells)
+    states, weight, bias, labels = numbers
+    index = torch.tensor([7, 100, 3, 40])
+    own, rows = (each.clone().requires_grad_() for each in (states, weight[[50, 60, 70, 80]]))
+    loss = projected_loss(own, weight.to(dtype), bias, labels, 0.1, rows, index)
+    (3 * loss).backward()  # type: ignore[no-untyped-call]
+    exact = rows.detach().double().requires_grad_()
+    table = weight.double().index_copy(0, index, exact)
+    input_ = states.double().requires_grad_()
+    logits = input_ @ table.T + bias
+    expected = functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    (3 * expected).backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(expected.item(), rel=close)
+    for found, true in ((rows.grad, exact.grad), (own.grad, input_.grad)):
+        assert found is not None
+        assert true is not None
+        assert float((found - true).norm()) < close * float(true.norm())
+    plain = projected_loss(states, weight, bias, labels, 0.1)
+    assert abs(plain.item() - loss.item()) > 0.01
+
+
 def test_smoothing_and_bias_do_change_the_loss(
     numbers: tuple[Tensor, Tensor, Tensor, Tensor],
 ) -> None:

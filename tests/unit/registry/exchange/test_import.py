@@ -18,6 +18,7 @@ from peft import (
     LNTuningConfig,
     PeftConfig,
     PrefixTuningConfig,
+    TrainableTokensConfig,
     VeraConfig,
     get_peft_model,
     get_peft_model_state_dict,
@@ -88,6 +89,16 @@ FORMS: dict[str, tuple[Callable[[], PeftConfig], str, str]] = {
         lambda: LNTuningConfig(task_type=TASK, target_modules=["final_layer_norm"]),
         "ln_tuning", "",
     ),
+    "rows of tokens": (
+        lambda: TrainableTokensConfig(task_type=TASK, token_indices=list(range(900, 5, -3))),
+        "tokens", "",
+    ),
+    "LoRA and rows of tokens": (
+        lambda: lora(trainable_token_indices=list(range(5, 900, 4))), "lora", "",
+    ),
+    "LoRA and rows of tokens, by the table's name": (
+        lambda: lora(trainable_token_indices={"shared": list(range(5, 900, 4))}), "lora", "",
+    ),
     "prefix tuning": (
         lambda: PrefixTuningConfig(task_type=TASK, num_virtual_tokens=5), "prefix_tuning", ""
     ),
@@ -157,7 +168,8 @@ def test_names_within_a_model_are_those_that_peft_saves(model: Any, form: str) -
     own = {name for name in wrapped.state_dict() if ".theirs" in name and "ranknum" not in name}
     read = {canonical_name(name) for name in own}
     assert {adapter_name(name) for name in own} == {"theirs"}
-    assert read - saved.keys() <= {name for name in read if ".vera_" in name}  # shared, by layer
+    assert read - saved.keys() <= {name for name in read if ".vera_" in name or ".token_ad" in name}
+    # Those are shared by all layers, or by the modules that are tied to the token table.
     assert {name for name in saved if not name.endswith(".bias")} <= read
 
 

@@ -104,9 +104,13 @@ BAD: dict[str, tuple[Callable[[Path], None], type[HubError], str]] = {
     "whole modules": (
         with_config(modules_to_save=["lm_head"]), IncompatibleAdapterError, "modules_to_save"
     ),
-    "tokens": (
-        with_config(trainable_token_indices=[1, 2]), IncompatibleAdapterError,
-        "trainable_token_indices",
+    "tokens without rows": (
+        with_config(trainable_token_indices=[1, 2]), AdapterBindingError,
+        "trainable_tokens_delta.* is missing",
+    ),
+    "tokens beside a folded start": (
+        with_config(trainable_token_indices=[1, 2], init_lora_weights="pissa"),
+        IncompatibleAdapterError, "trainable_token_indices",
     ),
     "biases that are not there": (with_config(bias="all"), AdapterBindingError, "bias.*missing"),
     "biases of something": (
