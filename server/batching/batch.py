@@ -182,7 +182,7 @@ class Batch(Generic[Adapter]):
         for entry in self._running.values():
             entry.join_step(report.rows, report.distinct_adapters)
         together = ((e.job.digest, e.job.rows) for e in self._running.values())
-        self.trail.note(together, time.perf_counter() - began)
+        self.trail.note(together, report.encode_seconds + report.decode_seconds)
         ended = [self._finish(finished) for finished in report.finished]
         now = time.perf_counter()
         self._idle_since = now if self._running else None
@@ -203,7 +203,7 @@ class Batch(Generic[Adapter]):
     def _observe(self, report: StepReport, began: float) -> None:
         self.pace.note_step(report.encoder_tokens, report.encode_seconds, report.decode_seconds)
         self._unencoded, self._placing = report.unencoded, 0.0
-        self._metrics.step_seconds.observe(time.perf_counter() - began)
+        self._metrics.step_seconds.observe(report.encode_seconds + report.decode_seconds)
         self._metrics.batch_size.observe(report.rows)
         self._metrics.batch_adapters.observe(report.distinct_adapters)
         if self._idle_since is not None:

@@ -95,6 +95,7 @@ _REQUEST_NAMES: Final = _names(DecodeRequest, "options", "shortlist")
 _REQUEST: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_REQUEST_NAMES)
 _HYPOTHESIS: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_names(Hypothesis))
 _FINISHED_NAMES: Final = _names(Finished, "hypotheses")
+_KEY: Final = _FINISHED_NAMES.index("key")
 _FINISHED: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_FINISHED_NAMES)
 _REPORT_NAMES: Final = _names(StepReport, "finished")
 _REPORT: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_REPORT_NAMES)
@@ -125,6 +126,12 @@ def pack_report(report: StepReport) -> PackedReport:
         (_FINISHED(one), [_HYPOTHESIS(each) for each in one.hypotheses]) for one in report.finished
     ]
     return (_REPORT(report), finished)
+
+
+def drop_finished(packed: PackedReport, keys: frozenset[int]) -> PackedReport:
+    """Return what a step did, without the ends of some requests."""
+    values, finished = packed
+    return (values, [one for one in finished if one[0][_KEY] not in keys])
 
 
 def unpack_report(packed: PackedReport) -> StepReport:
