@@ -12,16 +12,8 @@ from hub.engine import native
 from hub.engine.activations import activate
 from hub.engine.architecture import Stack
 from hub.engine.banks import BankKey, BankPart, Group, Plan
-from hub.engine.linear import (
-    Int8Precision,
-    Operand,
-    Precision,
-    float_product,
-    portable_levels,
-    quantize_weight,
-    row_magnitude,
-    signed,
-)
+from hub.engine.int8 import Int8Precision, portable_levels, quantize_weight, row_magnitude, signed
+from hub.engine.linear import Operand, Precision, float_product
 from hub.engine.vectors import Normaliser, NormSites, StepVectors
 
 _NORM_EPSILON = 1e-5

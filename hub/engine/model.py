@@ -23,6 +23,7 @@ from hub.engine.cache import Lane, length_mask, round_length
 from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, moved, upload
 from hub.engine.families import Checkpoint
+from hub.engine.int8 import Int8Vocabulary
 from hub.engine.layers import (
     Attend,
     Attention,
@@ -35,7 +36,7 @@ from hub.engine.layers import (
     SourceBucket,
     StepAttention,
 )
-from hub.engine.linear import Embedding, Int8Vocabulary, Linear, Precision, Table
+from hub.engine.linear import Embedding, Linear, Precision, Table
 from hub.engine.native import Places
 from hub.engine.output import OutputTable
 from hub.engine.positions import Positions, find_positions

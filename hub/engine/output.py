@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from hub.engine.devices import CPU, upload
-from hub.engine.linear import Int8Vocabulary, Linear, Operand, Precision, Table
+from hub.engine.int8 import Int8Vocabulary
+from hub.engine.linear import Linear, Operand, Precision, Table
 from hub.engine.native import Ranking
 from hub.engine.rules import RuledRow
 from hub.engine.search import EarlyRows, likeliest

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from hub.engine import linear
 from hub.engine.devices import CPU
+from hub.engine.int8 import Int8Precision
 from hub.engine.linear import (
     Embedding,
     Linear,
@@ -56,7 +57,7 @@ def find_precision(name: str, device: torch.device = CPU) -> Precision:
         return _bitsandbytes(name, device)
     if name == "int8":
         _check_int8(device)
-        return linear.find_precision(name)
+        return Int8Precision()
     if name not in _FLOATS:
         raise SettingsError(f"quantization is {name!r}, give {_ALL}", field="quantization")
     if device.type != "cpu":

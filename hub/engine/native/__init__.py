@@ -6,7 +6,7 @@ layouts and hands addresses to `kernels.c`; nothing else calls it.
 
 The extension needs no compiler at run time, only a C compiler when the package is
 built. Where it could not be built, `available()` is False and the portable formulas
-of `linear.py`, `deltas.py` and `layers.py` take over.
+of `int8.py`, `deltas.py` and `layers.py` take over.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from hub.engine.deltas import StepAdapters
 from hub.engine.devices import CPU, find_device, moved, upload
 from hub.engine.engine import Engine
 from hub.engine.families import Checkpoint, find_family
-from hub.engine.linear import FloatPrecision, Int8Precision, Operand
+from hub.engine.int8 import Int8Precision
+from hub.engine.linear import FloatPrecision, Operand
 from hub.engine.model import build_model
 from hub.engine.precisions import (
     BLOCK_ROWS,

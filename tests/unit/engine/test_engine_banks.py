@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hub.engine.banks import Bank, BankKey, BankPart, Banks
 from hub.engine.deltas import Int8Deltas, StepAdapters
-from hub.engine.linear import Int8Precision
+from hub.engine.int8 import Int8Precision
 
 LAYERS, WIDTH = 2, 16
 KEY = BankKey("decoder", "fc1")

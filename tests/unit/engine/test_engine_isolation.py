@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hub.engine import cache, deltas, linear, model, native
+from hub.engine import cache, deltas, int8, model, native
 from hub.engine import engine as engine_room
 from hub.engine.adapters import HostAdapter
 from hub.engine.engine import Engine
@@ -140,7 +140,7 @@ def test_threads_let_nobody_feel_the_company(lab: Any, zoo: Any, quantization: s
 def test_int8_without_compiled_kernels_keeps_rows_apart_too(
     lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    portable = linear.Int8Precision(compiled=False, arena=None)
+    portable = int8.Int8Precision(compiled=False, arena=None)
     monkeypatch.setattr(engine_room, "find_precision", lambda *_: portable)
     engine = zoo_engine(lab, zoo, "int8")
     assert_compositions_hold(engine, pool_of(lab, zoo), range(3), exact=True)
@@ -201,14 +201,14 @@ def per_tensor_quantize(x: Tensor, out: Tensor, norm: native.NormStep = native.N
     if norm.kind == "layer":
         x = functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.epsilon)
     scale = per_tensor_magnitude(x)
-    out[: len(x)].copy_((x * (127 / scale)).round_().add_(linear.ZERO_POINT))
+    out[: len(x)].copy_((x * (127 / scale)).round_().add_(int8.ZERO_POINT))
     return scale
 
 
 def test_the_check_catches_a_scale_per_tensor(
     lab: Any, zoo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "row_magnitude", per_tensor_magnitude)
+    monkeypatch.setattr(int8, "row_magnitude", per_tensor_magnitude)
     monkeypatch.setattr(deltas, "row_magnitude", per_tensor_magnitude)
     monkeypatch.setattr(native, "quantize", per_tensor_quantize)
     engine = zoo.engine(lab, "int8", max_rows=64)

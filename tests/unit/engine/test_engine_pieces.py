@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from hub.engine import native
 from hub.engine.cache import Lane, length_mask
-from hub.engine.linear import FloatPrecision, Int8Precision, padded_rows, quantize_weight
+from hub.engine.int8 import Int8Precision, padded_rows, quantize_weight
+from hub.engine.linear import FloatPrecision
 from hub.engine.requests import DecodeRequest, DecodingOptions
 from hub.engine.search import (
     NO_EARLY_ROWS,

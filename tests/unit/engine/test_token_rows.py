@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hub.bases import Base
 from hub.engine import engine as engine_room
-from hub.engine import linear
+from hub.engine import int8
 from hub.engine.engine import Engine
 from hub.engine.forms import flatten, restore
 from hub.engine.requests import DecodeRequest, DecodingOptions
@@ -52,7 +52,7 @@ def on_slot(requests: Sequence[DecodeRequest], slot: int) -> list[DecodeRequest]
 def numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every precision; int8 without the compiled kernels too."""
     if request.param.startswith("portable"):
-        portable = linear.Int8Precision(compiled=False, arena=None)
+        portable = int8.Int8Precision(compiled=False, arena=None)
         monkeypatch.setattr(engine_room, "find_precision", lambda *_: portable)
         return "int8"
     return str(request.param)
