@@ -257,11 +257,13 @@ def test_second_signal_stops_at_once(serve: Callable[..., Server]) -> None:
             assert server.process.poll() is None
         server.signal(signal.SIGTERM)
         assert server.wait() == 128 + signal.SIGTERM
-        assert call.exception() is not None
+        # Texts that ended before are answered, and the others told why not.
+        assert call.exception() or any(one.status.code for one in call.result().translations)
 
 
 def test_ctrl_c_when_idle_exits_with_0(serve: Callable[..., Server]) -> None:
     server = serve()
+    assert server.metric("hub_base_model_bytes") > 1 << 20
     with HubClient(server.target, timeout=WAIT) as client:
         assert client.is_serving()  # a connection stays open, and does not hold the server up
         server.signal(signal.SIGINT)

@@ -80,7 +80,7 @@ def test_metrics_tell_what_happened(house: Any) -> None:
     assert value("hub_batch_size", "hub_batch_size_count") >= 1
     assert value("hub_stage_seconds", "hub_stage_seconds_count", stage="encode") >= 1
     assert value("hub_adapters_resident", "hub_adapters_resident", tier="device") >= 1
-    assert value("hub_base_model_bytes", "hub_base_model_bytes") > 0
+    assert "hub_base_model_bytes" in families  # of a fresh process: test_serve_process.py
     info = families["hub_base_info"].samples[0].labels
     assert info["digest"] == house.publisher.base.digest
 
