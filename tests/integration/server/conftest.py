@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,6 +140,20 @@ class Publisher:
             "target_modules": [],
         }
         return self.publish(name, pair, "bottleneck", 6, config, weights, base_digest)
+
+    def tokens(
+        self, name: str, ids: Sequence[int], *, pair: str = "en-ko", seed: int = 1
+    ) -> AdapterVersion:
+        """Rows of the token table."""
+        rows = normal(np.random.default_rng(seed), 0.4, len(ids), D_MODEL)
+        weights = {"base_model.model.model.shared.trainable_tokens_delta": rows}
+        config: dict[str, object] = {
+            "peft_type": "TRAINABLE_TOKENS",
+            "task_type": "SEQ_2_SEQ_LM",
+            "token_indices": list(ids),
+            "target_modules": None,
+        }
+        return self.publish(name, pair, "tokens", len(ids), config, weights)
 
     def publish(
         self,

@@ -22,20 +22,22 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("engine", ["thread", "process"])
 @pytest.mark.parametrize("quantization", ["float32", "bfloat16"])
-def test_adapters_of_both_kinds_answer_as_each_alone(
-    open_house: Callable[..., Iterator[House]], quantization: str
+def test_adapters_of_every_kind_answer_as_each_alone(
+    open_house: Callable[..., Iterator[House]], quantization: str, engine: str
 ) -> None:
-    for house in open_house(device=DEVICE, quantization=quantization):
+    for house in open_house(device=DEVICE, quantization=quantization, engine=engine):
         house.publisher.lora("one")
         house.publisher.bottleneck("two")
+        house.publisher.tokens("three", range(4, 400))
         found = {
             name: [
                 item.text for item in house.client.translate(TEXTS, "en", "ko", adapter=name).items
             ]
-            for name in ("", "one", "two")
+            for name in ("", "one", "two", "three")
         }
-        assert len({tuple(texts) for texts in found.values()}) == 3
+        assert len({tuple(texts) for texts in found.values()}) == 4
         for name, texts in found.items():
             alone = [
                 house.client.translate([text], "en", "ko", adapter=name).items[0].text

@@ -146,6 +146,18 @@ def with_tokens(lab: Any, folder: Path, seed: int, ids: Sequence[int], d_model: 
     return write(lab, config | {"trainable_token_indices": list(ids)}, tensors)
 
 
+def with_table(lab: Any, model: Any, folder: Path) -> Any:
+    """The base with an adapter's rows in its token table."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    saved = load_file(folder / "adapter_model.safetensors")
+    table = model.get_input_embeddings().weight.data
+    before = table.clone()
+    table[config["token_indices"]] = saved[f"{PREFIX}model.shared.trainable_tokens_delta"]
+    base = lab.base(model)
+    table.copy_(before)
+    return base
+
+
 def kv_prefix(lab: Any, model: Any, seed: int, length: int, attentions: Sequence[str]) -> Path:
     torch.manual_seed(seed)
     tensors: dict[str, Tensor] = {}

@@ -35,9 +35,10 @@ from hub.engine.precisions import (
     fixed_product,
 )
 from hub.engine.requests import DecodeRequest, DecodingOptions
-from hub.engine.rows import _rows_of
+from hub.engine.rows import _rows_of, own_columns
 from hub.engine.rules import RuledRow, Rules
 from hub.engine.search import EarlyRows, likeliest, likeliest_at_once, rank_tokens
+from hub.engine.shortlists import Shortlist
 from hub.errors import SettingsError
 from hub.settings import Settings, load_settings
 
@@ -291,13 +292,16 @@ def steps_on(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> li
     adapters = StepAdapters(plan, engine._deltas, engine._model.precision)
     hidden = engine._model.decode(engine._rows.step(), adapters)
     fixed = engine._decode(engine._rows.step(), None)
-    rows = _rows_of(fixed, engine._rows.running[::2], len(requests))
-    logits = engine._model.project(rows)
+    free = engine._rows.running[::2]
+    rows = _rows_of(fixed, free, len(requests))
+    own = own_columns(free)
+    logits = engine._model.project(rows, own)
+    listed = engine._tables.find(Shortlist(range(0, 120, 2))).adapted(own).project(rows)
     chosen = [rank_tokens(logits, 0, keep, EarlyRows([0], (2, 3)), RULED) for keep in (1, 4)]
     lane = engine._rows.running[0].lane
     lane.reorder(list(reversed(range(len(requests) * beam))), 4)
     lane.remove(0, wipe=True)
-    return [hidden, fixed, logits, *(tensor for pair in chosen for tensor in pair)]
+    return [hidden, fixed, logits, listed, *(tensor for pair in chosen for tensor in pair)]
 
 
 def check_one_device(engine: Engine, requests: Sequence[DecodeRequest], beam: int) -> None:
@@ -309,7 +313,7 @@ def check_one_device(engine: Engine, requests: Sequence[DecodeRequest], beam: in
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_no_operation_mixes_devices(lab: Any, zoo: Any, beam: int) -> None:
-    """Every kind of adapter at once; vectors keep the step out of fixed shapes."""
+    """Every kind of adapter at once; vectors and token rows keep the step out of fixed shapes."""
     engine = meta_engine(zoo.engine(lab, "float32"), zoo.folders)
     options = DecodingOptions(beam_size=beam, max_new_tokens=9, min_new_tokens=2)
     check_one_device(engine, lab.requests(len(zoo.slots), 3, options, zoo.slots), beam)

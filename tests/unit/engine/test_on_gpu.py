@@ -7,19 +7,28 @@ the tests themselves work and nothing about a GPU.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from hub.engine.engine import Engine
-from hub.engine.requests import DecodingOptions, Finished
+from hub.engine.requests import DecodeRequest, DecodingOptions, Finished
+from hub.engine.shortlists import Shortlist
+
+from . import kinds
 
 REHEARSAL = os.environ.get("REHEARSE_GPU_TESTS") == "1"
 DEVICE = "cpu" if REHEARSAL else "cuda"
 GREEDY = DecodingOptions(max_new_tokens=20)
 BEAM = DecodingOptions(beam_size=4, max_new_tokens=12, num_hypotheses=2)
 FAMILIES = ("m2m_100", "mbart", "bart", "marian", "t5", "t5_gated", "mt5")
+
+TOKEN_ROWS = (20, 21, 22)
+"""Slots whose adapters have rows of the token table, two of them beside another kind."""
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.02, "float16": 3e-3, "nf4": 0.02, "bnb-int8": 0.02}
+"""How far logits may lie from those of a base with the same rows, relative to their norm."""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -79,6 +88,50 @@ def test_every_kind_of_adapter_decodes_what_the_cpu_decodes(
     plain = [lab.requests(len(requests), seed=6, options=options)[one.key] for one in requests]
     without = outputs(zoo.engine(lab, "float32").translate(plain))
     assert sum(a != b for a, b in zip(expected, without, strict=True)) > len(zoo.slots)
+    assert outputs(zoo.engine(lab, "float32", device=DEVICE).translate(requests)) == expected
+
+
+@pytest.mark.parametrize("quantization", TOLERANCE)
+def test_rows_of_the_token_table_equal_a_base_with_them_in_its_table(
+    lab: Any, model: Any, base: Any, quantization: str
+) -> None:
+    folder = kinds.tokens(lab, model, 4, (71, 2, 9, 40, 100, 12))
+    engine = lab.engine(base, quantization, device=DEVICE)
+    engine.place(3, engine.read_adapter(folder))
+    whole = lab.engine(kinds.with_table(lab, model, folder), quantization, device=DEVICE)
+    forced = lab.forced(8, seed=5)
+    own = engine.forced_logits([replace(one, slot=3) for one in forced])
+    plain, expected = engine.forced_logits(forced), whole.forced_logits(forced)
+    for found, other, without in zip(own, expected, plain, strict=True):
+        assert (other - without).norm() / other.norm() > 5 * TOLERANCE[quantization]
+        assert (found - other).norm() / other.norm() < TOLERANCE[quantization]
+
+
+def with_lists_and_terms(requests: list[DecodeRequest]) -> list[DecodeRequest]:
+    """Every second one chooses from a list without some own tokens, every third has a term."""
+    listed = Shortlist(range(0, 120, 2))
+    return [
+        replace(
+            one,
+            shortlist=listed if one.key % 2 else None,
+            constraints=(((40, 9),),) if one.key % 3 == 2 and one.options.beam_size > 1 else (),
+        )
+        for one in requests
+    ]
+
+
+@pytest.mark.parametrize("options", [GREEDY, BEAM], ids=["greedy", "beam"])
+def test_rows_of_the_token_table_decode_what_the_cpu_decodes(
+    lab: Any, zoo: Any, options: DecodingOptions
+) -> None:
+    """Beside rows without, from shortlists, and with terms spelled in own tokens."""
+    requests = with_lists_and_terms(lab.requests(16, 9, options, slots=(*TOKEN_ROWS, 0)))
+    expected = outputs(zoo.engine(lab, "float32").translate(requests))
+    bare = [replace(one, slot=0) for one in requests]
+    without = outputs(zoo.engine(lab, "float32").translate(bare))
+    changed = [a != b for a, b in zip(expected, without, strict=True)]
+    assert sum(changed) > 8
+    assert not any(changed[3::4])
     assert outputs(zoo.engine(lab, "float32", device=DEVICE).translate(requests)) == expected
 
 

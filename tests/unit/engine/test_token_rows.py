@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hub.bases import Base
 from hub.engine import engine as engine_room
 from hub.engine import int8
 from hub.engine.engine import Engine
@@ -30,18 +29,6 @@ from . import kinds
 SLOT = 3
 IDS = (71, 2, 9, 40, 100, 12)
 DELTA = "base_model.model.model.shared.trainable_tokens_delta"
-
-
-def with_table(lab: Any, model: Any, folder: Path) -> Base:
-    """The base with an adapter's rows in its token table."""
-    config = json.loads((folder / "adapter_config.json").read_text())
-    rows = load_file(folder / "adapter_model.safetensors")[DELTA]
-    table = model.get_input_embeddings().weight.data
-    before = table.clone()
-    table[config["token_indices"]] = rows
-    base: Base = lab.base(model)
-    table.copy_(before)
-    return base
 
 
 def on_slot(requests: Sequence[DecodeRequest], slot: int) -> list[DecodeRequest]:
@@ -66,7 +53,7 @@ def test_a_row_computes_what_a_base_with_these_rows_computes(
     folder = kinds.tokens(lab, model, seed, IDS)
     engine = lab.engine(base, numbers)
     engine.place(SLOT, engine.read_adapter(folder))
-    whole = lab.engine(with_table(lab, model, folder), numbers)
+    whole = lab.engine(kinds.with_table(lab, model, folder), numbers)
     forced = lab.forced(8, seed=seed)
     found = engine.forced_logits(on_slot(forced, SLOT))
     for own, expected, plain in zip(
@@ -128,7 +115,7 @@ def test_a_shortlist_leaves_out_columns_and_changes_none(
 
 def test_terms_are_forced_and_scored_with_own_rows(lab: Any, model: Any, base: Any) -> None:
     folder = kinds.tokens(lab, model, 5, IDS)
-    whole = lab.engine(with_table(lab, model, folder), "int8")
+    whole = lab.engine(kinds.with_table(lab, model, folder), "int8")
     engine = lab.engine(base, "int8")
     engine.place(SLOT, engine.read_adapter(folder))
     options = DecodingOptions(beam_size=4, max_new_tokens=10)
@@ -163,7 +150,7 @@ def test_bytes_that_are_own_rows_form_characters(lab: Any, model: Any, base: Any
     folder = kinds.tokens(lab, model, 8, tuple(range(40, 70, 2)), magnitude=1.5)
     engine = lab.engine(base, "int8", tokenizer=pieces)
     engine.place(SLOT, engine.read_adapter(folder))
-    whole = lab.engine(with_table(lab, model, folder), "int8", tokenizer=pieces)
+    whole = lab.engine(kinds.with_table(lab, model, folder), "int8", tokenizer=pieces)
     bytewise = 0
     for options in (DecodingOptions(max_new_tokens=12), DecodingOptions(3, 12)):
         requests = lab.requests(10, 6, options=options)

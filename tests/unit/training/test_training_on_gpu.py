@@ -6,6 +6,7 @@ REHEARSE_GPU_TESTS=1 runs the same code on the CPU, which shows that the tests t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from training.loop.model import adapter_files, attach, load_base_model
 from training.loop.progress import Silent, UpdateReport
 from training.loop.quantized import quantize_for
 from training.loop.trainer import Trainer
-from training.methods.catalog import METHODS, method
+from training.methods.catalog import METHODS, ROWS, method
 from training.recipe import Recipe
 from training.runs import RunFolder
 
@@ -33,6 +34,11 @@ REHEARSAL = os.environ.get("REHEARSE_GPU_TESTS") == "1"
 DEVICE = "cpu" if REHEARSAL else "cuda"
 LAYOUT = Layout(pad_id=1, decoder_start_id=2, forced=1)
 SLOT_METHODS = [name for name, spec in METHODS.items() if spec.in_slots]
+CASES = [
+    *((name, 0) for name in SLOT_METHODS),
+    *((name, 6) for name in SLOT_METHODS if METHODS[name].takes_rows),
+]
+"""A method, and how many rows of the token table are trained beside it."""
 UPDATES = 20
 
 pytestmark = [
@@ -56,6 +62,13 @@ def examples(tokenizer: BaseTokenizer) -> list[Example]:
     return encode_lines(tokenizer, [(f"{n} hours ago", f"vor {n} Stunden") for n in range(2, 26)])
 
 
+def pieces_of(examples: list[Example], recipe: Recipe) -> list[int]:
+    """The commonest tokens of the targets, as many as rows of the table are trained."""
+    count = method(recipe.method).rows(recipe.size, recipe.options)
+    seen = Counter(token for example in examples for token in example.target)
+    return [token for token, _ in seen.most_common(count)]
+
+
 def losses_of(
     base: Base, examples: list[Example], recipe: Recipe, root: Path, device: str
 ) -> list[float]:
@@ -64,7 +77,8 @@ def losses_of(
     if recipe.quantize != "none":
         quantize_for(recipe, model, device)
     nn.Module.to(model, device)
-    adapted = attach(model, method(recipe.method), recipe)
+    spec = method(recipe.method)
+    adapted = attach(model, spec, recipe, pieces_of(examples, recipe))
     told = Losses()
     Trainer(
         adapted,
@@ -81,16 +95,18 @@ def losses_of(
     return told.seen
 
 
-@pytest.mark.parametrize("name", SLOT_METHODS)
+@pytest.mark.parametrize(("name", "rows"), CASES)
 def test_every_method_learns_what_it_learns_on_the_cpu(
     tiny_base: Base,
     examples: list[Example],
     make_recipe: Callable[..., Recipe],
     tmp_path: Path,
     name: str,
+    rows: int,
 ) -> None:
     recipe = make_recipe(
         method=name,
+        options={**METHODS[name].options, **({ROWS: rows} if rows else {})},
         size=4 if METHODS[name].size_name else 0,
         max_updates=UPDATES,
         evaluate_every=UPDATES,
